@@ -1,0 +1,1 @@
+"""The origin shield: cache, origins, failover, invalidation, signing, assets."""

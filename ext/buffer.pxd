@@ -1,0 +1,28 @@
+from libc.stdint cimport int32_t, uint8_t
+
+ctypedef struct Buf:
+    int32_t refs
+    int fd            # the memfd behind `data`, -1 for heap bytes
+    uint8_t* data
+    size_t size       # bytes written; these never change again
+    size_t cap
+
+cdef Buf* buf_new(size_t cap) noexcept nogil
+cdef Buf* buf_copy(const void* data, size_t size) noexcept nogil
+cdef Buf* buf_memfd(size_t cap) noexcept nogil
+cdef void buf_unref(Buf* buf) noexcept nogil
+cdef size_t buf_resident() noexcept nogil
+
+cdef class Buffer:
+    cdef Buf* buf
+    cdef size_t offset
+    cdef size_t size
+    cdef Py_ssize_t shape[1]
+
+cdef Buffer buffer_wrap(Buf* buf, size_t offset, size_t size)
+
+cdef class Arena:
+    cdef Buf* buf
+    cdef bint sealed
+    cdef uint8_t* reserve(self, size_t size) noexcept nogil
+    cdef void commit(self, size_t size) noexcept nogil

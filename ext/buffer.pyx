@@ -1,0 +1,246 @@
+"""Immutable, reference-counted bytes, shared by every reader and thread that sends them.
+
+A `Buf` is the C side: heap bytes, or a stretch of a memfd that `sendfile` can send from. A `Buffer` is a Python view of
+one (offset and length, buffer protocol). An `Arena` is the writer's side of a memfd: it appends, hands out `Buffer`s of
+what it wrote, and never changes a byte that it handed out.
+"""
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE, Py_buffer
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+
+cdef extern from "sys/mman.h" nogil:
+    int memfd_create(const char* name, unsigned int flags)
+    void* mmap(void* addr, size_t length, int prot, int flags, int fd, long offset)
+    int munmap(void* addr, size_t length)
+    enum: MFD_CLOEXEC, PROT_READ, PROT_WRITE, MAP_SHARED, MAP_NORESERVE
+    void* MAP_FAILED
+
+cdef extern from "unistd.h" nogil:
+    int ftruncate(int fd, long length)
+    int close(int fd)
+
+cdef enum:
+    PAGE = 4096
+
+cdef int64_t resident = 0  # bytes of heap buffers and of committed memfd pages
+
+
+cdef size_t buf_resident() noexcept nogil:
+    return <size_t> nova_add64(&resident, 0)
+
+
+cdef Buf* buf_new(size_t cap) noexcept nogil:
+    """Room for `cap` bytes on the heap, one reference, `size` 0; NULL when memory is out."""
+    cdef Buf* buf = <Buf*> malloc(sizeof(Buf) + cap)
+    if buf == NULL:
+        return NULL
+    buf.refs = 1
+    buf.fd = -1
+    buf.data = <uint8_t*> buf + sizeof(Buf)
+    buf.size = 0
+    buf.cap = cap
+    nova_add64(&resident, <int64_t> cap)
+    return buf
+
+
+cdef Buf* buf_copy(const void* data, size_t size) noexcept nogil:
+    cdef Buf* buf = buf_new(size)
+    if buf != NULL:
+        memcpy(buf.data, data, size)
+        buf.size = size
+    return buf
+
+
+cdef Buf* buf_memfd(size_t cap) noexcept nogil:
+    """A memfd of `cap` bytes (sparse: only pages that are written take memory); NULL when there is none to be had."""
+    cdef int fd
+    cdef void* at
+    cdef Buf* buf
+    cap = (cap + PAGE - 1) & ~(<size_t> PAGE - 1)
+    fd = memfd_create(b"nova", MFD_CLOEXEC)
+    if fd < 0:
+        return NULL
+    if ftruncate(fd, <long> cap) != 0:
+        close(fd)
+        return NULL
+    at = mmap(NULL, cap, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0)
+    if at == MAP_FAILED:
+        close(fd)
+        return NULL
+    buf = <Buf*> malloc(sizeof(Buf))
+    if buf == NULL:
+        munmap(at, cap)
+        close(fd)
+        return NULL
+    buf.refs = 1
+    buf.fd = fd
+    buf.data = <uint8_t*> at
+    buf.size = 0
+    buf.cap = cap
+    return buf
+
+
+cdef void buf_unref(Buf* buf) noexcept nogil:
+    if nova_add32(&buf.refs, -1) != 0:
+        return
+    if buf.fd >= 0:
+        nova_add64(&resident, -<int64_t> buf.size)
+        munmap(buf.data, buf.cap)
+        close(buf.fd)
+    else:
+        nova_add64(&resident, -<int64_t> buf.cap)
+    free(buf)
+
+
+def resident_bytes() -> int:
+    """Bytes that live buffers hold, heap and memfd together."""
+    return buf_resident()
+
+
+cdef Buffer buffer_wrap(Buf* buf, size_t offset, size_t size):
+    """A view of `buf`; takes over one reference."""
+    cdef Buffer view = Buffer.__new__(Buffer)
+    view.buf = buf
+    view.offset = offset
+    view.size = size
+    return view
+
+
+cdef class Buffer:
+    """A view of immutable bytes. `Buffer(data)` copies `data` once; slices and the buffer protocol never copy."""
+
+    def __cinit__(self, data=None):
+        cdef Py_buffer given
+        self.buf = NULL
+        if data is None:
+            return
+        PyObject_GetBuffer(data, &given, PyBUF_SIMPLE)
+        try:
+            self.buf = buf_copy(given.buf, <size_t> given.len)
+            self.size = <size_t> given.len
+        finally:
+            PyBuffer_Release(&given)
+        if self.buf == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.buf != NULL:
+            buf_unref(self.buf)
+
+    def __len__(self):
+        return self.size
+
+    def __bytes__(self):
+        if self.buf == NULL:
+            return b""
+        return (<char*> self.buf.data)[self.offset:self.offset + self.size]
+
+    def __getitem__(self, part):
+        cdef Py_ssize_t start, stop, step
+        if not isinstance(part, slice):
+            return memoryview(self)[part]
+        start, stop, step = part.indices(self.size)
+        if step != 1:
+            raise ValueError("a Buffer is sliced with step 1")
+        if stop < start:
+            stop = start
+        if self.buf != NULL:
+            nova_ref(&self.buf.refs)
+        return buffer_wrap(self.buf, self.offset + <size_t> start, <size_t> (stop - start))
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
+            raise BufferError("a Buffer is immutable")
+        self.shape[0] = <Py_ssize_t> self.size
+        view.buf = self.buf.data + self.offset if self.buf != NULL else <void*> &self.size
+        view.obj = self
+        view.len = <Py_ssize_t> self.size
+        view.readonly = 1
+        view.itemsize = 1
+        view.format = NULL
+        view.ndim = 1
+        view.shape = self.shape
+        view.strides = &view.itemsize
+        view.suboffsets = NULL
+        view.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer* view):
+        pass
+
+    def __repr__(self):
+        return f"<Buffer {self.size} bytes>"
+
+    def in_memfd(self) -> bool:
+        """Whether `sendfile` can send these bytes."""
+        return self.buf != NULL and self.buf.fd >= 0
+
+
+cdef class Arena:
+    """The writer of one memfd: append only, up to `capacity` bytes. One writer; any number of readers of its Buffers."""
+
+    def __cinit__(self, size_t capacity):
+        self.sealed = False
+        self.buf = buf_memfd(capacity)
+        if self.buf == NULL:
+            raise MemoryError("no memfd to be had: raise the limit of open files")
+
+    def __dealloc__(self):
+        if self.buf != NULL:
+            buf_unref(self.buf)
+
+    def __len__(self):
+        return self.buf.size
+
+    @property
+    def capacity(self) -> int:
+        return self.buf.cap
+
+    cdef uint8_t* reserve(self, size_t size) noexcept nogil:
+        """Where the next `size` bytes go; NULL when the arena is sealed or has no room for them."""
+        if self.sealed or self.buf.cap - self.buf.size < size:
+            return NULL
+        return self.buf.data + self.buf.size
+
+    cdef void commit(self, size_t size) noexcept nogil:
+        """The first `size` bytes at `reserve()` are written, and final."""
+        self.buf.size += size
+        nova_add64(&resident, <int64_t> size)
+
+    def append(self, data) -> Buffer:
+        """Append a copy of `data`; the Buffer of it. Raises ValueError when there is no room."""
+        cdef Py_buffer given
+        cdef uint8_t* at
+        cdef size_t offset = self.buf.size
+        PyObject_GetBuffer(data, &given, PyBUF_SIMPLE)
+        try:
+            at = self.reserve(<size_t> given.len)
+            if at == NULL:
+                raise ValueError(f"the arena has no room for {given.len} more bytes")
+            memcpy(at, given.buf, <size_t> given.len)
+            self.commit(<size_t> given.len)
+            return self.view(offset, <size_t> given.len)
+        finally:
+            PyBuffer_Release(&given)
+
+    def view(self, size_t offset, size_t size) -> Buffer:
+        """The Buffer of bytes that are written. Raises ValueError outside of them."""
+        if offset + size > self.buf.size or offset + size < offset:
+            raise ValueError("only bytes that are written can be viewed")
+        nova_ref(&self.buf.refs)
+        return buffer_wrap(self.buf, offset, size)
+
+    def seal(self) -> None:
+        """No more appends; gives the address space and file size beyond the last page back."""
+        cdef size_t used = (self.buf.size + PAGE - 1) & ~(<size_t> PAGE - 1)
+        if self.sealed:
+            return
+        self.sealed = True
+        if used == 0:
+            used = PAGE
+        if used < self.buf.cap:
+            munmap(self.buf.data + used, self.buf.cap - used)
+            ftruncate(self.buf.fd, <long> used)
+            self.buf.cap = used

@@ -1,0 +1,1 @@
+"""Channels, chat, presence, messaging and notifications."""

@@ -1,0 +1,239 @@
+"""The error tree and its table: one row per code says how HTTP, gRPC and WebSocket tell it.
+
+Shape: `raise NotFound("stream_not_live", "…")`. A finer code is a new row under the class it refines; codes are added,
+never renamed. `docs/errors.md` and the metric label `code` are made from this table.
+
+Sources: RFC 9457 (problem details), google.rpc.Code names, RFC 6455 section 7.4 (close codes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one error code looks on each wire."""
+
+    code: str
+    parent: str  # the code of the class that raises it; its own code for the class itself
+    status: int  # HTTP status
+    grpc: str  # name of the gRPC status
+    close: int  # WebSocket close code, when the error ends the connection: 40xx come back, 42xx new token, 43xx stay away
+    title: str  # the same for every occurrence (RFC 9457 section 3.1.3)
+
+
+def _rows(*rows: tuple[str, str, int, str, int, str]) -> dict[str, Row]:
+    return {row[0]: Row(*row) for row in rows}
+
+
+# fmt: off
+TABLE: Final[dict[str, Row]] = _rows(
+    # code                      class                 HTTP gRPC                   close  title
+    ("bad_request",             "bad_request",        400, "INVALID_ARGUMENT",    4300, "The request is malformed"),
+    ("unknown_field",           "bad_request",        400, "INVALID_ARGUMENT",    4300, "The request has a field that is not known"),
+    ("invalid_field",           "bad_request",        400, "INVALID_ARGUMENT",    4300, "A field has a value that is not allowed"),
+    ("missing_field",           "bad_request",        400, "INVALID_ARGUMENT",    4300, "A required field is missing"),
+    ("bad_cursor",              "bad_request",        400, "INVALID_ARGUMENT",    4300, "The cursor is not one of ours"),
+    ("users_unknown",           "bad_request",        400, "INVALID_ARGUMENT",    4300, "One or more users do not exist"),
+    ("unauthenticated",         "unauthenticated",    401, "UNAUTHENTICATED",     4200, "Credentials are missing or not valid"),
+    ("bad_token",               "unauthenticated",    401, "UNAUTHENTICATED",     4201, "The token is not valid"),
+    ("token_expired",           "unauthenticated",    401, "UNAUTHENTICATED",     4202, "The token has expired"),
+    ("token_revoked",           "unauthenticated",    401, "UNAUTHENTICATED",     4203, "The token was revoked"),
+    ("bad_sign_in_code",        "unauthenticated",    401, "UNAUTHENTICATED",     4204, "The sign-in code is not valid any more"),
+    ("forbidden",               "forbidden",          403, "PERMISSION_DENIED",   4301, "This is not allowed"),
+    ("bad_origin",              "forbidden",          403, "PERMISSION_DENIED",   4302, "Requests from this origin are not allowed"),
+    ("missing_scope",           "forbidden",          403, "PERMISSION_DENIED",   4303, "The token lacks the scope that this needs"),
+    ("guests_forbidden",        "forbidden",          403, "PERMISSION_DENIED",   4304, "Guests are not admitted"),
+    ("bad_stream_key",          "forbidden",          403, "PERMISSION_DENIED",   4305, "The stream key is not valid"),
+    ("not_found",               "not_found",          404, "NOT_FOUND",           4306, "There is nothing here"),
+    ("stream_not_live",         "not_found",          404, "NOT_FOUND",           4306, "The stream is not live"),
+    ("method_not_allowed",      "method_not_allowed", 405, "UNIMPLEMENTED",       4307, "The method is not allowed here"),
+    ("conflict",                "conflict",           409, "ALREADY_EXISTS",      4308, "This conflicts with what exists"),
+    ("request_in_progress",     "conflict",           409, "ABORTED",             4308, "The same request is being worked on"),
+    ("too_large",               "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The request is too large"),
+    ("unsupported_type",        "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The media type is not supported"),
+    ("unprocessable",           "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The request cannot be carried out as it is"),
+    ("idempotency_mismatch",    "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The idempotency key was used for another request"),
+    ("rate_limited",            "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "Too many requests"),
+    ("quota_exceeded",          "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "A limit on how many of these may exist is reached"),
+    ("internal",                "internal",           500, "INTERNAL",            4000, "The server failed"),
+    ("not_yet",                 "not_yet",            501, "UNIMPLEMENTED",       4311, "This is not available yet"),
+    ("unavailable",             "unavailable",        503, "UNAVAILABLE",         4001, "The service is not available now"),
+    ("overloaded",              "unavailable",        503, "UNAVAILABLE",         4001, "The server is at its limit"),
+    ("shutting_down",           "unavailable",        503, "UNAVAILABLE",         4002, "The server is shutting down"),
+    ("deadline",                "deadline",           504, "DEADLINE_EXCEEDED",   4004, "The work took too long"),
+)
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request.
+
+    pointer: JSON Pointer (RFC 6901) into the body, e.g. `/title`; for a query parameter `?limit`.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
+
+
+class NovaError(Exception):
+    """Root of the tree.
+
+    code: a row of TABLE under this class; the class's own code when left out.
+    detail: facts for the caller about this occurrence; never content, keys or tokens.
+    retry_after: seconds after which another try makes sense.
+    fields: one entry per field at fault.
+    """
+
+    code: str = "internal"
+    kind: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        code: str | None = None,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        fields: Sequence[FieldError] = (),
+    ) -> None:
+        self.code = type(self).code if code is None else code
+        row = TABLE[self.code]
+        if row.parent != self.kind and type(self) is not NovaError:
+            raise ValueError(f"code {self.code!r} belongs to {row.parent!r}, not to {type(self).__name__}")
+        self.detail = detail
+        self.retry_after = retry_after
+        self.fields = tuple(fields)
+        super().__init__(f"{self.code}: {detail}" if detail else self.code)
+
+    @property
+    def row(self) -> Row:
+        return TABLE[self.code]
+
+
+class BadRequest(NovaError):
+    """The caller sent something that can never work."""
+
+    code = kind = "bad_request"
+
+
+class Unauthenticated(NovaError):
+    """No credential, or one that does not hold."""
+
+    code = kind = "unauthenticated"
+
+
+class Forbidden(NovaError):
+    """The caller is known and may not."""
+
+    code = kind = "forbidden"
+
+
+class NotFound(NovaError):
+    """Nothing here, or nothing that this caller may know of."""
+
+    code = kind = "not_found"
+
+
+class MethodNotAllowed(NovaError):
+    """The path exists, the method does not."""
+
+    code = kind = "method_not_allowed"
+
+
+class Conflict(NovaError):
+    """The state of the thing forbids it now."""
+
+    code = kind = "conflict"
+
+
+class TooLarge(NovaError):
+    """A body, message or frame above its limit."""
+
+    code = kind = "too_large"
+
+
+class UnsupportedType(NovaError):
+    """A media type that is not read here."""
+
+    code = kind = "unsupported_type"
+
+
+class Unprocessable(NovaError):
+    """Well formed, and still not possible."""
+
+    code = kind = "unprocessable"
+
+
+class RateLimited(NovaError):
+    """Above a rate or a count; carries `retry_after`."""
+
+    code = kind = "rate_limited"
+
+
+class Internal(NovaError):
+    """A bug of ours. Its detail stays in the log."""
+
+    code = kind = "internal"
+
+
+class NotYet(NovaError):
+    """Part of the contract that this version does not serve."""
+
+    code = kind = "not_yet"
+
+
+class Unavailable(NovaError):
+    """Something that we need is down or full; carries `retry_after`."""
+
+    code = kind = "unavailable"
+
+
+class Deadline(NovaError):
+    """The time for this work is over."""
+
+    code = kind = "deadline"
+
+
+CLASSES: Final[dict[str, type[NovaError]]] = {
+    kind.kind: kind
+    for kind in (
+        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, TooLarge, UnsupportedType,
+        Unprocessable, RateLimited, Internal, NotYet, Unavailable, Deadline,
+    )
+}  # fmt: skip
+
+
+def of(code: str, detail: str = "", *, retry_after: float | None = None) -> NovaError:
+    """The error of `code`, in the class that its row names. Raises KeyError: no such row."""
+    return CLASSES[TABLE[code].parent](code, detail, retry_after=retry_after)
+
+
+def type_uri(code: str) -> str:
+    """The `type` member of a problem: a name, not an address; `docs/errors.md` explains each."""
+    return f"urn:nova:problem:{code}"
+
+
+def problem(error: NovaError, correlation_id: str) -> dict[str, object]:
+    """`error` as a problem details object (RFC 9457 section 3), ready for JSON."""
+    row = error.row
+    # An internal error's text was written for us: it may name tables, files or peers.
+    detail = "" if error.kind == "internal" else error.detail
+    body: dict[str, object] = {
+        "type": type_uri(row.code),
+        "title": row.title,
+        "status": row.status,
+        "detail": detail or f"{row.title}.",
+        "code": row.code,
+        "correlation_id": correlation_id,
+    }
+    if error.fields:
+        body["errors"] = [field.as_dict() for field in error.fields]
+    return body

@@ -56,6 +56,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("too_large",               "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The request is too large"),
     ("unsupported_type",        "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The media type is not supported"),
     ("unprocessable",           "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The request cannot be carried out as it is"),
+    ("bad_settings",            "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The settings make no sense"),
     ("idempotency_mismatch",    "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The idempotency key was used for another request"),
     ("rate_limited",            "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "Too many requests"),
     ("quota_exceeded",          "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "A limit on how many of these may exist is reached"),

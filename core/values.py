@@ -58,9 +58,9 @@ def format_size(size_bytes: int) -> str:
 
 
 class Rate(NamedTuple):
-    """`count` events in `per` seconds; the burst is `count`."""
+    """`events` in `per` seconds; the burst is `events`."""
 
-    count: int
+    events: int
     per: Seconds
 
     @classmethod
@@ -73,7 +73,7 @@ class Rate(NamedTuple):
 
     def __str__(self) -> str:
         per = format_duration(self.per)
-        return f"{self.count}/{per[1:] if re.fullmatch('1[a-z]+', per) else per}"
+        return f"{self.events}/{per[1:] if re.fullmatch('1[a-z]+', per) else per}"
 
 
 class Address(NamedTuple):

@@ -1,0 +1,347 @@
+"""Every setting of Nova core: the one table behind TOML, environment, `--set`, `nova config`, validation and docs.
+
+A row says what it does and why it has this default; limits say why they exist. Keep sections and rows sorted.
+`docs/settings.md` is generated from here (`make docs`), a test compares it.
+"""
+
+# Annotations are read at import, so they stand unquoted: no `from __future__ import annotations` here.
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from nova.core.secret import Secret, SecretUrl
+from nova.core.settings_schema import Section, row
+from nova.core.values import Address, ByteSize, Cidr, Rate, Seconds, Url
+
+
+class Auth(Section):
+    """Identity: tokens, users, sign-in."""
+
+    audience: str = row("nova", "The `aud` that a token must carry, and that the embedded issuer writes.")
+    cache_tokens: int = row(
+        65536, "Verified tokens remembered by hash.",
+        "A storm of 10,000 reconnects costs 1-2 s of a core without it; an entry takes about 300 bytes.",
+        least=0, most=4_194_304,
+    )
+    guests: bool = row(True, "Whether a browser may take a name and chat without an account.")
+    issuer: str = row("nova", "The `iss` that a token must carry, and that the embedded issuer writes.")
+    jwks_url: Url | None = row("off", "Where another issuer publishes its keys (JWKS).")
+    jwks_refresh: Seconds = row(
+        "5m", "How often the JWKS is fetched again.",
+        "A key that was withdrawn stays valid for this long; an unknown key id fetches at once, but not more often than every 10 s.",
+        least="10s", most="1d",
+    )
+    keys: tuple[Path, ...] = row([], "PEM files with public keys of another issuer; the file's stem is the `kid`.")
+    leeway: Seconds = row(
+        "30s", "How far `exp` and `nbf` may be off.", "Clocks of well-kept machines differ by less.", least="0s", most="5m",
+    )
+    session_ttl: Seconds = row("30d", "How long a browser session lasts.", "The cookie renews itself in use.", least="1m", most="400d")
+    sign_in_ttl: Seconds = row(
+        "15m", "How long a sign-in URL can be used, once.", "Long enough to walk to another device.", least="10s", most="1d",
+    )
+    token_ttl: Seconds = row(
+        "1h", "Lifetime of a token of the embedded issuer when none is asked for.",
+        "A stolen token is useless after it.", least="1s", most="365d",
+    )
+
+
+class Blobs(Section):
+    """Where large immutable things are kept."""
+
+    endpoint: Url | None = row("off", "Address of an S3-compatible service, when it is not Amazon's.")
+    url: SecretUrl | None = row("off", "`s3://bucket/prefix`; off keeps files in the data directory.")
+
+
+class Bus(Section):
+    """Topics, streams with cursors, and leases between the parts and processes of Nova core."""
+
+    url: SecretUrl | None = row("off", "`redis://host:port/db`; off keeps it in this process.")
+    window: int = row(
+        65536, "Events kept per topic for a consumer that comes back.",
+        "A consumer that was away for longer is told of the gap; at 1 KiB an event this is 64 MiB at most.",
+        least=16, most=16_777_216,
+    )
+
+
+class Data(Section):
+    """What this server keeps on its disk."""
+
+    dir: Path = row("nova-data", "The data directory (mode 0700, locked by the server). `--data` sets it.")
+
+
+class GrpcTls(Section):
+    """Mutual TLS of the gRPC listener; all three or none."""
+
+    cert: Path | None = row("off", "Certificate chain (PEM).")
+    client_ca: Path | None = row("off", "Authority (PEM) that a client's certificate must come from.")
+    key: Path | None = row("off", "Private key (PEM).")
+
+
+class Grpc(Section):
+    """The gRPC listener."""
+
+    insecure: bool = row(False, "Allow a listener off loopback without mTLS: for a network that is trusted whole.")
+    listen: Address | None = row("127.0.0.1:50051", "Where gRPC listens.")
+    max_message: ByteSize = row(
+        "4MiB", "Largest message taken.", "grpc's own default; bulk goes over HTTP.", least="4KiB", most="64MiB",
+    )
+    threads: int = row(
+        16, "Threads that serve calls.",
+        "Each call in flight holds one; calls above them are refused with RESOURCE_EXHAUSTED, not queued without end.",
+        least=1, most=256,
+    )
+    tls: GrpcTls
+
+
+class Http(Section):
+    """HTTP/1.1 and WebSocket, and what all HTTP listeners share."""
+
+    body_timeout: Seconds = row(
+        "10s", "How long a request's body may stall.", "Holds no memory for a peer that fell silent.", least="1s", most="10m",
+    )
+    cors_origins: tuple[str, ...] = row([], "Origins that may call `/v1` from a browser, beside our own.")
+    head_timeout: Seconds = row(
+        "10s", "How long a request's head may take.", "A client that dribbles its head is gone after it.", least="1s", most="2m",
+    )
+    hosts: tuple[str, ...] = row(
+        [], "Host names under which a cookie counts; empty: our addresses, localhost and the public URL.",
+        "A page of another name that resolves to us (DNS rebinding) cannot use the browser's session.",
+    )
+    keep_alive: Seconds = row(
+        "75s", "How long an idle connection stays open.", "Players ask every few seconds, browsers reuse for a minute.",
+        least="1s", most="1h",
+    )
+    listen: Address | None = row("127.0.0.1:8080", "Where HTTP/1.1 and WebSocket listen.")
+    max_body: ByteSize = row(
+        "1MiB", "Largest body of an API request.", "Uploads have limits of their own.", least="1KiB", most="64MiB",
+    )
+    max_head: ByteSize = row(
+        "32KiB", "Largest request head; above it 431.", "Cookies and tokens of real clients stay below 16 KiB.",
+        least="1KiB", most="256KiB",
+    )
+    proxy_protocol: bool = row(
+        False, "Whether the addresses of `http.trusted_proxies` open each connection with a PROXY protocol header.",
+        "Guessing it would let a peer choose its own address.",
+    )
+    public_url: Url | None = row("off", "Base of every absolute http URL given out; off: the request's Host, else the listener.")
+    reader_least_rate: ByteSize = row(
+        "4KiB", "Bytes a second that a client must take, on average, while an answer is on its way; 0 switches it off.",
+        "A reader that takes nothing pins the bytes of its answer.", least="0B", most="1MiB",
+    )
+    reader_wait: Seconds = row(
+        "30s", "Longest time without any progress before a slow reader is closed.", "Outlasts a change of a phone's network.",
+        least="1s", most="10m",
+    )
+    trusted_proxies: tuple[Cidr, ...] = row([], "Networks that are believed for `Forwarded` and `X-Forwarded-*`; nobody else is.")
+
+
+class Https(Section):
+    """HTTPS: h1 and h2 over TCP, h3 over UDP."""
+
+    advertise_h3: bool = row(False, "Offer HTTP/3 by Alt-Svc.", "It is the dearest path per byte.")
+    cert: Path | None = row("off", "Certificate chain (PEM); off: a self-made one for localhost and the host name.")
+    handshake_timeout: Seconds = row("10s", "How long a TLS handshake may take.", "As a request's head.", least="1s", most="2m")
+    key: Path | None = row("off", "Private key (PEM).")
+    listen: Address | None = row("127.0.0.1:8443", "Where HTTPS listens.")
+
+
+class Limits(Section):
+    """Bounds on what one address, one user or everybody may take."""
+
+    api_rate: Rate = row(
+        "100/s", "API requests per user, or per address without one.", "An app at work makes a few a second; a loop is told to wait.",
+    )
+    connections: int = row(
+        0, "Connections open at once, all listeners together; 0: nine tenths of RLIMIT_NOFILE.",
+        "The rest of the descriptors is for files, stores and neighbours.", least=0, most=10_000_000,
+    )
+    connections_per_address: int = row(
+        1024, "Connections open at once from one address.", "A large office behind one address stays below.", least=1, most=10_000_000,
+    )
+    exempt: tuple[Cidr, ...] = row(
+        ["127.0.0.0/8", "::1/128"],
+        "Networks freed from per-address, admission and key-guess limits, never from limits of size, time or memory.",
+        "Everything listens on loopback by default, where one address is everybody.",
+    )
+    idempotency_ttl: Seconds = row("1d", "How long the answer to an `Idempotency-Key` is kept.", "Outlasts a client's retries.", least="1m", most="7d")
+    key_guesses: Rate = row(
+        "10/min", "Wrong stream keys from one address before it is refused unseen.",
+        "A key has at least 128 bits; this keeps the log readable and the processor free.",
+    )
+    pinned_bytes: ByteSize = row(
+        "512MiB", "Bytes that slow readers may hold in memory beyond their window, all together; the slowest goes first.",
+        "Bounds the memory that viewers cost when many networks stall at once.", least="1MiB", most="1TiB",
+    )
+    publishers: int = row(
+        1000, "Streams published at once.", "About ten times what one machine of 16 cores can mux.", least=1, most=1_000_000,
+    )
+    sign_in_attempts: Rate = row("10/min", "Sign-in codes that one address may try.", "A code has 128 bits; the limit keeps guessing visible.")
+    streams_per_user: int = row(1000, "Streams that one user may keep.", "Bounds the store against a loop.", least=1, most=10_000_000)
+
+
+class Live(Section):
+    """From a publisher's frames to parts, segments and playlists."""
+
+    max_bitrate: ByteSize = row(
+        "8MiB", "Bytes a second a publisher may send on average over 5 s; above it the stream is ended.",
+        "67 Mbit/s: above every preset of OBS.", least="64KiB", most="128MiB",
+    )
+    part_target: Seconds = row(
+        "200ms", "Length of a part (PART-TARGET).", "Six players a second ask anew for each; shorter gains no latency over real networks.",
+        least="50ms", most="2s",
+    )
+    playlist_timeout_targets: int = row(
+        3, "A blocked playlist request is answered 503 after this many target durations.",
+        "RFC 8216bis section 6.2.5.2 asks for three.", least=1, most=10,
+    )
+    reconnect_grace: Seconds = row(
+        "30s", "How long a stream whose publisher vanished stays `reconnecting`.", "OBS tries again after 2 to 10 s.",
+        least="0s", most="10m",
+    )
+    segment_target: Seconds = row(
+        "2s", "A segment is closed at the first IDR frame after this long.", "The usual distance of key frames.",
+        least="500ms", most="10s",
+    )
+    session_ttl: Seconds = row("6h", "Lifetime of a viewer's signed session prefix.", "Longer than a broadcast; a join renews it.", least="1m", most="7d")
+    target_duration: Seconds = row(
+        "4s", "TARGETDURATION of every media playlist; never changes while a stream lives.",
+        "Room for publishers whose key frames come every 3 to 4 s; a later one is cut at any frame.", least="1s", most="30s",
+    )
+    timeline_gap: Seconds = row(
+        "1s", "A step of the publisher's clock above this is cut with a discontinuity.",
+        "Below it a track is late or a frame was dropped; above it the clock was set anew.", least="100ms", most="30s",
+    )
+    viewer_window: Seconds = row("10s", "A session counts as a viewer for this long after its last request.", least="1s", most="5m")
+    window_segments: int = row(
+        7, "Segments in a media playlist.", "At 2 s each, 14 s: more than three target durations, the least that RFC 8216 allows.",
+        least=3, most=1000,
+    )
+    writer: Literal["compiled", "pyav"] = row("compiled", "What writes fMP4 for H.264 and AAC.", "The compiled one costs half; PyAV is its oracle.")
+
+
+class Log(Section):
+    """What is written to stderr."""
+
+    format: Literal["auto", "console", "json"] = row("auto", "`auto`: console on a terminal, else JSON lines.")
+    level: Literal["debug", "info", "warning", "error"] = row("info", "The least level that is written.")
+    sample: int = row(
+        100, "Of events that come with each request or message, one in this many is written.",
+        "10,000 messages a second would be 10,000 lines.", least=1, most=1_000_000,
+    )
+
+
+class Reactor(Section):
+    """The I/O threads that own the sockets."""
+
+    backlog: int = row(4096, "Length of the accept queue.", "A burst of 2,000 connects must not drop a SYN.", least=16, most=65535)
+    command_ring: ByteSize = row("4MiB", "Room for commands from trio to one I/O thread; full: the caller waits.", least="64KiB", most="1GiB")
+    event_ring: ByteSize = row(
+        "8MiB", "Room for events from one I/O thread to trio.",
+        "Above three quarters the thread stops reading the sockets that need Python.", least="64KiB", most="1GiB",
+    )
+    object_bytes: ByteSize = row(
+        "1GiB", "Bytes that the object table may hold.", "Live windows take about 5 MB a stream of 5 Mbit/s.", least="1MiB", most="1TiB",
+    )
+    rtmp_tick: Seconds = row(
+        "20ms", "Longest time over which the reads of an RTMP socket are merged.",
+        "One wake-up for each message costs 1.7 times nginx-rtmp; the end of a part is never held back.", least="0s", most="100ms",
+    )
+    threads: int = row(
+        0, "I/O threads; 0: one for each core, less one for trio, but at least one.", "More than the cores gain nothing.", least=0, most=256,
+    )
+
+
+class Realtime(Section):
+    """Channels over WebSocket."""
+
+    echo: bool = row(False, "Serve `/v1/echo`, a WebSocket that returns every message: for measurements.")
+    public: bool | None = row("auto", "Whether `public:*` may be published to without a token; auto: only while http listens on loopback.")
+
+
+class Rtmp(Section):
+    """RTMP ingest and play."""
+
+    chunk_size: ByteSize = row("4KiB", "Chunk size that we send with.", "What OBS and ffmpeg use; a frame in few chunks.", least="128B", most="1MiB")
+    handshake_timeout: Seconds = row(
+        "10s", "Time from accept to an accepted publish or play.", "A peer that connects and stays silent is gone after it.", least="1s", most="2m",
+    )
+    hook_secret: Secret | None = row("off", "Secret of the hooks `/v1/rtmp/auth` and `/v1/rtmp/done` of another RTMP server; off refuses them.")
+    idle_timeout: Seconds = row(
+        "30s", "A publisher that sends nothing for this long is closed.", "Half-open TCP; OBS sends audio many times a second.", least="1s", most="10m",
+    )
+    listen: Address | None = row("127.0.0.1:1935", "Where RTMP listens.")
+    max_chunk_streams: int = row(
+        64, "Chunk streams that one peer may interleave.", "Publishers use 4 to 8; each may hold a message under way.", least=4, most=1024,
+    )
+    max_message: ByteSize = row(
+        "16MiB", "Largest message; above it the connection ends.", "Key frames of OBS stay far below; the format's own limit is 16 MiB - 1.",
+        least="64KiB", most="16MiB",
+    )
+    public_url: Url | None = row("off", "Base of every RTMP URL given out; off: the request's host with the listener's port.")
+    window_ack: ByteSize = row("2500000B", "Window acknowledgement size that we ask for.", "What Flash Media Server sent; peers know it.", least="16KiB", most="1GiB")
+
+
+class Rtmps(Section):
+    """RTMP over TLS."""
+
+    cert: Path | None = row("off", "Certificate chain (PEM); off: that of https.")
+    key: Path | None = row("off", "Private key (PEM).")
+    listen: Address | None = row("off", "Where RTMPS listens.")
+
+
+class Shutdown(Section):
+    """How the server ends."""
+
+    grace: Seconds = row("10s", "Time in which what is in flight may end by itself.", "Kubernetes kills after 30 s.", least="0s", most="10m")
+
+
+class Store(Section):
+    """Where cold state is kept."""
+
+    url: SecretUrl | None = row("off", "`postgresql://…` in a later version; off: SQLite in the data directory.")
+
+
+class Settings(Section):
+    """Everything, by section."""
+
+    auth: Auth
+    blobs: Blobs
+    bus: Bus
+    data: Data
+    grpc: Grpc
+    http: Http
+    https: Https
+    limits: Limits
+    live: Live
+    log: Log
+    reactor: Reactor
+    realtime: Realtime
+    rtmp: Rtmp
+    rtmps: Rtmps
+    shutdown: Shutdown
+    store: Store
+
+
+def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What no row can see alone: pairs of key and remedy."""
+    live, grpc = settings.live, settings.grpc
+    if live.part_target > live.segment_target:
+        yield "live.part_target", "a part may not be longer than a segment: lower it, or raise live.segment_target"
+    if live.segment_target > live.target_duration:
+        yield "live.segment_target", "a segment may not be longer than live.target_duration: lower it, or raise that"
+    if live.window_segments * live.segment_target < 3 * live.target_duration:
+        yield "live.window_segments", (
+            "the playlist must span three target durations (RFC 8216bis section 6.2.2): raise it, or lower live.target_duration"
+        )
+    for section, name in ((settings.https, "https"), (settings.rtmps, "rtmps")):
+        if (section.cert is None) != (section.key is None):
+            yield f"{name}.cert", f"{name}.cert and {name}.key go together: set both or none"
+    tls = (grpc.tls.cert, grpc.tls.key, grpc.tls.client_ca)
+    if any(tls) and not all(tls):
+        yield "grpc.tls.cert", "grpc.tls.cert, grpc.tls.key and grpc.tls.client_ca go together: set all or none"
+    if grpc.listen is not None and not grpc.listen.loopback and not all(tls) and not grpc.insecure:
+        yield "grpc.listen", (
+            "gRPC off loopback needs mTLS: set grpc.tls.cert, grpc.tls.key and grpc.tls.client_ca, or grpc.insecure = true"
+        )
+    if settings.http.proxy_protocol and not settings.http.trusted_proxies:
+        yield "http.proxy_protocol", "it needs http.trusted_proxies: name the networks of your proxies there"

@@ -1,14 +1,17 @@
-"""HTTP/1.1 as bytes (RFC 9112): request heads, chunked bodies, and the header values that a hot answer needs.
+"""HTTP/1.1 as bytes (RFC 9112): request heads and chunked bodies. Header values are in `httpfields`, re-exported here.
 
 Every function is pure, holds no memory and needs no GIL. Offsets are relative to the first byte that was handed in.
 """
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from nova.ext.httpfields cimport (
+    HTTP_DATE_SIZE, http1_date, http1_date_at, http1_etag_match, http1_format_date, http1_query, http1_range, http1_remove_query,
+)
+
 cdef enum:
     HTTP_MAX_HEADERS = 100       # field lines of one head; a browser sends about 15
     HTTP_MAX_TARGET = 8192       # bytes; RFC 9112 section 3 asks for at least 8000
     HTTP_MAX_METHOD = 32         # bytes; no registered method is longer than 17
-    HTTP_DATE_SIZE = 29          # bytes of an IMF-fixdate
     CHUNKED_MAX_EXTENSIONS = 16384   # bytes of chunk extensions in one body
     CHUNKED_MAX_TRAILERS = 8192      # bytes of the trailer section
 
@@ -99,17 +102,3 @@ cdef Py_ssize_t http1_head_end(const uint8_t* data, size_t size, size_t seen) no
 # (none left: read more); else -(status). Trailers are checked and dropped.
 cdef int chunked_feed(Chunked* state, const uint8_t* data, size_t size, size_t* used,
                       const uint8_t** body, size_t* body_len) noexcept nogil
-# Range of a representation of `size` bytes. 1: one range, both ends inclusive; 0: ignore the field; -416: can not be satisfied.
-cdef int http1_range(const uint8_t* value, size_t len, int64_t size, int64_t* first, int64_t* last) noexcept nogil
-# Is `etag` (quotes included) in the list, or is the list "*"? `weak`: by weak comparison (If-None-Match), else strong.
-cdef bint http1_etag_match(const uint8_t* list, size_t len, const uint8_t* etag, size_t etag_len, bint weak) noexcept nogil
-# Unix seconds of an HTTP-date in any of its three forms, -1: malformed. `now` decides the century of the RFC 850 form.
-cdef int64_t http1_date_at(const uint8_t* value, size_t len, int64_t now) noexcept nogil
-cdef int64_t http1_date(const uint8_t* value, size_t len) noexcept nogil
-# Writes HTTP_DATE_SIZE bytes and answers their number. `unix_seconds`: 0 up to the end of the year 9999.
-cdef size_t http1_format_date(int64_t unix_seconds, uint8_t* out) noexcept nogil
-# Takes every parameter `name` out of the query, in place, also when its name is percent-encoded; answers the new length.
-cdef size_t http1_remove_query(uint8_t* query, size_t len, const char* name, size_t name_len) noexcept nogil
-# The first parameter `name`; its value as sent (percent-encoded).
-cdef bint http1_query(const uint8_t* query, size_t len, const char* name, size_t name_len,
-                      const uint8_t** value, size_t* value_len) noexcept nogil

@@ -1,0 +1,208 @@
+"""The structures that the rooms of the reactor share: a connection, a listener, and what one I/O thread owns."""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from nova.ext.buffer cimport Buf
+from nova.ext.bytevec cimport ByteVec
+from nova.ext.http1 cimport Chunked
+from nova.ext.objects cimport ObjectMap, Waiter
+from nova.ext.ring cimport Ring
+from nova.ext.rtmp cimport RtmpReader
+from nova.ext.sequence cimport Seq
+from nova.ext.ssl cimport SSL, SSL_CTX
+from nova.ext.viewers cimport ViewerMap
+
+cdef enum:
+    MAX_THREADS = 16
+    MAX_LISTENERS = 64
+    RECV_SIZE = 262144          # one read takes at most this: a turn's work for one connection is bounded
+    TX_SIZE = 65536             # answers to pipelined requests gather here before one send
+    TX_STRETCHES = 64           # stretches of one gathered send; IOV_MAX is 1024
+    WHEEL_SLOTS = 1024
+    WHEEL_TICK_MS = 50
+    CONN_CHUNK = 256            # connections per slab
+    NO_CONN = 0xFFFFFFFF
+
+cdef enum Proto:
+    P_HTTP = 0
+    P_RTMP = 1
+    P_RAW = 2                   # bytes both ways for trio: h2 behind TLS
+
+cdef enum HttpPhase:
+    H_HEAD = 0                  # reading a head, or idle between two
+    H_ANSWER = 1                # trio has the request; its answer is awaited or under way
+    H_PARKED = 2                # waits for a name or a version; the head lies unread in `rbuf`
+    H_LINGER = 3                # answered for the last time; reads are thrown away until the peer closes
+
+cdef enum ConnFlag:
+    CF_IN = 1                   # EPOLLIN armed
+    CF_OUT = 2                  # EPOLLOUT armed
+    CF_KNOWN = 4                # trio knows this connection: it must hear of the end
+    CF_CLOSED = 8               # the socket is gone; the slot waits until trio has heard
+    CF_CLOSE_AFTER = 16         # close when everything is sent
+    CF_HANDSHAKE = 32           # TLS handshake not done
+    CF_OWED = 64                # in the thread's list of events that found no room in the ring
+    CF_AGAIN = 128              # in the thread's list of connections with bytes still to parse
+    CF_STARVED = 256            # input stopped: the event ring has no room
+    CF_DRAIN = 512              # trio waits for the backlog to fall
+    CF_KEEP = 1024              # HTTP: the answer under way lets the connection live on
+    CF_BODY = 2048              # HTTP: the request's body is not all read
+    CF_CHUNKED = 4096           # HTTP: ... and comes in chunks
+    CF_EOF = 8192               # the peer has finished sending
+    CF_HEAD_ONLY = 16384        # HTTP: the answer is to a HEAD
+    CF_TLS_WANTS_OUT = 32768
+    CF_PARTIAL_HEAD = 65536     # HTTP: the head's deadline runs
+    CF_FOLLOWS = 131072         # reads a sequence
+    CF_LISTED = 262144          # in the thread's list of live connections of RTMP
+    CF_STOPPED = 524288         # input stopped by credit
+    CF_LATE = 1048576           # HTTP: the wait of a parked request is over
+    CF_VIDEO = 2097152          # RTMP: has sent video
+
+ctypedef struct Out:            # a stretch of bytes to be sent
+    Buf* buf
+    size_t offset
+    size_t size
+
+ctypedef struct Rtmp:
+    RtmpReader* reader
+    ByteVec records
+    size_t scanned              # bytes of `records` that were looked at
+    uint32_t wake_at
+    uint8_t wake_set
+    int64_t first_ms            # when the oldest record that waits came in
+
+ctypedef struct Follow:         # a reader of a sequence
+    Seq* seq
+    uint64_t cursor             # offset of the next item to send
+    uint32_t next               # the following reader of the same sequence on this thread
+    uint32_t prev
+
+ctypedef struct Conn:
+    int fd
+    uint32_t index
+    uint32_t generation
+    uint32_t flags
+    uint8_t proto
+    uint8_t phase
+    uint16_t listener
+    uint16_t peer_port
+    uint8_t peer[16]            # IPv6, or IPv4 mapped into it
+    SSL* ssl
+    # input
+    ByteVec rbuf                # bytes not parsed yet; no memory between requests
+    # output
+    Out* out
+    uint32_t out_first
+    uint32_t out_count
+    uint32_t out_cap
+    size_t out_bytes
+    uint64_t sent               # bytes since the last look at the least rate
+    # time, ms of the reactor's clock
+    int64_t deadline            # 0: none
+    uint32_t wheel_slot         # NO_CONN: not on the wheel
+    uint32_t wheel_next
+    uint32_t wheel_prev
+    # what is owed to trio
+    uint16_t owed
+    uint16_t reason
+    # HTTP
+    int64_t body_left           # bytes of a body with a length
+    int64_t credit              # bytes of input that trio has asked for
+    Chunked* chunked
+    Waiter* waiter
+    int64_t park_deadline
+    # RTMP
+    Rtmp* rtmp
+    Follow* follow
+
+ctypedef struct Limits:
+    uint32_t max_head           # bytes
+    uint32_t head_ms            # a head must be complete this soon after its first byte
+    uint32_t body_ms            # a body, or a reader, must move this often
+    uint32_t idle_ms            # between two requests
+    uint32_t park_ms            # a parked reader waits at most this long
+    uint32_t min_rate           # bytes a second that a reader must take
+    uint32_t max_conns
+    uint32_t handshake_ms       # TLS and RTMP handshakes
+    uint32_t stall_ms           # RTMP: no bytes from the peer
+
+ctypedef struct Listener:
+    int id
+    int fd                      # -1: closed
+    uint8_t proto
+    uint16_t site
+    SSL_CTX* tls                # NULL: plain
+    Limits limits
+    int32_t conns               # over all threads
+    uint64_t accepted
+    uint64_t refused
+
+ctypedef struct Stats:
+    uint64_t requests
+    uint64_t hot
+    uint64_t handed_up
+    uint64_t parked
+    uint64_t refused
+    uint64_t bytes_in
+    uint64_t bytes_out
+    uint64_t timeouts
+    uint64_t accepted
+    uint64_t closed
+    uint64_t turns
+    uint64_t records
+    uint64_t batches
+    uint64_t followers_skipped
+
+ctypedef struct Shared:         # what all threads of one reactor see
+    int threads
+    Listener listeners[MAX_LISTENERS]
+    ObjectMap* objects
+    ViewerMap* viewers
+    void* tokens
+    void* sessions
+    int64_t clock_ms            # -1, or the time that a test has set
+    int64_t clock_unix          # -1, or the time that a test has set
+    uint64_t stop
+
+ctypedef struct Thread:
+    int index
+    int epfd
+    int bell
+    int rtmp_epfd
+    bint rtmp_armed
+    int64_t rtmp_due            # ms; 0: nothing to read
+    int64_t rtmp_read_at
+    uint32_t rtmp_conns
+    Shared* shared
+    Ring commands
+    Ring events
+    # connection table
+    Conn** slabs
+    uint32_t slab_count
+    uint32_t slab_cap
+    uint32_t free_first
+    uint32_t live
+    # timers
+    uint32_t wheel[WHEEL_SLOTS]
+    int64_t wheel_now           # the tick that was last swept
+    int64_t now_ms
+    int64_t now_unix
+    uint8_t date[40]            # "Date: …\r\n"
+    size_t date_size
+    # work lists: indices of connections
+    uint32_t* owed
+    uint32_t owed_count
+    uint32_t owed_cap
+    uint32_t* again
+    uint32_t again_count
+    uint32_t again_cap
+    Waiter* ready               # parked requests that can be answered
+    # scratch
+    uint8_t* rx
+    uint8_t* tx
+    size_t tx_used
+    Out tx_out[TX_STRETCHES]
+    uint32_t tx_count
+    uint32_t accept_off         # listeners out of the epoll set because no fd was to be had
+    int64_t accept_retry
+    bint draining
+    Stats stats

@@ -1,0 +1,91 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from nova.ext.buffer cimport Buf
+from nova.ext.pthread cimport pthread_mutex_t
+
+ctypedef struct Slice:
+    Buf* buf
+    size_t offset
+    size_t size
+
+ctypedef struct Variant:        # one encoding of a body
+    Buf* head                   # status line and header lines of a 200, up to Date
+    size_t total                # bytes of the body
+    uint32_t count
+    Slice* slices
+    uint8_t etag[72]            # quotes included
+    uint32_t etag_size
+
+ctypedef struct Body:           # immutable; shared by every answer under way
+    int32_t refs
+    Buf* headers                # the header lines as given
+    Variant plain
+    Variant gzip                # head NULL: none
+    int64_t modified            # unix seconds, -1: unknown
+
+cdef enum EntryFlag:
+    E_PRIVATE = 1               # only behind a valid session prefix
+    E_VERSIONED = 2             # has versions to wait for
+    E_EXPECTED = 4              # named, not there yet
+    E_ASKED = 8                 # trio was asked to render it
+
+cdef struct Entry
+
+cdef struct Waiter:
+    Waiter* next
+    Waiter** prev               # what points here; NULL: in no list
+    uint64_t conn
+    uint64_t wanted
+    Entry* entry                # NULL: can be answered
+
+cdef struct Entry:
+    uint64_t hash
+    Body* body
+    uint64_t version
+    uint32_t tag
+    uint16_t site
+    uint16_t flags
+    uint32_t waiting
+    uint32_t advance            # parts beyond the last that may be asked for
+    Waiter* waiters
+    uint32_t key_size
+    uint8_t key[1]
+
+ctypedef struct ObjectMap:
+    pthread_mutex_t lock
+    Entry** slots
+    size_t cap                  # a power of two
+    size_t used                 # entries and tombstones
+    size_t live
+    uint64_t seed
+    int threads
+    Waiter* ready[16]
+    int bells[16]
+    uint64_t max_waiting
+    uint64_t waiting
+
+cdef enum Found:
+    F_MISS = 0
+    F_BODY = 1
+    F_PARKED = 2
+    F_RENDER = 3                # parked, and trio must be asked to render
+    F_TOO_FAR = 4
+    F_FULL = 5
+
+ctypedef struct Hit:
+    Body* body
+    uint32_t tag
+    uint16_t flags
+
+cdef ObjectMap* objects_new() noexcept nogil
+cdef void objects_free(ObjectMap* map) noexcept nogil
+cdef bint objects_versioned(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil
+cdef int objects_find(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size, bint session,
+                      int64_t msn, int64_t part, bint park, uint64_t conn, Waiter** waiter, Hit* hit) noexcept nogil
+cdef void objects_unpark(ObjectMap* map, Waiter* waiter) noexcept nogil
+cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil
+cdef void body_unref(Body* body) noexcept nogil
+
+cdef class ObjectTable:
+    cdef ObjectMap* map
+    cdef readonly object now

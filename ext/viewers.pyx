@@ -1,0 +1,143 @@
+"""Who watches what: distinct viewers per tag with a request in the last seconds, counted where requests are answered.
+
+A viewer is 64 bits: of a signed session, else of address and user agent. The table is bounded; when it is full of live
+viewers, new ones are watched but not counted, and `overflow` says so.
+"""
+
+from libc.stdlib cimport calloc, free
+
+from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+
+cdef enum:
+    FIRST_CAP = 1024
+    MAX_CAP = 1 << 22           # 4 Mi viewers, 100 MB: beyond that the count is not worth its memory
+
+cdef uint64_t overflow = 0
+
+
+cdef ViewerMap* viewers_new(uint32_t window) noexcept nogil:
+    """`window`: seconds that a viewer counts after a request. NULL when memory is out."""
+    cdef ViewerMap* map = <ViewerMap*> calloc(1, sizeof(ViewerMap))
+    if map == NULL:
+        return NULL
+    map.seen = <Seen*> calloc(FIRST_CAP, sizeof(Seen))
+    if map.seen == NULL:
+        free(map)
+        return NULL
+    map.cap = FIRST_CAP
+    map.window = window
+    pthread_mutex_init(&map.lock, NULL)
+    return map
+
+
+cdef void viewers_free(ViewerMap* map) noexcept nogil:
+    pthread_mutex_destroy(&map.lock)
+    free(map.seen)
+    free(map)
+
+
+cdef inline size_t place(uint32_t tag, uint64_t viewer, size_t cap) noexcept nogil:
+    return <size_t> (((viewer ^ (<uint64_t> tag * <uint64_t> 0x9E3779B97F4A7C15)) * <uint64_t> 0xBF58476D1CE4E5B9) >> 20) & (cap - 1)
+
+
+cdef void put(Seen* seen, size_t cap, uint32_t tag, uint64_t viewer, int64_t at) noexcept nogil:
+    cdef size_t i = place(tag, viewer, cap)
+    while seen[i].viewer != 0:
+        i = (i + 1) & (cap - 1)
+    seen[i].viewer = viewer
+    seen[i].tag = tag
+    seen[i].at = at
+
+
+cdef bint rebuild(ViewerMap* map, int64_t now) noexcept nogil:
+    """Leave out who is gone; grow when half of the table is still live."""
+    cdef size_t i, live = 0, cap = map.cap
+    cdef Seen* fresh
+    for i in range(map.cap):
+        if map.seen[i].viewer and now - map.seen[i].at <= map.window:
+            live += 1
+    if live * 2 > cap:
+        if cap >= MAX_CAP:
+            return False
+        cap *= 2
+    fresh = <Seen*> calloc(cap, sizeof(Seen))
+    if fresh == NULL:
+        return False
+    for i in range(map.cap):
+        if map.seen[i].viewer and now - map.seen[i].at <= map.window:
+            put(fresh, cap, map.seen[i].tag, map.seen[i].viewer, map.seen[i].at)
+    free(map.seen)
+    map.seen = fresh
+    map.cap = cap
+    map.used = live
+    return True
+
+
+cdef void viewers_touch(ViewerMap* map, uint32_t tag, uint64_t viewer, int64_t now) noexcept nogil:
+    """`viewer` asked for something of `tag` at `now` (unix seconds)."""
+    cdef size_t i
+    global overflow
+    if viewer == 0:
+        viewer = 1
+    pthread_mutex_lock(&map.lock)
+    i = place(tag, viewer, map.cap)
+    while map.seen[i].viewer != 0:
+        if map.seen[i].viewer == viewer and map.seen[i].tag == tag:
+            map.seen[i].at = now
+            pthread_mutex_unlock(&map.lock)
+            return
+        i = (i + 1) & (map.cap - 1)
+    if map.used * 4 >= map.cap * 3 and not rebuild(map, now):
+        overflow += 1
+    else:
+        put(map.seen, map.cap, tag, viewer, now)
+        map.used += 1
+    pthread_mutex_unlock(&map.lock)
+
+
+cdef class Viewers:
+    """The Python side of the table; `window` in seconds."""
+
+    def __cinit__(self, uint32_t window=10):
+        self.map = viewers_new(window)
+        if self.map == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.map != NULL:
+            viewers_free(self.map)
+
+    def touch(self, uint32_t tag, uint64_t viewer, int64_t now) -> None:
+        """Count a request that another path than the reactor answered."""
+        viewers_touch(self.map, tag, viewer, now)
+
+    def counts(self, int64_t now) -> dict:
+        """{tag: distinct viewers within the window}. Walks the table: call it once a second, not per request."""
+        cdef size_t i
+        cdef dict found = {}
+        cdef uint32_t tag
+        pthread_mutex_lock(&self.map.lock)
+        try:
+            for i in range(self.map.cap):
+                if self.map.seen[i].viewer and now - self.map.seen[i].at <= self.map.window:
+                    tag = self.map.seen[i].tag
+                    found[tag] = found.get(tag, 0) + 1
+        finally:
+            pthread_mutex_unlock(&self.map.lock)
+        return found
+
+    def count(self, uint32_t tag, int64_t now) -> int:
+        """Distinct viewers of one tag within the window."""
+        cdef size_t i
+        cdef uint64_t found = 0
+        with nogil:
+            pthread_mutex_lock(&self.map.lock)
+            for i in range(self.map.cap):
+                if self.map.seen[i].viewer and self.map.seen[i].tag == tag and now - self.map.seen[i].at <= self.map.window:
+                    found += 1
+            pthread_mutex_unlock(&self.map.lock)
+        return found
+
+    @property
+    def overflow(self) -> int:
+        return overflow

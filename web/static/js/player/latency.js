@@ -1,0 +1,44 @@
+/**
+ * How far behind live the picture is, from two clocks of which each can lie.
+ *
+ * PROGRAM-DATE-TIME says when the picture on the screen reached the server; against this machine's clock that is the whole delay, but only
+ * if both clocks agree. The playlist's edge says how far behind the newest part we play, with no clock at all, but without the
+ * part that is being filled and its way here.
+ */
+
+/** What lies between the picture and the newest named part is at most this, in seconds: one part and a slow network. */
+const PLAUSIBLE_EXTRA = 3;
+
+/**
+ * @param {number|null} byDate now minus the picture's PROGRAM-DATE-TIME, seconds
+ * @param {number|null} byEdge playlist edge minus play position, seconds
+ * @returns {number|null} seconds, null when nothing is known
+ */
+export function liveLatency(byDate, byEdge) {
+  if (byDate === null) return byEdge;
+  if (byEdge === null) return byDate >= 0 ? byDate : null;
+  const extra = byDate - byEdge;
+  return extra > -0.25 && extra < PLAUSIBLE_EXTRA ? Math.max(0, byDate) : byEdge;
+}
+
+/** Further behind than this is a jump, not a chase, in seconds: three segments. */
+const JUMP = 6;
+
+/**
+ * What brings a viewer back who fell behind (a stall, a slow network, a drifting clock): inaudibly faster play, or a jump.
+ *
+ * Faster only with something in the buffer to play from, and never slower than 1: a stall would cost more than it gains.
+ *
+ * @param {number} behind seconds behind the newest part
+ * @param {number} target seconds behind that we want
+ * @param {number} buffered seconds that can be played without another byte
+ * @param {number} rate the rate now: speeding up ends later than it begins, or it would flicker
+ * @returns {number|"jump"} the playback rate from now on
+ */
+export function catchUp(behind, target, buffered, rate) {
+  const excess = behind - target;
+  if (excess > JUMP) return "jump";
+  if (buffered < 0.4 * target) return 1;
+  if (excess > 1.5) return 1.1;
+  return excess > (rate > 1 ? 0.06 : 0.25) ? 1.05 : 1;
+}

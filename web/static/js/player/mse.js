@@ -1,0 +1,100 @@
+/**
+ * Playing through hls.js and Media Source Extensions: everywhere but on iPhones.
+ */
+
+import Hls from "/vendor/hls.js/hls.light.min.mjs";
+import { catchUp } from "./latency.js";
+import { TUNING } from "./tuning.js";
+
+/** How often the catch-up looks, in ms. */
+const GOVERN_MS = 500;
+/** More decode errors than this within the window mean that resetting the decoder does not help. */
+const MEDIA_ERRORS = 3;
+const MEDIA_WINDOW_MS = 20_000;
+
+/** @returns {boolean} */
+export const supported = () => Hls.isSupported();
+
+/** @implements {Backend} @typedef {import("./backend.js").Backend} Backend */
+export class MseBackend {
+  /** @param {HTMLVideoElement} video @param {string} url @param {import("./backend.js").Report} report */
+  constructor(video, url, report) {
+    this.video = video;
+    this.report = report;
+    /** @type {number[]} */
+    this.mediaErrors = [];
+    this.hls = new Hls(TUNING);
+    this.hls.on(Hls.Events.FRAG_BUFFERED, () => {
+      this.report.ready();
+    });
+    this.hls.on(Hls.Events.ERROR, (_, error) => this.#failed(error));
+    this.onEnded = () => this.report.ended();
+    video.addEventListener("ended", this.onEnded);
+    this.governor = setInterval(() => this.#govern(), GOVERN_MS);
+    this.hls.loadSource(url);
+    this.hls.attachMedia(video);
+  }
+
+  goLive() {
+    const edge = this.hls.liveSyncPosition;
+    if (edge !== null) this.video.currentTime = edge;
+    this.hls.startLoad(-1);
+  }
+
+  /** @returns {import("./backend.js").Facts} */
+  facts() {
+    const details = this.hls.latestLevelDetails;
+    const level = this.hls.levels[this.hls.currentLevel] ?? this.hls.levels[0];
+    const shown = this.hls.playingDate;
+    const lengths = (details?.fragments ?? [])
+      .filter((fragment) => !fragment.gap)
+      .map((fragment) => fragment.duration);
+    return {
+      byDate: shown === null ? null : (Date.now() - shown.getTime()) / 1000,
+      byEdge: details ? this.hls.latency : null,
+      bitrate: level?.bitrate || null,
+      codecs: [level?.videoCodec, level?.audioCodec].filter(Boolean).join(", "),
+      longestSegment: lengths.length ? Math.max(...lengths) : null,
+      hasAudio: level ? Boolean(level.audioCodec) : null,
+    };
+  }
+
+  destroy() {
+    clearInterval(this.governor);
+    this.video.removeEventListener("ended", this.onEnded);
+    this.video.playbackRate = 1;
+    this.hls.destroy();
+  }
+
+  #govern() {
+    const target = this.hls.targetLatency;
+    if (this.video.paused || target === null) return;
+    const next = catchUp(this.hls.latency, target, bufferedAhead(this.video), this.video.playbackRate);
+    if (next === "jump") this.goLive();
+    else if (next !== this.video.playbackRate) this.video.playbackRate = next;
+  }
+
+  /** @param {import("/vendor/hls.js/hls.light.min.mjs").ErrorData} error */
+  #failed(error) {
+    if (!error.fatal) return;
+    if (error.type === Hls.ErrorTypes.MEDIA_ERROR && this.#mayRecover()) {
+      this.hls.recoverMediaError();
+      return;
+    }
+    this.report.failed(error.type === Hls.ErrorTypes.NETWORK_ERROR && error.response?.code === 404);
+  }
+
+  /** @returns {boolean} whether resetting the decoder is worth another try */
+  #mayRecover() {
+    const now = performance.now();
+    this.mediaErrors = [...this.mediaErrors.filter((at) => now - at < MEDIA_WINDOW_MS), now];
+    return this.mediaErrors.length < MEDIA_ERRORS;
+  }
+}
+
+/** @param {HTMLVideoElement} video @returns {number} seconds that can be played from here without a gap */
+export function bufferedAhead({ buffered, currentTime }) {
+  for (let i = 0; i < buffered.length; i += 1)
+    if (buffered.start(i) <= currentTime + 0.1 && currentTime < buffered.end(i)) return buffered.end(i) - currentTime;
+  return 0;
+}

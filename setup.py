@@ -1,7 +1,7 @@
 """Builds the compiled core: every `ext/**/*.pyx` is one module, plus the C files that it names in its first lines.
 
 `# nova: sources=ext/csrc/x.c,… libraries=ssl,crypto` in the first five lines of a `.pyx` declares what it links.
-Environment: `NOVA_EXT=a,b` builds only these modules; `BUILD_DEBUG=1` turns bounds checks on;
+Environment: `NOVA_EXT=a,b` builds only these modules (`none`: no module); `BUILD_DEBUG=1` turns bounds checks on;
 `NOVA_SANITIZE=address` builds with that sanitizer (the fuzz targets).
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 DEBUG = os.environ.get("BUILD_DEBUG") == "1"
@@ -29,6 +30,7 @@ DIRECTIVES = {
 FLAGS = ["-O3", "-g1", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-unreachable-code"]
 if SANITIZE:
     FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
+HEADERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ext" / "csrc").glob("*.h"))
 
 
 def declared(source: Path) -> dict[str, list[str]]:
@@ -52,6 +54,7 @@ def extensions() -> list[Extension]:
                 [f"nova/ext/{inner}.pyx", *wants.get("sources", [])],
                 libraries=wants.get("libraries", []),
                 include_dirs=["ext/csrc"],
+                depends=HEADERS,
                 extra_compile_args=FLAGS,
                 extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
             )
@@ -59,7 +62,19 @@ def extensions() -> list[Extension]:
     return built
 
 
+class Checkout(sdist):
+    """A source distribution is the checkout: `nova/` holds links in it too, not second copies of every package."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        links = {path.name: os.readlink(path) for path in (ROOT / "nova").iterdir() if path.is_symlink()}
+        prefixes = tuple(f"nova/{name}/" for name in links)
+        super().make_release_tree(base_dir, [name for name in files if not name.startswith(prefixes)])
+        for name, target in links.items():
+            (Path(base_dir) / "nova" / name).symlink_to(target)
+
+
 setup(
+    cmdclass={"sdist": Checkout},
     ext_modules=cythonize(
         extensions(),
         build_dir="build/cython",

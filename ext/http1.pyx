@@ -3,6 +3,7 @@
 What two implementations could read in two ways is refused: that is where requests are smuggled. Feeding the same bytes in
 any split gives the same result, and the first wrong byte decides the answer whatever follows it.
 """
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
@@ -709,14 +710,17 @@ cdef int chunked_feed(Chunked* state, const uint8_t* data, size_t size, size_t* 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "OTHER", "CONNECT")
 
 
-def parse_head(bytes data, size_t max_size=16384):
-    """A dict of what the head says; 0: more bytes needed; else -(status)."""
+def parse_head(data, size_t max_size=16384):
+    """A dict of what the head says; 0: more bytes needed; else -(status). `data`: any object with a buffer."""
     cdef Head head
-    cdef const uint8_t* at = data
+    cdef Py_buffer view
     cdef int i
-    cdef int answer = http1_parse(at, len(data), max_size, &head)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    cdef int answer = http1_parse(<const uint8_t*> view.buf, view.len, max_size, &head)
+    PyBuffer_Release(&view)
     if answer != 1:
         return answer
+    data = bytes(data)
     indexes = {
         "range": head.range_i, "if-range": head.if_range_i, "if-none-match": head.if_none_match_i,
         "if-modified-since": head.if_modified_since_i, "if-match": head.if_match_i, "if-unmodified-since": head.if_unmodified_since_i,
@@ -749,8 +753,12 @@ def parse_head(bytes data, size_t max_size=16384):
     }
 
 
-def head_end(bytes data, size_t seen=0):
-    return http1_head_end(data, len(data), seen)
+def head_end(data, size_t seen=0):
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    answer = http1_head_end(<const uint8_t*> view.buf, view.len, seen)
+    PyBuffer_Release(&view)
+    return answer
 
 
 cdef class ChunkedBody:
@@ -760,18 +768,21 @@ cdef class ChunkedBody:
     def __cinit__(self):
         memset(&self.state, 0, sizeof(Chunked))
 
-    def feed(self, bytes data):
+    def feed(self, data):
         """(answer, payload, bytes used): answer 1 at the end, 0 for more, else -(status)."""
-        cdef const uint8_t* at = data
+        cdef Py_buffer view
         cdef const uint8_t* body
-        cdef size_t size = len(data)
         cdef size_t used = 0
         cdef size_t step, body_len
         cdef int answer
         payload = bytearray()
-        while True:
-            answer = chunked_feed(&self.state, at + used, size - used, &step, &body, &body_len)
-            used += step
-            payload += (<const char*> body)[:body_len]
-            if answer or used == size:
-                return answer, bytes(payload), used
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            while True:
+                answer = chunked_feed(&self.state, <const uint8_t*> view.buf + used, view.len - used, &step, &body, &body_len)
+                used += step
+                payload += (<const char*> body)[:body_len]
+                if answer or used == <size_t> view.len:
+                    return answer, bytes(payload), used
+        finally:
+            PyBuffer_Release(&view)

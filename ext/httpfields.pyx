@@ -2,6 +2,9 @@
 
 A value that a client got wrong never fails a request here: a malformed Range, entity tag or date counts as absent.
 """
+from array import array
+
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp, memcpy, memmove
 from libc.time cimport time
@@ -306,23 +309,34 @@ cdef bint http1_query(const uint8_t* query, size_t len, const char* name, size_t
     return False
 
 
-# --- the same for Python ---
+# --- the same for Python; `value` and the like are any object with a buffer ---
 
-def byte_range(bytes value, int64_t size):
+def byte_range(value, int64_t size):
     """(first, last), or None to ignore the field, or -416."""
     cdef int64_t first = 0
     cdef int64_t last = 0
-    cdef int answer = http1_range(value, len(value), size, &first, &last)
+    cdef Py_buffer view
+    PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+    cdef int answer = http1_range(<const uint8_t*> view.buf, view.len, size, &first, &last)
+    PyBuffer_Release(&view)
     return (first, last) if answer == 1 else answer or None
 
 
-def etag_match(bytes wanted, bytes etag, bint weak):
-    return http1_etag_match(wanted, len(wanted), etag, len(etag), weak)
+def etag_match(wanted, bytes etag, bint weak):
+    cdef Py_buffer view
+    PyObject_GetBuffer(wanted, &view, PyBUF_SIMPLE)
+    cdef bint answer = http1_etag_match(<const uint8_t*> view.buf, view.len, etag, len(etag), weak)
+    PyBuffer_Release(&view)
+    return answer
 
 
-def parse_date(bytes value, int64_t now):
+def parse_date(value, int64_t now):
     """Unix seconds, or -1."""
-    return http1_date_at(value, len(value), now)
+    cdef Py_buffer view
+    PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+    cdef int64_t answer = http1_date_at(<const uint8_t*> view.buf, view.len, now)
+    PyBuffer_Release(&view)
+    return answer
 
 
 def format_date(int64_t unix_seconds):
@@ -330,16 +344,22 @@ def format_date(int64_t unix_seconds):
     return (<char*> out)[:http1_format_date(unix_seconds, out)]
 
 
-def remove_query(bytes query, bytes name):
-    held = bytearray(query)
-    return bytes(held[:http1_remove_query(held, len(held), name, len(name))])
+def remove_query(query, bytes name):
+    cdef Py_buffer view
+    held = array("B", query)
+    PyObject_GetBuffer(held, &view, PyBUF_SIMPLE)
+    cdef size_t size = http1_remove_query(<uint8_t*> view.buf, view.len, name, len(name))
+    PyBuffer_Release(&view)
+    return held.tobytes()[:size]
 
 
-def find_query(bytes query, bytes name):
+def find_query(query, bytes name):
     """The raw value, or None."""
-    cdef const uint8_t* value
-    cdef size_t size
-    cdef const uint8_t* start = query
-    if not http1_query(start, len(query), name, len(name), &value, &size):
-        return None
-    return query[value - start:value - start + size]
+    cdef const uint8_t* value = NULL
+    cdef size_t size = 0
+    cdef Py_buffer view
+    PyObject_GetBuffer(query, &view, PyBUF_SIMPLE)
+    found = http1_query(<const uint8_t*> view.buf, view.len, name, len(name), &value, &size)
+    answer = (<const char*> value)[:size] if found else None
+    PyBuffer_Release(&view)
+    return answer

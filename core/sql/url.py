@@ -1,6 +1,6 @@
 """`store.url`: which database.
 
-`sqlite:nova.db` is a file in the data directory, `sqlite:///var/lib/nova/nova.db` one elsewhere.
+Unset is `sqlite:nova.db`, a file in the data directory; `sqlite:///var/lib/nova/nova.db` is one elsewhere.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ class SqliteUrl:
     path: Path
 
 
-def parse_store_url(text: str, data: Path) -> SqliteUrl:
-    """The database that `text` names; `data` is the data directory.
+def parse_store_url(text: str | None, data: Path) -> SqliteUrl:
+    """The database that `text` names (None: the default); `data` is the data directory.
 
     Raises BadRequest: not a URL of a store; NotYet: a kind of store that this version does not have. The URL is not
     repeated in the message: it may hold a password.
     """
+    if text is None:
+        text = DEFAULT
     scheme, colon, rest = text.partition(":")
     if scheme in ("postgresql", "postgres"):
         raise errors.NotYet("not_yet", "PostgreSQL is not served yet; use sqlite:FILE")

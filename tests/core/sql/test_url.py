@@ -13,13 +13,14 @@ DATA = Path("/data")
 @pytest.mark.parametrize(
     ("text", "path"),
     [
+        (None, "/data/nova.db"),
         ("sqlite:nova.db", "/data/nova.db"),
         ("sqlite:sub/nova.db", "/data/sub/nova.db"),
         ("sqlite:/var/lib/nova.db", "/var/lib/nova.db"),
         ("sqlite:///var/lib/nova.db", "/var/lib/nova.db"),
     ],
 )
-def test_files(text: str, path: str) -> None:
+def test_files(text: str | None, path: str) -> None:
     assert parse_store_url(text, DATA).path == Path(path)
 
 

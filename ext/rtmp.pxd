@@ -50,7 +50,7 @@ ctypedef struct RtmpLimits:
     uint32_t role                   # RTMP_SERVER or RTMP_CLIENT
 
 cdef enum:
-    RTMP_STREAMS = 64
+    RTMP_STREAMS = 1024             # the most that limits.streams may say
 
 ctypedef struct RtmpRecord:
     uint32_t size                   # payload bytes that follow this header
@@ -76,13 +76,13 @@ ctypedef struct ChunkStream:
 ctypedef struct RtmpReader:
     RtmpLimits limits
     uint8_t stage                   # handshake progress
-    uint8_t count                   # chunk streams in use
-    uint8_t room                    # chunk streams allocated
-    uint8_t current                 # index of the chunk stream whose payload is being read
     uint8_t pending_len
     uint8_t answers                 # replies of this feed to pings and bandwidth messages
     uint8_t[18] pending             # an incomplete chunk header
-    uint8_t[64] index               # csid below 64 to 1 + its place in streams; 0: none yet
+    uint16_t count                  # chunk streams in use
+    uint16_t room                   # chunk streams allocated
+    uint16_t current                # place of the chunk stream whose payload is being read
+    uint16_t[64] index              # csid below 64 to 1 + its place in streams; 0: none yet
     uint32_t left                   # payload bytes until the next chunk header
     uint32_t chunk_size             # of the peer
     uint32_t window                 # bytes between our acknowledgements, 0: none

@@ -73,7 +73,7 @@ cdef uint32_t monotonic_ms() noexcept nogil:
 
 cdef void rtmp_limits_default(RtmpLimits* limits) noexcept nogil:
     limits.message = MESSAGE_MAX
-    limits.streams = RTMP_STREAMS
+    limits.streams = 64
     limits.held = 32 * 1024 * 1024      # two of the largest messages at once
     limits.window = 2500000             # what encoders use; nginx-rtmp acknowledges every 5 000 000 bytes
     limits.role = RTMP_SERVER
@@ -284,7 +284,7 @@ cdef int new_stream(RtmpReader* reader, uint32_t csid, ChunkStream** out) noexce
         if grown == NULL:
             return RTMP_E_NO_MEMORY
         reader.streams = grown
-        reader.room = <uint8_t> room
+        reader.room = <uint16_t> room
     out[0] = &reader.streams[reader.count]
     memset(out[0], 0, sizeof(ChunkStream))
     out[0].csid = csid
@@ -423,7 +423,7 @@ cdef int read_header(RtmpReader* reader, const uint8_t* data, size_t size, size_
             return RTMP_E_MESSAGE_SIZE
         stream.open = 1
         stream.got = 0
-    reader.current = <uint8_t> (stream - reader.streams)
+    reader.current = <uint16_t> (stream - reader.streams)
     reader.left = stream.length - stream.got
     if reader.left > reader.chunk_size:
         reader.left = reader.chunk_size
@@ -709,7 +709,7 @@ cdef class ChunkReader:
     cdef ByteVec records
     cdef ByteVec reply
 
-    def __cinit__(self, *, bint client=False, uint32_t message=MESSAGE_MAX, uint32_t streams=RTMP_STREAMS,
+    def __cinit__(self, *, bint client=False, uint32_t message=MESSAGE_MAX, uint32_t streams=64,
                   uint32_t held=32 * 1024 * 1024, uint32_t window=2500000):
         cdef RtmpLimits limits
         limits.message = message

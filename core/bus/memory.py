@@ -1,0 +1,183 @@
+"""The bus inside one process."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from nova.core import errors
+from nova.core.bus.port import AT_ONCE, MAX_DATA, QUEUE, START, Cursor, Entry, Lease, Message, Page
+from nova.core.clock import Clock
+from nova.core.values import Seconds
+
+WINDOW: Final = 65536  # entries of a stream
+WINDOW_BYTES: Final = 64 * 2**20  # of a stream; the window is for the usual kilobyte, large entries leave sooner
+STREAMS: Final = 4096  # their names come from the code, not from users; more of them is a bug
+LEASES: Final = 65536  # held at once
+
+
+class _Subscriber:
+    """The messages that wait for one consumer."""
+
+    def __init__(self, queue: int) -> None:
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._queue = queue
+        self._missed = 0
+        self._bell = trio.Event()
+
+    def offer(self, topic: str, data: bytes) -> None:
+        if len(self._waiting) == self._queue:
+            self._waiting.popleft()
+            self._missed += 1
+        self._waiting.append((topic, data))
+        self._bell.set()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while True:
+            await self._bell.wait()
+            topic, data = self._waiting.popleft()
+            missed, self._missed = self._missed, 0
+            if not self._waiting:
+                self._bell = trio.Event()
+            yield Message(topic, data, missed)
+
+
+class _Stream:
+    """Entries by number from 1; those outside the window are gone."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, bytes] = {}
+        self.first = 1
+        self.next = 1
+        self.size_bytes = 0
+        self.readers = trio.lowlevel.ParkingLot()
+
+
+class MemoryBus:
+    """`Bus` without another process. What it keeps ends with it: a cursor of an earlier bus reads as a gap.
+
+    window: entries that a stream keeps.
+    """
+
+    def __init__(self, clock: Clock, *, window: int = WINDOW) -> None:
+        self._clock = clock
+        self._window = window
+        self._epoch = secrets.token_hex(4)
+        self._subscribers: dict[str, dict[_Subscriber, None]] = {}
+        self._streams: dict[str, _Stream] = {}
+        self._leases: dict[str, tuple[Lease, float]] = {}
+        self._token = 0
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        _bounded(data)
+        await trio.lowlevel.checkpoint()
+        for subscriber in self._subscribers.get(topic, ()):
+            subscriber.offer(topic, data)
+
+    @asynccontextmanager
+    async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
+        await trio.lowlevel.checkpoint()
+        subscriber = _Subscriber(queue)
+        for topic in topics:
+            self._subscribers.setdefault(topic, {})[subscriber] = None
+        try:
+            yield subscriber
+        finally:
+            for topic in topics:
+                others = self._subscribers[topic]
+                others.pop(subscriber, None)
+                if not others:
+                    del self._subscribers[topic]
+
+    async def append(self, stream: str, data: bytes) -> Cursor:
+        _bounded(data)
+        await trio.lowlevel.checkpoint()
+        found = self._stream(stream)
+        number, found.next = found.next, found.next + 1
+        found.entries[number] = data
+        found.size_bytes += len(data)
+        while len(found.entries) > self._window or found.size_bytes > WINDOW_BYTES:
+            found.size_bytes -= len(found.entries.pop(found.first))
+            found.first += 1
+        found.readers.unpark_all()
+        return self._cursor(number)
+
+    async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
+        await trio.lowlevel.checkpoint()
+        number = self._number(after)
+        found = self._streams.get(stream)
+        if wait > 0 and number is not None and (found is None or number + 1 >= found.next):
+            found = found or self._stream(stream)
+            with trio.move_on_after(wait):
+                await found.readers.park()
+        if found is None:
+            return Page((), after, number is None)
+        first = found.first if number is None else max(number + 1, found.first)
+        entries = tuple(Entry(self._cursor(at), found.entries[at]) for at in range(first, min(first + limit, found.next)))
+        gap = number is None or number + 1 < found.first
+        return Page(entries, entries[-1].cursor if entries else after, gap)
+
+    async def end(self, stream: str) -> Cursor:
+        await trio.lowlevel.checkpoint()
+        found = self._streams.get(stream)
+        return START if found is None or found.next == 1 else self._cursor(found.next - 1)
+
+    async def acquire(self, name: str, holder: str, ttl: Seconds) -> Lease | None:
+        await trio.lowlevel.checkpoint()
+        now = self._clock.monotonic()
+        held = self._leases.get(name)
+        if held is not None and held[1] > now:
+            return None
+        if len(self._leases) >= LEASES:
+            self._leases = {key: value for key, value in self._leases.items() if value[1] > now}
+            if len(self._leases) >= LEASES:
+                raise errors.Unavailable("overloaded", f"{LEASES} leases are held")
+        self._token += 1
+        lease = Lease(name, holder, self._token)
+        self._leases[name] = (lease, now + ttl)
+        return lease
+
+    async def renew(self, lease: Lease, ttl: Seconds) -> bool:
+        await trio.lowlevel.checkpoint()
+        now = self._clock.monotonic()
+        held = self._leases.get(lease.name)
+        if held is None or held[0] != lease or held[1] <= now:
+            return False
+        self._leases[lease.name] = (lease, now + ttl)
+        return True
+
+    async def release(self, lease: Lease) -> None:
+        await trio.lowlevel.checkpoint()
+        held = self._leases.get(lease.name)
+        if held is not None and held[0] == lease:
+            del self._leases[lease.name]
+
+    def _stream(self, name: str) -> _Stream:
+        found = self._streams.get(name)
+        if found is None:
+            if len(self._streams) >= STREAMS:
+                raise errors.Unavailable("overloaded", f"there are {STREAMS} streams on the bus")
+            found = self._streams[name] = _Stream()
+        return found
+
+    def _cursor(self, number: int) -> Cursor:
+        return Cursor(f"{self._epoch}-{number}")
+
+    def _number(self, cursor: Cursor) -> int | None:
+        """The number of the entry that `cursor` stands behind; None when it comes from an earlier bus."""
+        if cursor == START:
+            return 0
+        epoch, dash, number = cursor.partition("-")
+        if not dash or not epoch.isalnum() or not (number.isascii() and number.isdigit()) or len(number) > 18:
+            raise errors.BadRequest("bad_cursor", "not a cursor of the bus")
+        return int(number) if epoch == self._epoch else None
+
+
+def _bounded(data: bytes) -> None:
+    if len(data) > MAX_DATA:
+        raise errors.TooLarge("too_large", f"a message on the bus has at most {MAX_DATA} bytes")

@@ -1,0 +1,111 @@
+"""What a domain sees of the bus. Nothing here promises more than Redis can keep.
+
+Topics are for what is worth nothing a second later (a bell, a viewer count), streams for what must not be missed, leases
+for what only one process may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, NewType, Protocol
+
+from nova.core.values import Seconds
+
+Cursor = NewType("Cursor", str)  # opaque; comes from the stream that it is given to
+
+START: Final = Cursor("0")  # before the first entry of every stream
+
+AT_ONCE: Final = Seconds(0)
+MAX_DATA: Final = 256 * 1024  # bytes of a message or entry; larger things are blobs, and the message names them
+QUEUE: Final = 1024  # messages that wait for one subscriber
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What was published.
+
+    missed: at least so many messages of the subscription were lost directly before this one.
+    """
+
+    topic: str
+    data: bytes
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream; `cursor` stands behind it."""
+
+    cursor: Cursor
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries in order.
+
+    cursor: where to go on; behind the last entry, or as asked when there is none.
+    gap: entries between the cursor that was asked for and the first one here are no longer kept, or the stream lost its
+    past: what follows from it must be rebuilt.
+    """
+
+    entries: tuple[Entry, ...]
+    cursor: Cursor
+    gap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do something alone until it expires.
+
+    token: greater than that of every earlier lease of this name; who writes elsewhere passes it on, so that a holder who
+    slept through his expiry is refused there.
+    """
+
+    name: str
+    holder: str
+    token: int
+
+
+class Subscription(Protocol):
+    """Messages from the moment the subscription was entered."""
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """Endless. One consumer."""
+
+
+class Bus(Protocol):
+    """Trio thread only. Every method raises Unavailable when the bus cannot be reached, TooLarge above `MAX_DATA`."""
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Tell the present subscribers of `topic`. At most once; in order for one publisher; nobody there is no error."""
+
+    def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AbstractAsyncContextManager[Subscription]:
+        """Messages of `topics` that are published after this was entered.
+
+        At most `queue` wait for the consumer. One more drops the oldest, and the next message says so by `missed`: a slow
+        subscriber slows nobody.
+        """
+
+    async def append(self, stream: str, data: bytes) -> Cursor:
+        """Append an entry; its cursor. A stream begins with its first entry, and keeps a window of the latest ones."""
+
+    async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
+        """At most `limit` entries behind `after`, oldest first; at once when there is one, else within `wait`.
+
+        Raises BadRequest `bad_cursor`.
+        """
+
+    async def end(self, stream: str) -> Cursor:
+        """The cursor behind the latest entry; START when there has been none."""
+
+    async def acquire(self, name: str, holder: str, ttl: Seconds) -> Lease | None:
+        """Take the lease for `ttl`; None when it is held, by this holder too."""
+
+    async def renew(self, lease: Lease, ttl: Seconds) -> bool:
+        """Hold it for `ttl` from now. False: it has expired or was released, and may be somebody else's."""
+
+    async def release(self, lease: Lease) -> None:
+        """Give it back; nothing happens when it is not held any more."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 from nova.core.errors import BadRequest
 
-Value: TypeAlias = Union[None, bool, float, str, list["Value"], dict[str, "Value"]]
+Value: TypeAlias = "bool | float | str | list[Value] | dict[str, Value] | None"
 # What `encode` takes: ints become numbers; `Array` becomes an ECMA array.
-Encodable: TypeAlias = Union[None, bool, float, int, str, Sequence["Encodable"], Mapping[str, "Encodable"]]
+Encodable: TypeAlias = "bool | float | int | str | Sequence[Encodable] | Mapping[str, Encodable] | None"
 
 MAX_DEPTH: Final = 16  # onMetaData of Enhanced RTMP nests 3 deep
 MAX_VALUES: Final = 4096  # in one message; onMetaData has about 30

@@ -5,21 +5,23 @@ A shell: `session` knows the protocol, the reactor owns the bytes. Called synchr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-import structlog
 import trio
 
 from nova.core.errors import NovaError
+from nova.core.guard import report
+from nova.core.log import Log
 from nova.media.rtmp import amf, session
 from nova.media.rtmp.play import LivePlay, PlaySequence
 from nova.media.rtmp.reasons import REASONS
 
 _SWEEP_S: Final = 1.0  # how often deadlines are looked at; they are of seconds
 
-log = structlog.get_logger("nova.rtmp")
+_log = Log("nova.rtmp")
 
 
 class Grant(NamedTuple):
@@ -154,9 +156,7 @@ class RtmpServer:
 
     def opened(self, conn: int, peer: str) -> None:
         now = trio.current_time()
-        self._connections[conn] = connection = _Connection(
-            conn, peer, session.Session(self._limits, now), now + self._timeouts.publish_s
-        )
+        self._connections[conn] = connection = _Connection(conn, peer, session.Session(self._limits, now), now + self._timeouts.publish_s)
         if self._draining:
             self._end(connection, "shutdown")
 
@@ -164,10 +164,9 @@ class RtmpServer:
         connection = self._connections.get(conn)
         if connection is None or connection.ending:
             return
-        try:
+        with _guarded() as failed:
             self._receive(connection, data)
-        except Exception:  # noqa: BLE001 -- the guard: one peer's bug ends one peer
-            log.exception("rtmp_connection_failed", peer=connection.peer)
+        if failed:
             self._end(connection, "internal")
 
     def closed(self, conn: int, reason: str) -> None:
@@ -179,12 +178,9 @@ class RtmpServer:
         connection.ending = reason
         self._leave(connection, reason)
         self._ended(reason)
-        # A peer's fault is a warning at most; ends that the peer or we wished for are not even that.
-        level = log.warning if reason.startswith("rtmp_") or reason in _FAULTS else log.info
-        level(
-            "rtmp_closed", reason=reason, peer=connection.peer, stream=connection.grant.stream_id if connection.grant else None,
-            playing=connection.playing or None, media_bytes=connection.media_bytes,
-        )  # fmt: skip
+        write = _log.peer if reason.startswith("rtmp_") or reason in _FAULTS else _log.info
+        stream = connection.grant.stream_id if connection.grant else connection.playing or None
+        write("rtmp_closed", reason=reason, peer=connection.peer, stream=stream, media_bytes=connection.media_bytes)
         if self._draining and not self._connections:
             self._empty.set()
 
@@ -269,7 +265,7 @@ class RtmpServer:
         try:
             wake = ingest.media(records)
         except NovaError as error:
-            log.warning("rtmp_ingest_refused", peer=connection.peer, stream=grant.stream_id, code=error.code, detail=error.detail)
+            _log.warning("rtmp_ingest_refused", peer=connection.peer, stream=grant.stream_id, code=error.code, detail=error.detail)
             self._end(connection, "refused", error.detail or error.row.title)
             return
         self._plays[grant.stream_id].media(records)
@@ -308,7 +304,7 @@ class RtmpServer:
         else:
             self._plays[grant.stream_id] = LivePlay(self._limits.chunk_size, self._new_sequence)
         self._down.send(connection.id, connection.session.start_publish())
-        log.info("rtmp_publish", peer=connection.peer, stream=grant.stream_id, key_id=grant.key_id, takeover=before is not None)
+        _log.info("rtmp_publish", peer=connection.peer, stream=grant.stream_id, key_id=grant.key_id, takeover=before is not None)
 
     def _refuse_publish(self, connection: _Connection, reason: str, description: str) -> None:
         self._down.send(connection.id, connection.session.refuse_publish(description))
@@ -324,7 +320,7 @@ class RtmpServer:
         connection.playing = stream_id
         playback = play.join()
         self._down.follow(connection.id, playback.sequence, connection.session.start_play() + playback.prologue)
-        log.info("rtmp_play", peer=connection.peer, stream=stream_id)
+        _log.info("rtmp_play", peer=connection.peer, stream=stream_id)
 
     def _end(self, connection: _Connection, reason: str, description: str = "") -> None:
         """Our own end of a connection: the stream is left, the peer told, the connection closed."""
@@ -349,12 +345,24 @@ class RtmpServer:
         del self._publishers[stream_id]
         if reason != "takeover":
             self._end_play(stream_id)
-        ingest.end(reason)
+        with _guarded():
+            ingest.end(reason)
 
     def _end_play(self, stream_id: str) -> None:
         play = self._plays.pop(stream_id, None)
         if play is not None:
             play.end()
+
+
+@contextmanager
+def _guarded() -> Iterator[list[Exception]]:
+    """The guard of this shell, which the reactor calls outside of any task: one peer's errors end one peer."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:  # noqa: BLE001 - as core.guard, for calls that are not tasks
+        report(_log, error)
+        failed.append(error)
 
 
 _CLEAN: Final = frozenset({"shutdown", "stopped", "unpublished"})

@@ -188,7 +188,9 @@ class Session:
             return self._status(msid, level, code, description)
         if self._playing is not None:
             msid, self._playing = self._playing, None
-            return messages.user_control(messages.STREAM_EOF, msid) + self._status(msid, level, "NetStream.Play.UnpublishNotify", description)
+            return messages.user_control(messages.STREAM_EOF, msid) + self._status(
+                msid, level, "NetStream.Play.UnpublishNotify", description
+            )
         if self._app is not None:
             return self._command(0, "onStatus", 0, None, _info(level, "NetConnection.Connect.Closed", description))
         return b""

@@ -13,7 +13,8 @@ HOST = rb"(?:\[(?=[^\]]*:[^\]]*:)[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9._~-]|%[0-9A
 LINE = re.compile(rb"(" + TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*\r\n")
 HEAD = re.compile(rb"(?:\r\n)?(" + TOKEN + rb") ([^\s#]+) HTTP/1\.([01])\r\n((?:[^\r\n]+\r\n)*)\r\n")
 TARGET = re.compile(rb"(?:(?i:https?)://(?P<authority>[^/?#]*))?(?P<path>" + PATH + rb")(?:\?(?P<query>" + QUERY + rb"))?")
-EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb'|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*"))?'
+QUOTED = rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\t\x20-\x7e\x80-\xff])*"'
+EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOTED + rb"))?"
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})((?:" + EXTENSION + rb")*)\r\n")
 
 

@@ -18,9 +18,9 @@ from nova.core.settings_table import Settings, contradictions
 FILE: Final = "nova.toml"  # read from the working directory when no file is named
 PREFIX: Final = "NOVA_"
 
-# Not settings, and still named NOVA_…: what the build reads, and the variables that Kubernetes puts into every
+# Not settings, and still named NOVA_…: what builds and their tests read, and the variables that Kubernetes puts into every
 # container of a namespace with a service called `nova` (NOVA_SERVICE_HOST, NOVA_PORT_8080_TCP_ADDR …).
-_FOREIGN: Final = re.compile(r"NOVA_(?:EXT|SANITIZE|SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
+_FOREIGN: Final = re.compile(r"NOVA_(?:EXT|SANITIZE|VARIANT|SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ class Auth(Section):
     )
     guests: bool = row(True, "Whether a browser may take a name and chat without an account.")
     issuer: str = row("nova", "The `iss` that a token must carry, and that the embedded issuer writes.")
-    jwks_url: Url | None = row("off", "Where another issuer publishes its keys (JWKS).")
     jwks_refresh: Seconds = row(
         "5m", "How often the JWKS is fetched again.",
         "A key that was withdrawn stays valid for this long; an unknown key id fetches at once, but not more often than every 10 s.",
         least="10s", most="1d",
     )
+    jwks_url: Url | None = row("off", "Where another issuer publishes its keys (JWKS).")
     keys: tuple[Path, ...] = row([], "PEM files with public keys of another issuer; the file's stem is the `kid`.")
     leeway: Seconds = row(
         "30s", "How far `exp` and `nbf` may be off.", "Clocks of well-kept machines differ by less.", least="0s", most="5m",
@@ -100,6 +100,10 @@ class Http(Section):
         "10s", "How long a request's body may stall.", "Holds no memory for a peer that fell silent.", least="1s", most="10m",
     )
     cors_origins: tuple[str, ...] = row([], "Origins that may call `/v1` from a browser, beside our own.")
+    forwarded: Literal["auto", "forwarded", "x-forwarded"] = row(
+        "auto", "Which headers `http.trusted_proxies` write; auto: whichever is there.",
+        "When both are there and disagree, a client may have made up one of them: then neither counts.",
+    )
     head_timeout: Seconds = row(
         "10s", "How long a request's head may take.", "A client that dribbles its head is gone after it.", least="1s", most="2m",
     )
@@ -211,7 +215,7 @@ class Live(Section):
         "1s", "A step of the publisher's clock above this is cut with a discontinuity.",
         "Below it a track is late or a frame was dropped; above it the clock was set anew.", least="100ms", most="30s",
     )
-    viewer_window: Seconds = row("10s", "A session counts as a viewer for this long after its last request.", least="1s", most="5m")
+    viewer_window: Seconds = row("10s", "A session counts as a viewer for this long after its last request.", "Twice the longest time between two requests of a player that plays.", least="1s", most="5m")
     window_segments: int = row(
         7, "Segments in a media playlist.", "At 2 s each, 14 s: more than three target durations, the least that RFC 8216 allows.",
         least=3, most=1000,
@@ -234,7 +238,7 @@ class Reactor(Section):
     """The I/O threads that own the sockets."""
 
     backlog: int = row(4096, "Length of the accept queue.", "A burst of 2,000 connects must not drop a SYN.", least=16, most=65535)
-    command_ring: ByteSize = row("4MiB", "Room for commands from trio to one I/O thread; full: the caller waits.", least="64KiB", most="1GiB")
+    command_ring: ByteSize = row("4MiB", "Room for commands from trio to one I/O thread; full: the caller waits.", "The commands of one turn of trio's loop with 10,000 connections; bodies go by reference.", least="64KiB", most="1GiB")
     event_ring: ByteSize = row(
         "8MiB", "Room for events from one I/O thread to trio.",
         "Above three quarters the thread stops reading the sockets that need Python.", least="64KiB", most="1GiB",

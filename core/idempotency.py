@@ -1,0 +1,217 @@
+"""`Idempotency-Key`: a write that is sent twice happens once, and its answer is given twice.
+
+Per user and route. A claim is taken before the work; its answer is kept for 24 h (`limits.idempotency_ttl`) in the store, at
+best in the same transaction as the work's own rows. The answer is sealed with the key that only the client has: it may hold what is
+shown once (a stream key), and the store must not know it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import trio
+
+from nova.core import errors
+from nova.core.clock import Clock
+from nova.core.ids import Ids
+from nova.core.lifecycle import cleanup
+from nova.core.sql import Migration, Row, Schema, Sql, Transaction
+from nova.core.values import Seconds
+
+HELD: Final = Seconds(60.0)  # a claim without an answer; longer than any write's deadline, so only the claim of a crash runs out
+RETRY_AFTER: Final = 1.0  # seconds, for the duplicate of a request that is being worked on
+MAX_BODY: Final = 256 * 1024  # bytes of an answer that is kept; those of writes are a few hundred
+MAX_KEYS: Final = 10_000  # of one user; 24 h of a key every nine seconds
+SWEEP_EVERY: Final = 600  # seconds
+SWEEP_ROWS: Final = 1000  # in one transaction, so that others are not kept waiting
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+SCHEMA: Final = Schema(
+    "idempotency",
+    (
+        Migration(
+            "answers",
+            (
+                # lookup: SHA-256 of user, route and key. request: SHA-256 of what was asked. times: Unix milliseconds.
+                # answer: NULL while it is being worked on, until held_until.
+                """CREATE TABLE idempotency_answer (
+                    lookup BYTEA NOT NULL PRIMARY KEY,
+                    user_id TEXT NOT NULL,
+                    request BYTEA NOT NULL,
+                    claim TEXT NOT NULL,
+                    held_until BIGINT NOT NULL,
+                    answer BYTEA,
+                    expires_at BIGINT NOT NULL
+                )""",
+                "CREATE INDEX idempotency_answer_expiry ON idempotency_answer (expires_at)",
+                "CREATE INDEX idempotency_answer_user ON idempotency_answer (user_id, expires_at)",
+            ),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the client got: enough to give it again."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to do the work of one key."""
+
+    lookup: bytes
+    id: str
+    seal: bytes  # the key of the answer; never stored
+    expires_at: int
+
+
+class Idempotency:
+    """The answers of earlier writes."""
+
+    def __init__(self, sql: Sql, clock: Clock, ids: Ids, *, ttl: Seconds) -> None:
+        self._sql = sql
+        self._clock = clock
+        self._ids = ids
+        self._ttl_ms = int(ttl * 1000)
+
+    async def once(
+        self, user: str, route: str, key: str, request: bytes, work: Callable[[Claim], Awaitable[Answer]]
+    ) -> tuple[Answer, bool]:
+        """Do `work` unless it was done; its answer, and whether that was given before (`Idempotency-Replayed`).
+
+        user, route: whose key it is, and of which method and path template. request: SHA-256 over everything that makes
+        two requests the same (path, query, content type, body).
+        `work` may put its answer into its own transaction by `store`; what it raises, and answers of 500 and above, free
+        the key.
+        Raises BadRequest: not a key; Unprocessable `idempotency_mismatch`: the key came with another request; Conflict
+        `request_in_progress`: the first one is being worked on; RateLimited `quota_exceeded`.
+        """
+        claim = await self._begin(user, route, key, request)
+        if isinstance(claim, Answer):
+            return claim, True
+        done = False
+        try:
+            answer = await work(claim)
+            done = answer.status < 500
+        finally:
+            if not done:
+                with cleanup():
+                    await self._abandon(claim)
+        if done:
+            # The work has happened and its client is owed the answer, also when there is no room to keep it.
+            with suppress(errors.Unavailable, errors.Conflict):
+                await self._sql.write(lambda transaction: self.store(transaction, claim, answer))
+        return answer, False
+
+    def store(self, transaction: Transaction, claim: Claim, answer: Answer) -> None:
+        """Keep `answer` in the transaction of the work itself: both are there after a crash, or neither.
+
+        Raises Conflict: the claim ran out and the work is somebody else's now; the transaction is to be undone.
+        """
+        changed = transaction.run(
+            "UPDATE idempotency_answer SET answer = ? WHERE lookup = ? AND claim = ?",
+            (_seal(claim.seal, answer), claim.lookup, claim.id),
+        )
+        if not changed:
+            raise errors.Conflict("request_in_progress", "another request with this key has taken over")
+
+    async def sweep(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Task: delete what has expired, a bounded number of rows at a time."""
+        task_status.started()
+        while True:
+            with suppress(errors.Unavailable):  # tried again in ten minutes
+                while await self._delete_expired() == SWEEP_ROWS:
+                    pass
+            await trio.sleep(SWEEP_EVERY)
+
+    async def _delete_expired(self) -> int:
+        return await self._sql.run(
+            "DELETE FROM idempotency_answer WHERE lookup IN (SELECT lookup FROM idempotency_answer WHERE expires_at <= ? LIMIT ?)",
+            (self._now_ms(), SWEEP_ROWS),
+        )
+
+    def _now_ms(self) -> int:
+        return int(self._clock.wall() * 1000)
+
+    async def _begin(self, user: str, route: str, key: str, request: bytes) -> Claim | Answer:
+        if _KEY.fullmatch(key) is None:
+            raise errors.BadRequest("bad_request", "an Idempotency-Key is 1 to 255 visible ASCII characters")
+        lookup = sha256(f"{user}\0{route}\0{key}".encode()).digest()
+        now = self._now_ms()
+        claim = Claim(lookup, self._ids.new(), hmac.digest(key.encode(), b"nova idempotency" + lookup, "sha256"), now + self._ttl_ms)
+
+        def known(row: Row | None) -> Answer | None:
+            """The kept answer, or None when the work is to be done."""
+            if row is None or row[3] <= now:
+                return None
+            if row[0] != request:
+                raise errors.Unprocessable("idempotency_mismatch", "the key came with another request before")
+            if row[2] is not None:
+                return _open(claim.seal, row[2])
+            if row[1] > now:
+                raise errors.Conflict("request_in_progress", "the first request with this key has no answer yet", retry_after=RETRY_AFTER)
+            return None
+
+        select = "SELECT request, held_until, answer, expires_at FROM idempotency_answer WHERE lookup = ?"
+
+        def take(transaction: Transaction) -> Claim | Answer:
+            answer = known(transaction.one(select, (lookup,)))
+            if answer is not None:
+                return answer
+            full = transaction.one(
+                "SELECT 1 FROM idempotency_answer WHERE user_id = ? AND expires_at > ? LIMIT 1 OFFSET ?", (user, now, MAX_KEYS - 1)
+            )
+            if full is not None:
+                raise errors.RateLimited("quota_exceeded", f"{MAX_KEYS} idempotency keys are in use", retry_after=60.0)
+            transaction.run(
+                "INSERT INTO idempotency_answer (lookup, user_id, request, claim, held_until, answer, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, NULL, ?)"
+                " ON CONFLICT (lookup) DO UPDATE SET request = excluded.request, claim = excluded.claim,"
+                " held_until = excluded.held_until, answer = NULL, expires_at = excluded.expires_at",
+                (lookup, user, request, claim.id, now + int(HELD * 1000), claim.expires_at),
+            )
+            return claim
+
+        # Most duplicates come long after the answer: they need no transaction.
+        answer = known(await self._sql.one(select, (lookup,)))
+        return answer if answer is not None else await self._sql.write(take)
+
+    async def _abandon(self, claim: Claim) -> None:
+        with suppress(errors.Unavailable):  # then the claim runs out by itself
+            await self._sql.run(
+                "DELETE FROM idempotency_answer WHERE lookup = ? AND claim = ? AND answer IS NULL", (claim.lookup, claim.id)
+            )
+
+
+def _seal(key: bytes, answer: Answer) -> bytes:
+    # Loaded with the first use: most starts serve no write for a while.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    if len(answer.body) > MAX_BODY:
+        raise errors.Internal("internal", f"an answer of {len(answer.body)} bytes is too large to be kept")
+    head = json.dumps({"status": answer.status, "headers": dict(answer.headers)}).encode()
+    nonce = os.urandom(12)
+    return nonce + AESGCM(key).encrypt(nonce, len(head).to_bytes(4, "big") + head + answer.body, None)
+
+
+def _open(key: bytes, sealed: bytes) -> Answer:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], None)
+    size = int.from_bytes(plain[:4], "big")
+    head = json.loads(plain[4 : 4 + size])
+    return Answer(head["status"], head["headers"], plain[4 + size :])

@@ -1,0 +1,62 @@
+"""Request bodies to values: JSON, merge patches (RFC 7396), forms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from nova.core.errors import BadRequest, UnsupportedType
+
+Json = Any
+
+JSON_TYPES: Final = frozenset({"", "application/json"})  # without a type at all we read JSON: nothing else is taken
+PATCH_TYPES: Final = frozenset({"", "application/json", "application/merge-patch+json"})
+FORM_TYPES: Final = frozenset({"", "application/x-www-form-urlencoded"})
+FORM_FIELDS_MAX: Final = 100
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_json(data: bytes, content_type: str, accepted: frozenset[str] = JSON_TYPES) -> Json:
+    """The JSON value in `data`. Raises UnsupportedType, BadRequest."""
+    require_type(content_type, accepted)
+    try:
+        return json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        # UnicodeDecodeError is a ValueError; a JSONDecodeError knows where it stopped, the others have no place to tell.
+        where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadRequest(detail=f"The body is not valid JSON{where}.") from None
+
+
+def read_form(data: bytes, content_type: str) -> dict[str, str]:
+    """The fields of a URL-encoded form; the last one of a name counts. Raises UnsupportedType, BadRequest."""
+    require_type(content_type, FORM_TYPES)
+    try:
+        pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
+        return dict(pairs)
+    except ValueError:
+        raise BadRequest(detail="The body is not a valid form.") from None
+
+
+def require_type(content_type: str, accepted: frozenset[str]) -> None:
+    """Raises UnsupportedType unless the media type, without its parameters, is one of `accepted`."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        wanted = " or ".join(sorted(accepted - {""}))
+        raise UnsupportedType(detail=f"This route takes {wanted}.")
+
+
+def merge_patch(target: Json, patch: Json) -> Json:
+    """`target` with `patch` applied (RFC 7396 section 2); neither is changed."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patch(merged.get(name), value)
+    return merged

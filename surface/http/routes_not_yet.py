@@ -1,0 +1,86 @@
+"""What the contract promises and a later version brings: every such route answers 501 `not_yet` until then.
+
+A route leaves this table when its domain gets its own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nova.core.errors import NotYet
+from nova.surface.http.call import Call
+from nova.surface.http.route import Reply, Route
+
+# tag, path, methods
+TABLE: Final[tuple[tuple[str, str, str], ...]] = (
+    ("streams", "/v1/streams/{id}/comments", "GET POST"),
+    ("streams", "/v1/streams/{id}/comments/{comment}", "DELETE"),
+    ("streams", "/v1/streams/{id}/bans/{user}", "PUT DELETE"),
+    ("streams", "/v1/streams/{id}/moderators/{user}", "PUT DELETE"),
+    ("streams", "/v1/streams/{id}/chat", "PATCH"),
+    ("streams", "/v1/streams/{id}/recordings", "GET"),
+    ("realtime", "/v1/ws", "GET"),
+    ("realtime", "/v1/echo", "GET"),
+    ("realtime", "/v1/events", "GET"),
+    ("realtime", "/v1/channels/{name}/publish", "POST"),
+    ("realtime", "/v1/channels/{name}/history", "GET"),
+    ("realtime", "/v1/channels/{name}/presence", "GET"),
+    ("messaging", "/v1/devices/{device}/keys", "PUT"),
+    ("messaging", "/v1/devices/{device}/keys/count", "GET"),
+    ("messaging", "/v1/users/{user}/keys/claim", "POST"),
+    ("messaging", "/v1/conversations", "GET POST"),
+    ("messaging", "/v1/conversations/{id}", "GET PATCH DELETE"),
+    ("messaging", "/v1/conversations/{id}/members", "POST DELETE"),
+    ("messaging", "/v1/conversations/{id}/messages", "POST"),
+    ("messaging", "/v1/conversations/{id}/commits", "GET"),
+    ("messaging", "/v1/conversations/{id}/calls", "POST"),
+    ("messaging", "/v1/mailbox", "GET"),
+    ("messaging", "/v1/mailbox/ack", "POST"),
+    ("messaging", "/v1/messages", "GET"),
+    ("messaging", "/v1/messages/ws", "GET"),
+    ("messaging", "/v1/attachments", "POST"),
+    ("media", "/v1/images", "GET POST"),
+    ("media", "/v1/images/{id}", "GET DELETE"),
+    ("media", "/v1/images/{id}/url", "POST"),
+    ("media", "/img/{rest:path}", "GET"),
+    ("media", "/v1/uploads", "POST"),
+    ("media", "/v1/uploads/{id}", "GET PATCH DELETE"),
+    ("media", "/v1/videos", "GET POST"),
+    ("media", "/v1/videos/{id}", "GET PATCH DELETE"),
+    ("media", "/v1/videos/{id}/transcode", "POST"),
+    ("media", "/v1/videos/{id}/progress", "GET"),
+    ("media", "/v1/reels", "GET POST"),
+    ("media", "/v1/reels/{id}", "GET DELETE"),
+    ("media", "/vod/{rest:path}", "GET"),
+    ("cdn", "/cdn/{rest:path}", "GET"),
+    ("cdn", "/v1/cdn/assets", "GET POST"),
+    ("cdn", "/v1/cdn/assets/{id}", "GET PATCH DELETE"),
+    ("cdn", "/v1/cdn/urls", "POST"),
+    ("cdn", "/v1/cdn/invalidations", "POST"),
+    ("cdn", "/v1/cdn/invalidations/{id}", "GET"),
+    ("cdn", "/v1/cdn/prewarm", "POST"),
+    ("cdn", "/v1/cdn/usage", "GET"),
+    ("cdn", "/v1/cdn/edges", "GET"),
+    ("cdn", "/v1/cdn/deployments", "GET"),
+    ("cdn", "/v1/cdn/metrics", "GET"),
+    ("notifications", "/v1/notifications", "GET"),
+    ("notifications", "/v1/notifications/{id}/read", "POST"),
+    ("notifications", "/v1/notifications/preferences", "GET PUT"),
+    ("notifications", "/v1/notifications/devices/{device}", "PUT DELETE"),
+    ("notifications", "/v1/users/{user}/notifications", "POST"),
+    ("events", "/v1/events/log", "GET"),
+    ("events", "/v1/events/in/{topic}", "POST"),
+)
+
+
+async def _not_yet(call: Call) -> Reply:
+    raise NotYet(detail="This comes with a later version of Nova core.")
+
+
+def table() -> list[Route]:
+    """The routes; they ask for no credential and read no body."""
+    return [
+        Route(method, path, f"not_yet_{method.lower()}_{at}", _not_yet, "Comes with a later version", tag, errors=("not_yet",))
+        for at, (tag, path, methods) in enumerate(TABLE)
+        for method in methods.split()
+    ]

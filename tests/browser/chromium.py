@@ -54,9 +54,9 @@ class Process:
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         # The browser reads descriptor 3 and writes 4. bash is the shell that redirects numbers above 9.
+        redirected = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-'
         self._process = subprocess.Popen(
-            ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-', "bash", program, *FLAGS]
-            + [f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", redirected, "bash", program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -203,8 +203,10 @@ class Page:
         with trio.move_on_after(within):
             while True:
                 # The waiting happens in the page, next to what it waits for; a navigation ends it with an error and starts it anew.
-                look = f"new Promise(done => {{ const look = () => {{ const v = ({expression}); v ? done(v) : setTimeout(look, 30) }}; look() }})"
-                answer = await self.call("Runtime.evaluate", expression=look, awaitPromise=True, returnByValue=True)
+                look = f"const look = () => {{ const v = ({expression}); v ? done(v) : setTimeout(look, 30) }}; look()"
+                answer = await self.call(
+                    "Runtime.evaluate", expression=f"new Promise(done => {{ {look} }})", awaitPromise=True, returnByValue=True
+                )
                 if "exceptionDetails" not in answer:
                     return answer["result"].get("value")
                 description = answer["exceptionDetails"].get("exception", {}).get("description", "")
@@ -235,7 +237,8 @@ class Page:
     async def key(self, key: str) -> None:
         """Press and release one key."""
         text = key if len(key) == 1 else {"Enter": "\r"}.get(key, "")
-        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode={"Enter": 13, "Escape": 27}.get(key, 0))
+        code = {"Enter": 13, "Escape": 27}.get(key, 0)
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code)
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     async def theme(self, scheme: str) -> None:

@@ -20,7 +20,13 @@ CSP = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html"}
-TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 
 Answer = tuple[int, Any]
 
@@ -105,7 +111,9 @@ def _list(state: State, body: Any, query: str) -> Answer:
 
 def _create(state: State, body: Any, query: str) -> Answer:
     if not body["title"]:
-        return problem(400, "bad_request", "Some fields are wrong.", errors=[{"pointer": "/title", "code": "empty", "detail": "A title is needed."}])
+        return problem(
+            400, "bad_request", "Some fields are wrong.", errors=[{"pointer": "/title", "code": "empty", "detail": "A title is needed."}]
+        )
     made = stream(len(state.streams) + 1, **body, status="idle", started_at=None)
     state.add(made)
     return 201, made | _new_key(state, None, "", made["id"])[1]
@@ -118,7 +126,12 @@ def _get(state: State, body: Any, query: str, id: str) -> Answer:
 def _join(state: State, body: Any, query: str, id: str) -> Answer:
     if state.streams.get(id, {}).get("status") != "live":
         return problem(404, "stream_not_live", "The stream is not live.")
-    return 200, {"session": "s", "hls_url": f"http://elsewhere.invalid/live/~s/{id}/index.m3u8", "expires_at": "2030-01-01T00:00:00Z", "viewers": 1}
+    return 200, {
+        "session": "s",
+        "hls_url": f"http://elsewhere.invalid/live/~s/{id}/index.m3u8",
+        "expires_at": "2030-01-01T00:00:00Z",
+        "viewers": 1,
+    }
 
 
 def _stop(state: State, body: Any, query: str, id: str) -> Answer:
@@ -134,7 +147,12 @@ def _new_key(state: State, body: Any, query: str, id: str) -> Answer:
     number = len(state.keys) + 1
     state.keys.append({"key_id": f"k{number}", "hint": f"sk_{number}", "created_at": "2026-01-01T09:00:00Z", "used_at": None})
     key = f"sk_{number}secretsecretsecret"
-    return 201, {"key": key, "key_id": f"k{number}", "rtmp_server": "rtmp://127.0.0.1:1935/live", "rtmp_url": f"rtmp://127.0.0.1:1935/live/{key}"}
+    return 201, {
+        "key": key,
+        "key_id": f"k{number}",
+        "rtmp_server": "rtmp://127.0.0.1:1935/live",
+        "rtmp_url": f"rtmp://127.0.0.1:1935/live/{key}",
+    }
 
 
 def _remove_key(state: State, body: Any, query: str, id: str, key_id: str) -> Answer:
@@ -175,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
         status, file = self._file(path)
         self._send(status, file.read_bytes(), TYPES.get(file.suffix, "application/octet-stream"))
 
-    do_GET = do_POST = do_DELETE = do_PATCH = _serve  # noqa: N815
+    do_GET = do_POST = do_DELETE = do_PATCH = _serve
 
     def _file(self, path: str) -> tuple[int, Path]:
         for pattern, name in PAGES.items():

@@ -95,7 +95,9 @@ async def test_going_live_makes_a_stream_and_shows_its_key_once(browser: Browser
     await page.type("#tags", "music, piano, music")
     await page.click("#create")
     await page.until("document.querySelector('#connection') !== null")
-    fields = await page.evaluate("Object.fromEntries([...document.querySelectorAll('[data-value]')].map(e => [e.dataset.value, [e.value, e.type]]))")
+    fields = await page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('[data-value]')].map(e => [e.dataset.value, [e.value, e.type]]))"
+    )
     assert fields["Server"] == ["rtmp://127.0.0.1:1935/live", "text"]
     assert fields["Stream key"] == ["sk_1secretsecretsecret", "password"]
     assert fields["Full URL"] == ["rtmp://127.0.0.1:1935/live/sk_1secretsecretsecret", "password"]

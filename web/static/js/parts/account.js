@@ -71,7 +71,7 @@ function menu() {
       h("div", {}, h("p", { class: "small soft" }, "Signed in as"), h("p", { class: "name" }, who.user)),
       session.may("stream:write")
         ? null
-        : h("p", { class: "small soft" }, "As a guest you can watch and, later, chat."),
+        : h("p", { class: "small soft" }, "Guests can watch. Going live takes a sign-in link."),
       h("button", { class: "button", type: "button", id: "sign-out", click: leave }, "Sign out"),
     ),
   );

@@ -25,7 +25,7 @@ export function signInDialog() {
         ),
       ),
       linkForm(() => dialog.close()),
-      h("p", { class: "or" }, "or only watch and say hello"),
+      h("p", { class: "or" }, "or enter as a guest"),
       guestForm(() => dialog.close()),
     ),
   );

@@ -55,6 +55,7 @@ export class StreamDesk {
     this.seat.addEventListener("stream", () => this.#draw());
     this.seat.addEventListener("missing", () => fill(this.state, "This stream does not exist, or it is not yours."));
     this.drawing = setInterval(() => this.#measure(), DRAW_MS);
+    this.#measure();
     this.#connect(key);
   }
 

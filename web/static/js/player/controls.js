@@ -35,7 +35,7 @@ export class Controls {
       h("span", {}, "Live"),
       this.latency,
     );
-    this.quality = h("span", { class: "quality push", "data-fact": "quality" });
+    this.quality = h("span", { class: "quality", "data-fact": "quality" });
     this.unmute = h(
       "button",
       { class: "button unmute", type: "button", hidden: true, click: () => this.sound() },

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec
 
 from nova.core.errors import NovaError
@@ -41,3 +42,14 @@ def report(log: Log, error: Exception) -> None:
         log.peer("peer_ended", code="io", detail=error.strerror or type(error).__name__)
     else:
         log.error("task_failed", exc_info=error)
+
+
+@contextmanager
+def guarded(log: Log) -> Iterator[list[Exception]]:
+    """The same for calls that are no tasks, such as the reactor's into its handlers; yields what was caught."""
+    caught: list[Exception] = []
+    try:
+        yield caught
+    except Exception as error:  # noqa: BLE001 - the one place
+        report(log, error)
+        caught.append(error)

@@ -14,8 +14,8 @@ def main() -> int:
         return 0
     # Cython adds names of its own to every module: they are no part of what a stub promises.
     ignore = ROOT / "tools" / "stubtest-ignore.txt"
-    command = [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", "--allowlist", str(ignore), "--ignore-unused-allowlist", *modules]
-    return subprocess.run(command, cwd=ROOT).returncode
+    options = ["--ignore-missing-stub", "--allowlist", str(ignore), "--ignore-unused-allowlist"]
+    return subprocess.run([sys.executable, "-m", "mypy.stubtest", *options, *modules], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

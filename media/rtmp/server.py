@@ -5,15 +5,14 @@ A shell: `session` knows the protocol, the reactor owns the bytes. Called synchr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 import trio
 
 from nova.core.errors import NovaError
-from nova.core.guard import report
+from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.media.rtmp import amf, session
 from nova.media.rtmp.play import LivePlay, PlaySequence
@@ -164,7 +163,7 @@ class RtmpServer:
         connection = self._connections.get(conn)
         if connection is None or connection.ending:
             return
-        with _guarded() as failed:
+        with guarded(_log) as failed:
             self._receive(connection, data)
         if failed:
             self._end(connection, "internal")
@@ -345,24 +344,13 @@ class RtmpServer:
         del self._publishers[stream_id]
         if reason != "takeover":
             self._end_play(stream_id)
-        with _guarded():
+        with guarded(_log):
             ingest.end(reason)
 
     def _end_play(self, stream_id: str) -> None:
         play = self._plays.pop(stream_id, None)
         if play is not None:
             play.end()
-
-
-@contextmanager
-def _guarded() -> Iterator[list[Exception]]:
-    """The guard of this shell, which the reactor calls outside of any task: one peer's errors end one peer."""
-    failed: list[Exception] = []
-    try:
-        yield failed
-    except Exception as error:  # noqa: BLE001 - as core.guard, for calls that are not tasks
-        report(_log, error)
-        failed.append(error)
 
 
 _CLEAN: Final = frozenset({"shutdown", "stopped", "unpublished"})

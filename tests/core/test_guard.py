@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from nova.core.errors import BadRequest, Internal
-from nova.core.guard import guard
+from nova.core.guard import guard, guarded
 from nova.core.log import Log, Sink
 
 
@@ -91,3 +91,13 @@ async def test_cancellation_beside_a_failure_passes_and_the_failure_is_told(log:
 async def test_interrupt_passes(log: Log) -> None:
     with pytest.raises(KeyboardInterrupt):
         await guard(log, fail, KeyboardInterrupt())
+
+
+def test_calls_that_are_no_tasks_are_guarded_too(log: Log, stream: io.StringIO) -> None:
+    with guarded(log) as caught:
+        raise BadRequest("bad_request", "odd")
+    with guarded(log) as quiet:
+        pass
+    assert [type(error) for error in caught] == [BadRequest]
+    assert not quiet
+    assert events(stream) == [("info", "peer_ended", "bad_request")]

@@ -147,6 +147,7 @@ def test_libraries_speak_through_the_same_lines(stream: io.StringIO) -> None:
 
 
 def test_start_does_not_pay_for_the_renderer() -> None:
-    code = "import sys; from nova.core.log import *; configure(level='info', format='json', sample=1); Log('t').info('x'); print('structlog' in sys.modules)"
+    code = "import sys; from nova.core.log import *; configure(level='info', format='json', sample=1); Log('t').info('x')\n"
+    code += "print('structlog' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout.strip() == "False"

@@ -12,7 +12,10 @@ from nova.core.secret import Secret, SecretUrl
 
 def test_secret_does_not_show() -> None:
     secret = Secret("hunter2-of-the-server")
-    shown = [str(secret), repr(secret), f"{secret}", f"{secret:>30}", "%s" % secret, json.dumps([secret], default=str), repr({"a": secret})]
+    shown = [
+        str(secret), repr(secret), f"{secret}", f"{secret:>30}", "%s" % secret,  # noqa: UP031
+        json.dumps([secret], default=str), repr({"a": secret}),
+    ]
     assert not any("hunter2" in text for text in shown)
     with pytest.raises(TypeError):
         pickle.dumps(secret)

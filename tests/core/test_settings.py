@@ -130,7 +130,8 @@ def test_missing_and_broken_files_are_told(file: Path) -> None:
 
 def test_variables_of_the_build_and_of_kubernetes_are_not_settings() -> None:
     load(environ={
-        "NOVA_EXT": "a", "NOVA_SANITIZE": "address", "NOVA_VARIANT": "debug", "NOVA_SERVICE_HOST": "10.0.0.1", "NOVA_SERVICE_PORT_HTTP": "80",
+        "NOVA_EXT": "a", "NOVA_SANITIZE": "address", "NOVA_VARIANT": "debug",
+        "NOVA_SERVICE_HOST": "10.0.0.1", "NOVA_SERVICE_PORT_HTTP": "80",
         "NOVA_PORT": "tcp://10.0.0.1:80", "NOVA_PORT_80_TCP_ADDR": "10.0.0.1",
     })  # fmt: skip
 

@@ -1,0 +1,95 @@
+"""Writes the pages of docs/ that are made from tables: settings and errors. `make docs` runs it, a test compares."""
+
+from pathlib import Path
+
+from nova.core.errors import CLASSES, TABLE
+from nova.core.settings import environment_name, table
+from nova.core.settings_schema import Section, Setting
+from nova.core.settings_table import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = "<!-- Made by `make docs` from {}; edit that. -->\n\n"
+
+
+def settings_page() -> str:
+    """`docs/settings.md`."""
+    page = [
+        MADE.format("core/settings_table.py"),
+        "# Settings\n\n",
+        "Every setting has a default; none must be set. A value is taken from, in rising order:\n\n"
+        "1. the default below;\n"
+        "2. the TOML file that `--config` names, else `nova.toml` in the working directory when there is one;\n"
+        "3. the environment: `NOVA_<SECTION>_<KEY>`, with `__` for every further dot, lists as JSON;\n"
+        "4. `--set section.key=value`, the last one wins.\n\n"
+        "`nova config` prints what is in force and where each value came from, with secrets masked; `nova check` says\n"
+        "what is wrong and how to mend it. A key that does not exist is an error that names the nearest one.\n\n"
+        "```toml\n"
+        "# nova.toml\n"
+        "[http]\n"
+        'listen = "0.0.0.0:8080"\n'
+        'public_url = "https://live.example.org"\n'
+        'trusted_proxies = ["10.0.0.0/8"]\n\n'
+        "[live]\n"
+        'part_target = "200ms"\n'
+        "```\n\n",
+        "| type | written as |\n|---|---|\n"
+        "| duration | `200ms`, `10s`, `15m`, `24h`, `30d`; a bare number in TOML is seconds |\n"
+        "| size | `64KiB`, `16MiB`, `10MB`; a bare number is bytes |\n"
+        "| rate | `20/s`, `5/min`, `100/10s`: so many at once, refilled evenly |\n"
+        "| host:port | `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every interface, port 0 for a free one |\n"
+        "| network | `10.0.0.0/8`, `::1` |\n"
+        "| secret | the text, or `file:PATH`, or `env:NAME` to keep it elsewhere |\n"
+        "| …, or off | `off` when it is not set |\n",
+    ]
+    for name, section in Settings._sections.items():
+        page.append(f"\n## {name}\n\n{section.__doc__}\n\n")
+        page.append("| setting | type | default | what it does |\n|---|---|---|---|\n")
+        page.extend(_row(setting) for setting in table().values() if setting.key.split(".")[0] == name)
+        page.extend(_nested(section))
+    return "".join(page)
+
+
+def _nested(section: type[Section]) -> list[str]:
+    return [f"\n`{name}`: {inner.__doc__}\n" for name, inner in section._sections.items()]
+
+
+def _row(setting: Setting) -> str:
+    text = setting.row.doc
+    if setting.row.why:
+        text += f" *{setting.row.why}*"
+    limits = [f"{word} {bound}" for word, bound in (("at least", setting.row.least), ("at most", setting.row.most)) if bound is not None]
+    if limits:
+        text += f" ({', '.join(limits)})"
+    cells = (f"`{setting.key}`<br>`{environment_name(setting.key)}`", setting.kind.name, f"`{setting.kind.show(setting.default())}`", text)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def errors_page() -> str:
+    """`docs/errors.md`."""
+    page = [
+        MADE.format("core/errors.py"),
+        "# Errors\n\n"
+        "One table of codes for every protocol. Codes are added, never renamed: a client may match on them.\n\n"
+        "- **HTTP**: `application/problem+json` (RFC 9457) with `type` (`urn:nova:problem:<code>`), `title`, `status`, `detail`,\n"
+        "  `code`, `correlation_id`, and `errors: [{pointer, code, detail}]` when fields are at fault.\n"
+        '- **gRPC**: the status, and `ErrorInfo{reason: <code>, domain: "nova"}` in its details.\n'
+        "- **WebSocket**: `{id, error: {code, message}}` as the reply to a command; the close code when the error ends the\n"
+        "  connection. 4000-4199: come back, with back-off. 4200-4299: get a new token first. 4300-4499: do not come back.\n\n"
+        "| code | class | HTTP | gRPC | close | title |\n|---|---|---|---|---|---|\n",
+    ]
+    for row in TABLE.values():
+        kind = CLASSES[row.parent].__name__
+        page.append(f"| `{row.code}` | {kind} | {row.status} | {row.grpc} | {row.close} | {row.title} |\n")
+    return "".join(page)
+
+
+PAGES = {"docs/settings.md": settings_page, "docs/errors.md": errors_page}
+
+
+def main() -> None:
+    for path, make in PAGES.items():
+        (ROOT / path).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

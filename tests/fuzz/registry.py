@@ -5,7 +5,7 @@
 
 A target raises for what must never happen, and nothing for input that is merely wrong. What it returns says what kind of
 input this was (an answer code, a state): inputs of a kind not seen before are kept and mutated further. Hand kernels
-`array("B", data)`: it is exactly as long as its bytes, so that the address sanitizer sees a read behind them.
+`tests.exact.exact(data)`: the address sanitizer then sees a read behind the last byte.
 """
 
 import importlib

@@ -241,6 +241,10 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, windowsVirtualKeyCode=code)
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    async def look_again(self) -> None:
+        """As a person who comes back to this tab: pages that wait for their next question ask at once."""
+        await self.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
     async def theme(self, scheme: str) -> None:
         """`dark` or `light`, as the system's setting."""
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

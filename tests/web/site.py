@@ -14,11 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nova.surface.http.headers import PAGE_POLICY
+
 WEB = Path(__file__).parents[2] / "web"
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html"}
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -206,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
-        self.send_header("Content-Security-Policy", CSP)
+        self.send_header("Content-Security-Policy", PAGE_POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
         if status != 204:
             self.send_header("Content-Length", str(len(body)))

@@ -25,6 +25,7 @@ async def test_home_lists_who_is_live_and_follows_changes(browser: Browser, site
     assert "Morning piano" in shown
     assert "1.2K" in shown
     site.state.add(stream(3, title="A second one"))
+    await page.look_again()
     await page.until("document.querySelectorAll('.card[data-stream]').length === 2")
     at_peace(page, site)
 
@@ -46,10 +47,12 @@ async def test_home_keeps_its_cards_and_recovers_while_the_server_is_down(browse
     await page.open(site.url)
     await page.until("document.querySelector('.card[data-stream]') !== null")
     site.state.broken = problem(503, "unavailable", "Shutting down.")
+    await page.look_again()
     await page.until("document.body.innerText.includes('The server does not answer')")
     assert await page.evaluate("document.querySelectorAll('.card[data-stream]').length") == 1
     site.state.broken = None
-    await page.until("!document.body.innerText.includes('The server does not answer')", within=20)
+    await page.look_again()
+    await page.until("!document.body.innerText.includes('The server does not answer')")
     at_peace(page, site)
 
 

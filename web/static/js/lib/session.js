@@ -4,7 +4,7 @@
 
 import { ApiError, call } from "./api.js";
 
-/** @typedef {{user: string, scopes: string[], expires_at: string}} Session */
+/** @typedef {{user: string, name?: string|null, scopes: string[], expires_at: string}} Session */
 
 /** @type {Session|null} */
 let session = null;

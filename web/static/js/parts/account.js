@@ -62,13 +62,13 @@ function menu() {
       "summary",
       { class: "button", id: "account-menu" },
       icon("person"),
-      h("span", { class: "wide" }, shorten(who.user)),
+      h("span", { class: "wide" }, who.name ?? shorten(who.user)),
       h("span", { class: "visually-hidden" }, "Account"),
     ),
     h(
       "div",
       { class: "account-menu stack" },
-      h("div", {}, h("p", { class: "small soft" }, "Signed in as"), h("p", { class: "name" }, who.user)),
+      h("div", {}, h("p", { class: "small soft" }, "Signed in as"), h("p", { class: "name" }, who.name ?? who.user)),
       session.may("stream:write")
         ? null
         : h("p", { class: "small soft" }, "Guests can watch. Going live takes a sign-in link."),

@@ -88,7 +88,7 @@ def test_readme_shows_the_two_commands() -> None:
     assert "make serve" in readme
     assert "make test" in readme
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z-]+)", "".join(page.read_text(encoding="utf-8") for page in PAGES)))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES), re.MULTILINE))
     assert named <= targets, f"docs name targets that do not exist: {sorted(named - targets)}"
 
 

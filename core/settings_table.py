@@ -31,9 +31,15 @@ class Auth(Section):
         least="10s", most="1d",
     )
     jwks_url: Url | None = row("off", "Where another issuer publishes its keys (JWKS).")
-    keys: tuple[Path, ...] = row([], "PEM files with public keys of another issuer; the file's stem is the `kid`.")
+    keys: tuple[Path, ...] = row(
+        [], "Files with keys of another issuer: PEM (the file's stem is the `kid`), or `.json` with a JWK or JWKS (HS256 secrets too).",
+    )
     leeway: Seconds = row(
         "30s", "How far `exp` and `nbf` may be off.", "Clocks of well-kept machines differ by less.", least="0s", most="5m",
+    )
+    rotate_keys: Seconds = row(
+        "90d", "How long a key of the embedded issuer signs; what it signed stays good.", "A copy that leaked unseen has an end.",
+        least="1d", most="1000d",
     )
     session_ttl: Seconds = row("30d", "How long a browser session lasts.", "The cookie renews itself in use.", least="1m", most="400d")
     sign_in_ttl: Seconds = row(

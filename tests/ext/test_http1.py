@@ -24,7 +24,8 @@ versions = st.sampled_from([
     b" HTTP/1.1\n",
 ])
 hosts = st.sampled_from([
-    *[b"Host: h\r\n"] * 6, b"host:  h:80 \r\n", b"Host: a@b\r\n", b"Host: [::1]\r\n", b"Host: a, b\r\n", b"Host:\r\n", b"Host: a/b\r\n", b"",
+    *[b"Host: h\r\n"] * 6,
+    b"host:  h:80 \r\n", b"Host: a@b\r\n", b"Host: [::1]\r\n", b"Host: a, b\r\n", b"Host:\r\n", b"Host: a/b\r\n", b"",
 ])
 fields = st.sampled_from([
     b"Content-Length: 5\r\n", b"content-length: 05\r\n", b"Content-Length: 5, 5\r\n", b"Content-Length: +5\r\n", b"Content-Length:\r\n",

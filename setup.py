@@ -68,7 +68,9 @@ class Checkout(sdist):
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         links = {path.name: os.readlink(path) for path in (ROOT / "nova").iterdir() if path.is_symlink()}
         prefixes = tuple(f"nova/{name}/" for name in links)
-        super().make_release_tree(base_dir, [name for name in files if not name.startswith(prefixes)])
+        # The list names some files twice, as `nova/x` and `./nova/x`.
+        names = sorted({os.path.normpath(name) for name in files})
+        super().make_release_tree(base_dir, [name for name in names if not name.startswith(prefixes)])
         for name, target in links.items():
             (Path(base_dir) / "nova" / name).symlink_to(target)
 

@@ -11,6 +11,10 @@ from nova.ext.sequence cimport Seq
 from nova.ext.ssl cimport SSL, SSL_CTX
 from nova.ext.viewers cimport ViewerMap
 
+ctypedef int (*token_check)(void* table, const uint8_t* token, size_t size, int64_t now, ByteVec* claims, void* result) noexcept nogil
+ctypedef int (*session_check)(void* keys, const uint8_t* text, size_t size, const uint8_t* scope, size_t scope_len, int64_t now,
+                              uint64_t* viewer) noexcept nogil
+
 cdef enum:
     MAX_THREADS = 16
     MAX_LISTENERS = 64
@@ -57,6 +61,11 @@ cdef enum ConnFlag:
     CF_LATE = 1048576           # HTTP: the wait of a parked request is over
     CF_VIDEO = 2097152          # RTMP: has sent video
 
+cdef enum RtmpWake:
+    RW_ALWAYS = 0               # hand records up at every tick
+    RW_AT = 1                   # ... when one of `wake_at` or later is there
+    RW_TOLD = 2                 # trio was told and has not said what it waits for next
+
 ctypedef struct Out:            # a stretch of bytes to be sent
     Buf* buf
     size_t offset
@@ -67,8 +76,9 @@ ctypedef struct Rtmp:
     ByteVec records
     size_t scanned              # bytes of `records` that were looked at
     uint32_t wake_at
-    uint8_t wake_set
+    uint8_t wake                # RtmpWake
     int64_t first_ms            # when the oldest record that waits came in
+    int64_t read_ms             # when the peer last sent something
 
 ctypedef struct Follow:         # a reader of a sequence
     Seq* seq
@@ -157,8 +167,10 @@ ctypedef struct Shared:         # what all threads of one reactor see
     Listener listeners[MAX_LISTENERS]
     ObjectMap* objects
     ViewerMap* viewers
-    void* tokens
-    void* sessions
+    void* tokens                # a TokenTable, and how to ask it
+    token_check token_verify    # NULL: no tokens are checked here
+    void* sessions              # SessionKeys, and how to ask them
+    session_check session_verify
     int64_t clock_ms            # -1, or the time that a test has set
     int64_t clock_unix          # -1, or the time that a test has set
     uint64_t stop
@@ -198,11 +210,14 @@ ctypedef struct Thread:
     Waiter* ready               # parked requests that can be answered
     # scratch
     uint8_t* rx
+    ByteVec up                  # a record for trio, put together here
+    uint8_t path[1024]          # a path without its session
+    int64_t handed              # bytes of records that trio has not taken yet
     uint8_t* tx
     size_t tx_used
     Out tx_out[TX_STRETCHES]
     uint32_t tx_count
-    uint32_t accept_off         # listeners out of the epoll set because no fd was to be had
+    uint64_t accept_off         # listeners out of the epoll set because no fd was to be had
     int64_t accept_retry
     bint draining
     Stats stats

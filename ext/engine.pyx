@@ -1,0 +1,435 @@
+# nova: libraries=ssl,crypto
+"""The reactor's handle for Python: threads, listeners, commands down, events up. Everything here is called from one thread, trio's."""
+from libc.errno cimport errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store64, nova_swap32
+from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
+from nova.ext.http1 cimport Header
+from nova.ext.io cimport (
+    MAX_LISTENERS, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, Listener, Shared, Thread, session_check, token_check,
+)
+from nova.ext.loop cimport loop_close, loop_open, loop_run
+from nova.ext.objects cimport ObjectTable
+from nova.ext.ring cimport Record, bell_clear, bell_ring, ring_close, ring_doze, ring_open, ring_peek, ring_pop, ring_put, ring_ring, ring_room, ring_woke
+from nova.ext.rtmp cimport rtmp_error
+from nova.ext.sequence cimport Seq, Sequence, seq_unref
+from nova.ext.session cimport SessionKeys, session_verify
+from nova.ext.tls cimport TlsContext
+from nova.ext.token cimport TokenTable, token_error, token_verify
+from nova.ext.viewers cimport Viewers
+from nova.ext.wire cimport (
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_STOP, CM_UNLISTEN,
+    CM_WAKE_AT, EV_BODY, EV_CLOSED, EV_DATA, EV_DRAINED, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, OpenedInfo, RequestInfo,
+    SF_CLOSE, SF_END,
+)
+
+import os
+from collections import deque
+
+cdef extern from "sys/eventfd.h" nogil:
+    int eventfd(unsigned int count, int flags)
+    enum: EFD_CLOEXEC, EFD_NONBLOCK
+
+cdef extern from "arpa/inet.h" nogil:
+    const char* inet_ntop(int family, const void* src, char* dst, unsigned int size)
+    enum: AF_INET6
+
+cdef extern from "sys/socket.h" nogil:
+    int shutdown(int fd, int how)
+    enum: SHUT_RDWR
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd)
+
+REQUEST = EV_REQUEST
+BODY = EV_BODY
+CLOSED = EV_CLOSED
+DRAINED = EV_DRAINED
+OPENED = EV_OPENED
+RECORDS = EV_RECORDS
+DATA = EV_DATA
+RENDER = EV_RENDER
+END = SF_END
+CLOSE = SF_CLOSE
+PROTOCOLS = {"http": P_HTTP, "rtmp": P_RTMP}
+RAW = P_RAW
+
+_REASONS = ("unknown", "peer", "reset", "local", "timeout", "slow", "protocol", "tls", "limit", "drain")
+
+
+cdef str reason_name(uint32_t code):
+    """A Reason, or what the RTMP kernel said (0x100 and above)."""
+    if code > 0x100:
+        return "rtmp: " + (<bytes> rtmp_error(-<int> (code - 0x100))).decode("ascii")
+    return _REASONS[code] if code < len(_REASONS) else "unknown"
+
+
+cdef str address(const uint8_t* peer):
+    cdef char text[64]
+    cdef int i
+    cdef bint mapped = peer[10] == 0xFF and peer[11] == 0xFF
+    for i in range(10):
+        if peer[i]:
+            mapped = False
+    if mapped:
+        return f"{peer[12]}.{peer[13]}.{peer[14]}.{peer[15]}"
+    inet_ntop(AF_INET6, peer, text, sizeof(text))
+    return (<bytes> text).decode("ascii")
+
+
+cdef tuple request_of(Record* r):
+    """(REQUEST, conn, listener, method, minor, head flags, raw path, query, headers, content length, peer, port, tls, token, claims)"""
+    cdef RequestInfo info
+    cdef const char* payload = <const char*> r + sizeof(Record)
+    cdef const Header* headers = <const Header*> (payload + sizeof(RequestInfo))
+    cdef const char* head
+    cdef list fields = []
+    cdef int i
+    memcpy(&info, payload, sizeof(RequestInfo))
+    head = payload + sizeof(RequestInfo) + info.count * sizeof(Header)
+    for i in range(info.count):
+        fields.append((
+            head[headers[i].name:headers[i].name + headers[i].name_len].lower(),
+            head[headers[i].value:headers[i].value + headers[i].value_len],
+        ))
+    return (
+        EV_REQUEST, r.conn, info.listener, head[info.method_at:info.method_at + info.method_len].decode("ascii"), info.minor, info.flags,
+        head[info.path:info.path + info.path_len], head[info.query:info.query + info.query_len], fields, info.content_length,
+        address(info.peer), info.peer_port, bool(info.tls),
+        None if info.token == 1 else "" if info.token == 0 else (<bytes> token_error(info.token)).decode("ascii"),
+        head[info.head_size:info.head_size + info.claims_size],
+    )
+
+
+cdef tuple event_of(Thread* t, Record* r):
+    cdef OpenedInfo info
+    cdef const char* payload = <const char*> r + sizeof(Record)
+    cdef Buf* buf
+    if r.kind == EV_REQUEST:
+        return request_of(r)
+    if r.kind == EV_BODY or r.kind == EV_DATA:
+        return (r.kind, r.conn, payload[:r.length], bool(r.flags))
+    if r.kind == EV_RECORDS:
+        buf = <Buf*> r.arg
+        nova_add64(&t.handed, -<int64_t> buf.size)
+        return (EV_RECORDS, r.conn, buffer_wrap(buf, 0, buf.size))
+    if r.kind == EV_CLOSED:
+        return (EV_CLOSED, r.conn, reason_name(r.aux))
+    if r.kind == EV_OPENED:
+        memcpy(&info, payload, sizeof(OpenedInfo))
+        return (EV_OPENED, r.conn, info.listener, r.flags, address(info.peer), info.peer_port, bool(info.tls),
+                (<char*> info.alpn)[:info.alpn_size])
+    if r.kind == EV_RENDER:
+        return (EV_RENDER, r.conn, r.arg, payload[:r.length])
+    return (r.kind, r.conn)
+
+
+cdef class Engine:
+    """N I/O threads and what they share.
+
+    threads: 1 to 16. event_ring, command_ring: bytes, powers of two. Raises OSError when the kernel refuses an fd.
+    """
+    cdef Shared shared
+    cdef Thread* threads
+    cdef readonly int count
+    cdef readonly ObjectTable objects
+    cdef readonly Viewers viewers
+    cdef object tokens, sessions
+    cdef list tls            # contexts that a thread may still be reading
+    cdef list retired        # listening sockets that are shut, closed at the end
+    cdef list held           # per thread: commands that found no room
+    cdef int bells[16]
+
+    def __cinit__(self, int threads=1, uint64_t event_ring=1 << 22, uint64_t command_ring=1 << 22):
+        cdef int i
+        cdef Thread* t
+        if not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"a reactor has 1 to {MAX_THREADS} threads")
+        self.count = threads
+        self.objects = ObjectTable()
+        self.viewers = Viewers()
+        self.tls = []
+        self.retired = []
+        self.held = [deque() for _ in range(threads)]
+        self.threads = <Thread*> calloc(threads, sizeof(Thread))
+        if self.threads == NULL:
+            raise MemoryError
+        self.shared.threads = threads
+        self.shared.clock_ms = self.shared.clock_unix = -1
+        self.shared.objects = self.objects.map
+        self.shared.viewers = self.viewers.map
+        self.objects.map.threads = threads
+        for i in range(MAX_LISTENERS):
+            self.shared.listeners[i].fd = -1
+            self.shared.listeners[i].id = i
+        for i in range(threads):
+            t = &self.threads[i]
+            t.index = i
+            t.shared = &self.shared
+            t.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+            self.bells[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+            self.objects.map.bells[i] = t.bell
+            if t.bell < 0 or self.bells[i] < 0 or loop_open(t) < 0:
+                raise OSError(errno, os.strerror(errno))
+            if ring_open(&t.commands, command_ring, t.bell, self.bells[i]) or ring_open(&t.events, event_ring, self.bells[i], t.bell):
+                raise MemoryError
+
+    def __dealloc__(self):
+        cdef int i
+        cdef Record* r
+        if self.threads == NULL:
+            return
+        for i in range(self.count):
+            if self.threads[i].rx != NULL:
+                loop_close(&self.threads[i])
+            if self.threads[i].events.data != NULL:
+                r = ring_peek(&self.threads[i].events)
+                while r != NULL:
+                    if r.kind == EV_RECORDS:
+                        buf_unref(<Buf*> r.arg)
+                    ring_pop(&self.threads[i].events, r)
+                    r = ring_peek(&self.threads[i].events)
+            ring_close(&self.threads[i].commands)
+            ring_close(&self.threads[i].events)
+            if self.threads[i].bell > 0:
+                close(self.threads[i].bell)
+            if self.bells[i] > 0:
+                close(self.bells[i])
+        for i in range(MAX_LISTENERS):
+            if self.shared.listeners[i].fd >= 0:
+                close(self.shared.listeners[i].fd)
+        for fd in self.retired:
+            close(fd)
+        free(self.threads)
+
+    # Lifecycle
+
+    def run(self, int index) -> None:
+        """The body of I/O thread `index`: returns after `stop()`. Holds no GIL."""
+        cdef Thread* t = &self.threads[index]
+        with nogil:
+            loop_run(t)
+
+    def stop(self) -> None:
+        """End every thread's `run` after the commands before this one."""
+        cdef int i
+        for i in range(self.count):
+            self.post(i, CM_STOP, 0, 0, 0, 0, b"")
+
+    def drain_connections(self) -> None:
+        """Accept nothing new; idle connections close, busy ones after their answer."""
+        cdef int i
+        for i in range(self.count):
+            self.post(i, CM_DRAIN, 0, 0, 0, 0, b"")
+
+    def identity(self, tokens, sessions) -> None:
+        """The TokenTable and SessionKeys that requests are checked with. Before the first `listen`."""
+        self.tokens = tokens
+        self.sessions = sessions
+        if tokens is not None:
+            if not isinstance(tokens, TokenTable):
+                raise TypeError("tokens: a TokenTable")
+            self.shared.tokens = <void*> tokens
+            self.shared.token_verify = <token_check> <void*> token_verify
+        if sessions is not None:
+            if not isinstance(sessions, SessionKeys):
+                raise TypeError("sessions: SessionKeys")
+            self.shared.sessions = <void*> sessions
+            self.shared.session_verify = <session_check> <void*> session_verify
+
+    def set_clock(self, int64_t ms=-1, int64_t unix=-1) -> None:
+        """Stop the reactor's clocks at `ms` (monotonic) and `unix` (seconds); -1: the system's own again. For tests."""
+        nova_store64(<uint64_t*> &self.shared.clock_ms, <uint64_t> ms)
+        nova_store64(<uint64_t*> &self.shared.clock_unix, <uint64_t> unix)
+
+    def listen(self, int fd, str protocol, *, TlsContext tls=None, uint16_t site=0, uint32_t max_head=32768, uint32_t head_ms=10000,
+               uint32_t body_ms=10000, uint32_t idle_ms=75000, uint32_t park_ms=12000, uint32_t min_rate=1024,
+               uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000) -> int:
+        """Serve the listening socket `fd` (non-blocking; owned from now on); the listener's number.
+
+        max_head: bytes of a request head. head_ms, body_ms, idle_ms, park_ms, handshake_ms, stall_ms: see `Limits` in io.pxd.
+        min_rate: bytes a second that a reader must take. Raises ValueError when there are 64 listeners already.
+        """
+        cdef int number, i
+        cdef Listener* l = NULL
+        for number in range(MAX_LISTENERS):
+            if self.shared.listeners[number].fd < 0 and self.shared.listeners[number].conns == 0:
+                l = &self.shared.listeners[number]
+                break
+        if l == NULL:
+            raise ValueError(f"a reactor has at most {MAX_LISTENERS} listeners")
+        l.proto = PROTOCOLS[protocol]
+        l.site = site
+        l.limits.max_head = max_head
+        l.limits.head_ms = head_ms
+        l.limits.body_ms = body_ms
+        l.limits.idle_ms = idle_ms
+        l.limits.park_ms = park_ms
+        l.limits.min_rate = min_rate
+        l.limits.max_conns = max_conns
+        l.limits.handshake_ms = handshake_ms
+        l.limits.stall_ms = stall_ms
+        l.tls = NULL
+        if tls is not None:
+            self.tls.append(tls)
+            l.tls = tls.ctx
+        l.fd = fd
+        for i in range(self.count):
+            self.post(i, CM_LISTEN, 0, 0, <uint64_t> number, 0, b"")
+        return number
+
+    def retls(self, int number, TlsContext tls not None) -> None:
+        """New connections of a listener get this context; those that are open keep theirs."""
+        self.tls.append(tls)  # the one before stays: a thread may be making a connection with it
+        self.shared.listeners[number].tls = tls.ctx
+
+    def unlisten(self, int number) -> None:
+        """Accept no more on this listener."""
+        cdef int i
+        cdef int fd = self.shared.listeners[number].fd
+        if fd < 0:
+            return
+        for i in range(self.count):
+            self.post(i, CM_UNLISTEN, 0, 0, <uint64_t> number, <uint32_t> fd, b"")
+        self.shared.listeners[number].fd = -1
+        shutdown(fd, SHUT_RDWR)  # nothing can be accepted any more
+        self.retired.append(fd)  # a thread may be looking at it: the number must not be used again yet
+
+    # Events
+
+    def bell(self, int index) -> int:
+        """The fd that is readable when thread `index` has events, or room again for commands, and we doze."""
+        return self.bells[index]
+
+    def doze(self, int index) -> bool:
+        """Before waiting for the bell; False when there are events after all."""
+        return ring_doze(&self.threads[index].events)
+
+    def woke(self, int index) -> None:
+        """After waiting for the bell."""
+        ring_woke(&self.threads[index].events)
+        bell_clear(self.bells[index])
+
+    def events(self, int index, int most=512) -> list:
+        """Up to `most` events of thread `index`, oldest first, as tuples that begin with kind and connection."""
+        cdef Thread* t = &self.threads[index]
+        cdef Record* r
+        cdef list found = []
+        cdef int i
+        for i in range(most):
+            r = ring_peek(&t.events)
+            if r == NULL:
+                break
+            found.append(event_of(t, r))
+            ring_pop(&t.events, r)
+        if self.held[index]:
+            self.retry(index)
+        return found
+
+    # Commands
+
+    cdef int post(self, int index, uint16_t kind, uint16_t flags, uint64_t conn, uint64_t arg, uint32_t aux, bytes payload) except -1:
+        cdef Thread* t = &self.threads[index]
+        if self.held[index] or not ring_put(&t.commands, kind, flags, conn, arg, aux, <const char*> payload, <uint32_t> len(payload), NULL, 0):
+            self.held[index].append((kind, flags, conn, arg, aux, payload))
+            self.retry(index)
+            return 0
+        ring_ring(&t.commands)
+        return 1
+
+    cdef int retry(self, int index) except -1:
+        """Commands that found no room, in their order."""
+        cdef Thread* t = &self.threads[index]
+        cdef bytes payload
+        held = self.held[index]
+        while held:
+            kind, flags, conn, arg, aux, payload = held[0]
+            if not ring_put(&t.commands, kind, flags, conn, arg, aux, <const char*> payload, <uint32_t> len(payload), NULL, 0):
+                break
+            held.popleft()
+        ring_ring(&t.commands)
+        return 0
+
+    def congested(self, uint64_t conn) -> bool:
+        """Commands for this connection's thread wait for room: a caller that can wait should, until the bell rings."""
+        return bool(self.held[conn >> 56])
+
+    def send(self, uint64_t conn, data, uint16_t flags=0) -> None:
+        """Send bytes (copied) or a Buffer (shared). flags: END when an HTTP answer is complete, CLOSE to close after it."""
+        cdef Buffer shared
+        cdef size_t span[2]
+        cdef bytes piece
+        if isinstance(data, Buffer):
+            shared = data
+            if shared.size:
+                nova_ref(&shared.buf.refs)
+                span[0] = shared.offset
+                span[1] = shared.size
+                self.post(<int> (conn >> 56), CM_SEND_BUF, flags, conn, <uint64_t> shared.buf, 0, (<char*> span)[:sizeof(span)])
+                return
+            data = b""
+        piece = data if type(data) is bytes else bytes(data)
+        if len(piece) > 65536:
+            self.send(conn, Buffer(piece), flags)
+        else:
+            self.post(<int> (conn >> 56), CM_SEND, flags, conn, 0, 0, piece)
+
+    def credit(self, uint64_t conn, uint64_t size) -> None:
+        """Let `size` bytes more of the connection's input come up."""
+        self.post(<int> (conn >> 56), CM_CREDIT, 0, conn, size, 0, b"")
+
+    def go_on(self, uint64_t conn) -> None:
+        """100 (Continue)."""
+        self.post(<int> (conn >> 56), CM_CONTINUE, 0, conn, 0, 0, b"")
+
+    def close(self, uint64_t conn, bint flush=False) -> None:
+        """Close now, or after everything is sent."""
+        self.post(<int> (conn >> 56), CM_CLOSE, 0, conn, 0, flush, b"")
+
+    def mark(self, uint64_t conn) -> None:
+        """Ask for a DRAINED event: at once when little is unsent, else when that is so."""
+        self.post(<int> (conn >> 56), CM_MARK, 0, conn, 0, 0, b"")
+
+    def wake_at(self, uint64_t conn, uint32_t timestamp) -> None:
+        """RTMP: hand records up when one with this time stamp (ms, 32 bit) or a later one is there."""
+        self.post(<int> (conn >> 56), CM_WAKE_AT, 0, conn, 0, timestamp, b"")
+
+    def follow(self, uint64_t conn, Sequence sequence not None, bytes prologue=b"") -> None:
+        """RTMP: send `prologue`, then every item of the sequence from its newest key item on. `attach` the sequence first."""
+        nova_ref(&sequence.seq.refs)
+        self.post(<int> (conn >> 56), CM_FOLLOW, 0, conn, <uint64_t> sequence.seq, 0, prologue)
+
+    def news(self, Sequence sequence not None) -> None:
+        """The sequence has new items: tell every thread that has readers. Give it to `Sequence.on_append`."""
+        cdef int i
+        if sequence.seq.reader_count == 0:
+            return
+        for i in range(self.count):
+            if nova_swap32(&sequence.seq.queued[i], 1) == 0:
+                nova_ref(&sequence.seq.refs)
+                self.post(i, CM_SEQUENCE, 0, 0, <uint64_t> sequence.seq, 0, b"")
+
+    # Figures
+
+    def stats(self) -> dict:
+        """Counters of all threads, and connections now."""
+        cdef dict total = {}
+        cdef int i
+        cdef dict one
+        cdef int64_t conns = 0
+        for i in range(self.count):
+            one = self.threads[i].stats
+            for name, value in one.items():
+                total[name] = total.get(name, 0) + value
+            conns += self.threads[i].live
+        total["connections"] = conns
+        total["parked_now"] = self.objects.map.waiting
+        return total
+
+    def listener_stats(self, int number) -> dict:
+        """Connections now, accepted and refused, of one listener."""
+        cdef Listener* l = &self.shared.listeners[number]
+        return {"connections": l.conns, "accepted": l.accepted, "refused": l.refused}

@@ -1,0 +1,505 @@
+# nova: libraries=ssl,crypto
+"""HTTP/1.1 on a connection (RFC 9112): heads in, hot answers out; whatever is not hot goes up to trio and its answer comes down.
+
+One request at a time: the next one on the connection is parsed when the answer before it is complete. A request that waits for a name
+or a version keeps its head in `rbuf` and is parsed again when it can be answered, so that parking needs no copy of it.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from nova.ext.bytevec cimport vec_append, vec_drop_front, vec_free
+from nova.ext.conn cimport conn_again, conn_arm, conn_id, conn_owe, timer_clear, timer_set
+from nova.ext.hot cimport answer_body, answer_error
+from nova.ext.http1 cimport (
+    HF_CHUNKED, HF_EXPECT_CONTINUE, HF_HAS_AUTH, HF_KEEP_ALIVE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET, HTTP_GET, HTTP_HEAD,
+    Chunked, Head, Header, chunked_feed, http1_head_end, http1_parse, http1_query, http1_remove_query,
+)
+from nova.ext.identity cimport identify, session_of, viewer_of
+from nova.ext.io cimport (
+    CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HEAD_ONLY, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
+    CF_STARVED, CF_STOPPED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits,
+)
+from nova.ext.lifecycle cimport conn_close
+from nova.ext.objects cimport (
+    E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, body_unref, objects_find, objects_unpark,
+)
+from nova.ext.ring cimport ring_put, ring_ring, ring_room
+from nova.ext.ssl cimport SSL_pending
+from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, send_fin, tx_copy, tx_flush
+from nova.ext.viewers cimport viewers_touch
+from nova.ext.wire cimport (
+    EV_BODY, EV_DRAINED, EV_RENDER, EV_REQUEST, OW_DRAINED, OW_INPUT, R_DRAIN, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT,
+    RequestInfo, SF_CLOSE, SF_END,
+)
+
+cdef enum:
+    HTTP_READ = 65536           # bytes of one read
+    BODY_PIECE = 65536          # bytes of one event with a piece of a body
+    PIPELINE = 64               # requests that one connection may have answered in a turn
+    BACKLOG_STOP = 262144       # bytes not taken by the peer above which no further request of it is parsed
+    BACKLOG_LOW = 65536         # bytes below which trio is told to go on
+    REST_MAX = 65536            # bytes kept while an answer is awaited; then reading stops
+    LINGER_MS = 2000            # how long a refused peer may still send before the connection is cut
+
+cdef enum Took:
+    T_ANSWERED = 0
+    T_UP = 1
+    T_PARKED = 2
+    T_FULL = 3                  # the ring has no room
+
+
+cdef inline Limits* limits_of(Thread* t, Conn* c) noexcept nogil:
+    return &t.shared.listeners[c.listener].limits
+
+
+cdef void http_open(Thread* t, Conn* c) noexcept nogil:
+    """A new connection, past its TLS handshake if it has one."""
+    c.phase = H_HEAD
+    timer_set(t, c, t.now_ms + limits_of(t, c).head_ms)
+
+
+cdef void set_deadline(Thread* t, Conn* c) noexcept nogil:
+    """What the connection waits for now decides how long."""
+    cdef Limits* limits = limits_of(t, c)
+    if c.phase == H_LINGER:
+        timer_set(t, c, t.now_ms + LINGER_MS)
+    elif c.out_count:
+        if c.deadline == 0 or c.deadline > t.now_ms + limits.body_ms:
+            c.sent = 0
+            timer_set(t, c, t.now_ms + limits.body_ms)
+    elif c.phase == H_PARKED:
+        timer_set(t, c, c.park_deadline)
+    elif c.phase == H_ANSWER:
+        if c.flags & CF_BODY and c.credit > 0:
+            timer_set(t, c, t.now_ms + limits.body_ms)
+        else:
+            timer_clear(t, c)
+    elif c.flags & CF_PARTIAL_HEAD:
+        pass  # runs since the head's first byte
+    else:
+        timer_set(t, c, t.now_ms + limits.idle_ms)
+
+
+cdef void arm(Thread* t, Conn* c) noexcept nogil:
+    """Read while there is somebody to take it; hear of room while there is a backlog."""
+    cdef bint input = True
+    if c.flags & CF_STARVED or (c.phase != H_LINGER and c.out_bytes > BACKLOG_STOP):
+        input = False
+    elif c.phase == H_ANSWER:
+        input = c.credit > 0 if c.flags & CF_BODY else c.rbuf.len < REST_MAX
+    elif c.phase == H_PARKED:
+        input = c.rbuf.len < REST_MAX
+    conn_arm(t, c, input, c.out_count > 0)
+
+
+cdef void finish_last(Thread* t, Conn* c) noexcept nogil:
+    """The last answer of this connection is sent. What the peer still sends is thrown away for a moment, or a reset could overtake the
+    answer on its way (RFC 9112, 9.6)."""
+    c.flags &= ~<uint32_t> CF_CLOSE_AFTER
+    if c.flags & CF_EOF:
+        conn_close(t, c, R_PEER)
+        return
+    send_fin(c)
+    c.phase = H_LINGER
+    c.rbuf.len = 0
+    vec_free(&c.rbuf)
+    set_deadline(t, c)
+    arm(t, c)
+
+
+cdef void settle(Thread* t, Conn* c) noexcept nogil:
+    """After a turn's work: flush, then arm socket and timer for what is awaited."""
+    if c.fd < 0:
+        t.tx_count = 0
+        return
+    if tx_flush(t, c) < 0:
+        conn_close(t, c, R_RESET)
+        return
+    if c.out_count == 0 and c.flags & CF_CLOSE_AFTER:
+        finish_last(t, c)
+        return
+    set_deadline(t, c)
+    arm(t, c)
+    if c.ssl != NULL and c.flags & CF_IN and SSL_pending(c.ssl) > 0:
+        conn_again(t, c)  # what OpenSSL holds, the socket does not show
+
+
+cdef void refuse(Thread* t, Conn* c, int status) noexcept nogil:
+    """Answer with an error that ends the connection."""
+    t.stats.refused += 1
+    c.phase = H_HEAD
+    answer_error(t, c, status, False, True)
+    c.flags |= CF_CLOSE_AFTER
+
+
+cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
+    """Give a request to trio: head and identity. T_UP, or T_FULL."""
+    cdef RequestInfo info
+    cdef uint8_t* copy
+    if not ring_room(&t.events, sizeof(RequestInfo) + head.count * sizeof(Header) + head.size + 4096):
+        conn_owe(t, c, OW_INPUT)
+        c.flags |= CF_STARVED
+        return T_FULL
+    memset(&info, 0, sizeof(RequestInfo))
+    t.up.len = 0
+    info.content_length = head.content_length
+    info.flags = head.flags
+    info.head_size = head.size
+    info.path = head.path
+    info.path_len = head.path_len
+    info.query = head.query
+    info.query_len = head.query_len
+    info.method_at = head.method_at
+    info.method_len = head.method_len
+    info.count = head.count
+    info.listener = c.listener
+    info.peer_port = c.peer_port
+    info.minor = head.minor
+    info.tls = c.ssl != NULL
+    memcpy(info.peer, c.peer, 16)
+    vec_append(&t.up, &info, sizeof(RequestInfo))
+    vec_append(&t.up, head.headers, head.count * sizeof(Header))
+    if vec_append(&t.up, data, head.size) < 0:
+        return T_FULL
+    info.token = identify(t, data, head, &t.up)
+    info.claims_size = <uint32_t> (t.up.len - sizeof(RequestInfo) - head.count * sizeof(Header) - head.size)
+    copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
+    info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)
+    memcpy(t.up.data, &info, sizeof(RequestInfo))
+    if not ring_put(&t.events, EV_REQUEST, 0, conn_id(t, c), 0, 0, t.up.data, <uint32_t> t.up.len, NULL, 0):
+        conn_owe(t, c, OW_INPUT)
+        c.flags |= CF_STARVED
+        return T_FULL
+    ring_ring(&t.events)
+    t.stats.handed_up += 1
+    c.flags |= CF_KNOWN
+    c.phase = H_ANSWER
+    c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED | CF_KEEP | CF_HEAD_ONLY)
+    if head.flags & HF_KEEP_ALIVE and not t.draining:
+        c.flags |= CF_KEEP
+    if head.method == HTTP_HEAD:
+        c.flags |= CF_HEAD_ONLY
+    c.credit = 0
+    c.body_left = 0
+    if head.flags & HF_CHUNKED:
+        c.chunked = <Chunked*> calloc(1, sizeof(Chunked))
+        c.flags |= CF_BODY | CF_CHUNKED
+    elif head.content_length > 0:
+        c.body_left = head.content_length
+        c.flags |= CF_BODY
+    return T_UP
+
+
+cdef int64_t number(const uint8_t* text, size_t size) noexcept nogil:
+    """A decimal integer of at most 15 digits, -1: not one."""
+    cdef int64_t value = 0
+    cdef size_t i
+    if size == 0 or size > 15:
+        return -1
+    for i in range(size):
+        if text[i] < 48 or text[i] > 57:
+            return -1
+        value = value * 10 + (text[i] - 48)
+    return value
+
+
+cdef bint delivery(const uint8_t* query, size_t size, int64_t* msn, int64_t* part) noexcept nogil:
+    """The delivery directives of a query (RFC 8216bis, 6.2.5.2); False when they make no sense."""
+    cdef const uint8_t* value
+    cdef size_t length
+    msn[0] = part[0] = -1
+    if size == 0:
+        return True
+    if http1_query(query, size, b"_HLS_msn", 8, &value, &length):
+        msn[0] = number(value, length)
+        if msn[0] < 0:
+            return False
+    if http1_query(query, size, b"_HLS_part", 9, &value, &length):
+        part[0] = number(value, length)
+        if part[0] < 0 or msn[0] < 0 or part[0] > 0xFFF0:
+            return False
+    return msn[0] < <int64_t> 1 << 40
+
+
+cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
+    """One request. T_ANSWERED and T_UP have used its head, T_PARKED and T_FULL have not."""
+    cdef Hit hit
+    cdef const uint8_t* path = data + head.path
+    cdef size_t path_len = head.path_len
+    cdef const uint8_t* stripped = NULL
+    cdef size_t stripped_len = 0
+    cdef uint64_t viewer = 0
+    cdef bint session = False
+    cdef int64_t msn, part
+    cdef bint sensible, keep
+    cdef int found
+    cdef bint late = c.flags & CF_LATE
+    if (head.method != HTTP_GET and head.method != HTTP_HEAD) or head.content_length > 0 or \
+            head.flags & (HF_CHUNKED | HF_UPGRADE_OTHER | HF_UPGRADE_WEBSOCKET):
+        return hand_up(t, c, data, head)
+    # A signed session in the path is checked and taken out, so that its bytes are everybody's.
+    if path_len > 8 and memcmp(path, b"/live/~", 7) == 0:
+        session = session_of(t, path, path_len, &stripped, &stripped_len, &viewer)
+        if not session:
+            return hand_up(t, c, data, head)
+        path = stripped
+        path_len = stripped_len
+    sensible = delivery(data + head.query, head.query_len, &msn, &part)
+    memset(&hit, 0, sizeof(Hit))
+    found = objects_find(t.shared.objects, t.shared.listeners[c.listener].site, path, path_len, session,
+                         msn if sensible else -1, part if sensible else -1, not late, conn_id(t, c), &c.waiter, &hit)
+    if found == F_MISS:
+        return hand_up(t, c, data, head)
+    if hit.flags & E_VERSIONED and not sensible and found != F_BODY:
+        found = F_TOO_FAR
+        if c.waiter != NULL:
+            objects_unpark(t.shared.objects, c.waiter)
+            c.waiter = NULL
+    if hit.tag:
+        viewers_touch(t.shared.viewers, hit.tag, viewer if session else viewer_of(c, data, head), t.now_unix)
+    if found == F_PARKED or found == F_RENDER:
+        if found == F_RENDER and not ring_put(&t.events, EV_RENDER, 0, 0, t.shared.listeners[c.listener].site, 0,
+                                              path, <uint32_t> path_len, NULL, 0):
+            # Nobody was asked, so nobody would answer: come back when the ring has room.
+            objects_unpark(t.shared.objects, c.waiter)
+            c.waiter = NULL
+            conn_owe(t, c, OW_INPUT)
+            c.flags |= CF_STARVED
+            return T_FULL
+        if found == F_RENDER:
+            ring_ring(&t.events)
+        t.stats.parked += 1
+        if c.park_deadline == 0:
+            c.park_deadline = t.now_ms + limits_of(t, c).park_ms
+        c.phase = H_PARKED
+        return T_PARKED
+    keep = head.flags & HF_KEEP_ALIVE and not t.draining
+    c.flags &= ~<uint32_t> CF_LATE
+    c.park_deadline = 0
+    t.stats.hot += 1
+    if found == F_BODY:
+        if hit.flags & E_VERSIONED and not sensible:
+            answer_error(t, c, 400, head.method == HTTP_HEAD, not keep)
+        else:
+            answer_body(t, c, data, head, hit.body, keep)
+        body_unref(hit.body)
+    elif found == F_TOO_FAR:
+        answer_error(t, c, 400, head.method == HTTP_HEAD, not keep)
+    else:
+        answer_error(t, c, 503, head.method == HTTP_HEAD, not keep)
+    if not keep:
+        c.flags |= CF_CLOSE_AFTER
+    return T_ANSWERED
+
+
+cdef size_t body_up(Thread* t, Conn* c, const uint8_t* data, size_t size) noexcept nogil:
+    """Give bytes of a request's body to trio, as far as it has asked for them; the number of bytes used."""
+    cdef size_t used = 0, step
+    cdef const uint8_t* body
+    cdef size_t length
+    cdef int r
+    while used < size and c.flags & CF_BODY and c.credit > 0:
+        if not ring_room(&t.events, BODY_PIECE):
+            conn_owe(t, c, OW_INPUT)
+            c.flags |= CF_STARVED
+            break
+        if c.flags & CF_CHUNKED:
+            step = size - used if size - used < BODY_PIECE else BODY_PIECE
+            r = chunked_feed(c.chunked, data + used, step, &step, &body, &length)
+            if r < 0:
+                # The framing is lost: nothing after this can be trusted. Trio hears of the end, the peer of the reason.
+                if c.sent == 0 and c.out_count == 0:
+                    refuse(t, c, -r)
+                    tx_flush(t, c)
+                    send_fin(c)
+                conn_close(t, c, R_PROTOCOL)
+                return size
+            used += step
+            if length or r == 1:
+                ring_put(&t.events, EV_BODY, 1 if r == 1 else 0, conn_id(t, c), 0, 0, body, <uint32_t> length, NULL, 0)
+            c.credit -= <int64_t> length
+            if r == 1:
+                c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED)
+                free(c.chunked)
+                c.chunked = NULL
+        else:
+            step = size - used if size - used < BODY_PIECE else BODY_PIECE
+            if <int64_t> step > c.body_left:
+                step = <size_t> c.body_left
+            c.body_left -= <int64_t> step
+            ring_put(&t.events, EV_BODY, 1 if c.body_left == 0 else 0, conn_id(t, c), 0, 0, data + used, <uint32_t> step, NULL, 0)
+            used += step
+            c.credit -= <int64_t> step
+            if c.body_left == 0:
+                c.flags &= ~<uint32_t> CF_BODY
+    ring_ring(&t.events)
+    return used
+
+
+cdef size_t consume(Thread* t, Conn* c, const uint8_t* data, size_t size) noexcept nogil:
+    """Work through input as far as it goes now; the number of bytes used."""
+    cdef Head head
+    cdef size_t used = 0, step
+    cdef int r
+    cdef int answered = 0
+    while used < size and c.fd >= 0:
+        if c.phase == H_LINGER or (c.flags & CF_CLOSE_AFTER and c.phase == H_HEAD):
+            return size
+        if c.phase == H_PARKED or c.flags & CF_STARVED:
+            break
+        if c.phase == H_ANSWER:
+            if not c.flags & CF_BODY or c.credit <= 0:
+                break
+            step = body_up(t, c, data + used, size - used)
+            used += step
+            if step == 0:
+                break
+            continue
+        if c.out_bytes > BACKLOG_STOP:
+            break
+        if answered == PIPELINE:
+            conn_again(t, c)
+            break
+        r = http1_parse(data + used, size - used, limits_of(t, c).max_head, &head)
+        if r == 0:
+            if not c.flags & CF_PARTIAL_HEAD:
+                c.flags |= CF_PARTIAL_HEAD
+                timer_set(t, c, t.now_ms + limits_of(t, c).head_ms)
+            break
+        if r < 0:
+            refuse(t, c, -r)
+            return size
+        if c.waiter == NULL and c.park_deadline == 0:
+            t.stats.requests += 1
+        c.flags &= ~<uint32_t> CF_PARTIAL_HEAD
+        r = serve(t, c, data + used, &head)
+        if r == T_PARKED or r == T_FULL:
+            break
+        used += head.size
+        answered += 1
+    return used
+
+
+cdef void http_input(Thread* t, Conn* c) noexcept nogil:
+    """The socket has bytes, or its peer has finished."""
+    cdef Py_ssize_t n
+    cdef size_t used, before
+    n = conn_read(t, c, t.rx, HTTP_READ)
+    if n == READ_AGAIN:
+        return
+    if n <= 0:
+        conn_close(t, c, R_PEER if n == 0 else R_RESET)
+        return
+    if c.phase == H_LINGER:
+        return
+    if c.rbuf.len:
+        before = c.rbuf.len
+        if vec_append(&c.rbuf, t.rx, <size_t> n) < 0:
+            conn_close(t, c, R_RESET)
+            return
+        if c.phase == H_HEAD and c.flags & CF_PARTIAL_HEAD and c.rbuf.len <= limits_of(t, c).max_head and \
+                http1_head_end(c.rbuf.data, c.rbuf.len, before) == 0:
+            return  # still no end of the head in sight
+        http_resume(t, c)
+        return
+    used = consume(t, c, t.rx, <size_t> n)
+    if c.fd >= 0 and used < <size_t> n:
+        if vec_append(&c.rbuf, t.rx + used, <size_t> n - used) < 0:
+            conn_close(t, c, R_RESET)
+            return
+    settle(t, c)
+
+
+cdef void http_resume(Thread* t, Conn* c) noexcept nogil:
+    """Go on with what lies in `rbuf`."""
+    cdef size_t used
+    if c.rbuf.len and c.fd >= 0:
+        used = consume(t, c, c.rbuf.data, c.rbuf.len)
+        if c.fd >= 0:
+            vec_drop_front(&c.rbuf, used)
+            if c.rbuf.len == 0:
+                vec_free(&c.rbuf)
+    settle(t, c)
+
+
+cdef void http_output(Thread* t, Conn* c) noexcept nogil:
+    """The socket takes bytes again."""
+    if out_resume(t, c) < 0:
+        conn_close(t, c, R_RESET)
+        return
+    if c.flags & CF_DRAIN and c.out_bytes <= BACKLOG_LOW:
+        c.flags &= ~<uint32_t> CF_DRAIN
+        conn_owe(t, c, OW_DRAINED)
+    if c.rbuf.len and c.phase == H_HEAD and c.out_bytes <= BACKLOG_LOW:
+        http_resume(t, c)
+        return
+    settle(t, c)
+
+
+cdef void http_timeout(Thread* t, Conn* c) noexcept nogil:
+    """The deadline has passed."""
+    cdef Limits* limits = limits_of(t, c)
+    if c.phase == H_LINGER:
+        conn_close(t, c, R_LOCAL)
+    elif c.out_count:
+        if c.sent < <uint64_t> limits.min_rate * limits.body_ms // 1000:
+            t.stats.timeouts += 1
+            conn_close(t, c, R_SLOW)
+        else:
+            c.sent = 0
+            timer_set(t, c, t.now_ms + limits.body_ms)
+    elif c.phase == H_PARKED:
+        if c.waiter != NULL:
+            objects_unpark(t.shared.objects, c.waiter)
+            c.waiter = NULL
+        c.flags |= CF_LATE
+        c.phase = H_HEAD
+        http_resume(t, c)
+    elif c.phase == H_HEAD and c.flags & CF_PARTIAL_HEAD:
+        t.stats.timeouts += 1
+        refuse(t, c, 408)
+        settle(t, c)
+    elif c.phase == H_ANSWER:
+        t.stats.timeouts += 1
+        conn_close(t, c, R_TIMEOUT)
+    else:
+        conn_close(t, c, R_TIMEOUT)
+
+
+cdef void http_sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
+    """Trio's bytes are in the stretch list; `flags` (SendFlag) say whether the answer is complete."""
+    if c.phase != H_ANSWER:
+        tx_flush(t, c)
+        return
+    if flags & SF_END:
+        c.flags &= ~<uint32_t> (CF_KNOWN | CF_DRAIN)
+        c.phase = H_HEAD
+        if flags & SF_CLOSE or not c.flags & CF_KEEP or c.flags & CF_BODY or t.draining:
+            c.flags |= CF_CLOSE_AFTER
+        elif c.rbuf.len:
+            http_resume(t, c)
+            return
+    settle(t, c)
+
+
+cdef void http_credit(Thread* t, Conn* c, uint64_t bytes) noexcept nogil:
+    """Trio asks for more of the body."""
+    if c.phase != H_ANSWER or not c.flags & CF_BODY:
+        return
+    c.credit += <int64_t> bytes
+    http_resume(t, c)
+
+
+cdef void http_continue(Thread* t, Conn* c) noexcept nogil:
+    """The application reads a body that its client holds back until it hears 100 (Continue) (RFC 9110, 10.1.1)."""
+    if c.phase == H_ANSWER and c.flags & CF_BODY and c.rbuf.len == 0:
+        tx_copy(t, c, b"HTTP/1.1 100 Continue\r\n\r\n", 25)
+        settle(t, c)
+
+
+cdef void http_unparked(Thread* t, Conn* c) noexcept nogil:
+    """What the request waited for is there, or will never be."""
+    if c.phase == H_PARKED:
+        c.phase = H_HEAD
+        http_resume(t, c)

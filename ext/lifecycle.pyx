@@ -1,0 +1,162 @@
+# nova: libraries=ssl,crypto
+"""The end of a connection: what it holds is given back at once, what trio must hear is owed until the ring has room."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from nova.ext.atomics cimport nova_add32, nova_add64
+from nova.ext.buffer cimport Buf, buf_copy
+from nova.ext.bytevec cimport vec_free
+from nova.ext.conn cimport conn_again, conn_at, conn_free, conn_id, conn_owe
+from nova.ext.io cimport CF_CLOSE_AFTER, CF_CLOSED, CF_KNOWN, CF_LISTED, CF_OWED, CF_STARVED, NO_CONN
+from nova.ext.objects cimport objects_unpark
+from nova.ext.ring cimport ring_put, ring_ring, ring_room
+from nova.ext.rtmp cimport rtmp_reader_free
+from nova.ext.sequence cimport Seq, seq_unref
+from nova.ext.ssl cimport ERR_clear_error, SSL_free, SSL_shutdown
+from nova.ext.transport cimport out_free
+from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd)
+
+
+cdef enum:
+    RECORDS_KEPT = 131072       # bytes of a connection's own memory between two batches
+    HANDED_MAX = 67108864       # bytes of records that trio may have to take before publishers are no longer read
+
+
+cdef bint records_up(Thread* t, Conn* c) noexcept nogil:
+    """Hand the records of a connection to trio in one event; False when they have to wait."""
+    cdef Buf* buf
+    cdef size_t size = c.rtmp.records.len
+    if size == 0:
+        return True
+    if not ring_room(&t.events, 0) or nova_add64(&t.handed, 0) > HANDED_MAX:
+        return False
+    buf = buf_copy(c.rtmp.records.data, size)
+    if buf == NULL:
+        return False
+    ring_put(&t.events, EV_RECORDS, 0, conn_id(t, c), <uint64_t> buf, 0, NULL, 0, NULL, 0)
+    nova_add64(&t.handed, <int64_t> size)
+    t.stats.batches += 1
+    c.rtmp.records.len = 0
+    c.rtmp.scanned = 0
+    if c.rtmp.records.cap > RECORDS_KEPT:  # what a burst needed is given back
+        vec_free(&c.rtmp.records)
+    return True
+
+
+cdef void follow_end(Thread* t, Conn* c) noexcept nogil:
+    """The connection no longer reads its sequence."""
+    cdef Seq* seq
+    if c.follow == NULL:
+        return
+    seq = c.follow.seq
+    if c.follow.prev == NO_CONN:
+        seq.readers[t.index] = c.follow.next
+    else:
+        conn_at(t, c.follow.prev).follow.next = c.follow.next
+    if c.follow.next != NO_CONN:
+        conn_at(t, c.follow.next).follow.prev = c.follow.prev
+    nova_add32(&seq.reader_count, -1)
+    seq_unref(seq)
+    free(c.follow)
+    c.follow = NULL
+
+
+cdef void release(Thread* t, Conn* c) noexcept nogil:
+    if c.rtmp != NULL:
+        vec_free(&c.rtmp.records)
+        free(c.rtmp)
+        c.rtmp = NULL
+    conn_free(t, c)
+
+
+cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
+    """Close now. The slot lives on only until trio, if it knows the connection, has heard of it."""
+    if c.fd < 0:
+        return
+    if c.waiter != NULL:
+        objects_unpark(t.shared.objects, c.waiter)
+        c.waiter = NULL
+    follow_end(t, c)
+    if c.ssl != NULL:
+        ERR_clear_error()
+        SSL_shutdown(c.ssl)
+        SSL_free(c.ssl)
+        c.ssl = NULL
+    close(c.fd)
+    c.fd = -1
+    c.deadline = 0
+    vec_free(&c.rbuf)
+    out_free(c)
+    free(c.chunked)
+    c.chunked = NULL
+    if c.rtmp != NULL:
+        rtmp_reader_free(c.rtmp.reader)
+        c.rtmp.reader = NULL
+        if c.flags & CF_LISTED:
+            t.rtmp_conns -= 1
+    nova_add32(&t.shared.listeners[c.listener].conns, -1)
+    t.stats.closed += 1
+    c.reason = reason
+    c.flags |= CF_CLOSED
+    if c.flags & CF_KNOWN:
+        conn_owe(t, c, OW_CLOSED | (OW_RECORDS if c.rtmp != NULL and c.rtmp.records.len else 0))
+    elif not c.flags & CF_OWED:
+        release(t, c)
+
+
+cdef void conn_finish(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
+    """Close once everything is sent."""
+    if c.out_count == 0:
+        conn_close(t, c, reason)
+    else:
+        c.flags |= CF_CLOSE_AFTER
+        c.reason = reason
+
+
+cdef bint pay(Thread* t, Conn* c) noexcept nogil:
+    """Write what `c` owes trio; False when the ring is full again."""
+    cdef uint64_t id = conn_id(t, c)
+    if c.owed & OW_RECORDS:
+        if not records_up(t, c):
+            return False
+        c.owed &= ~<uint16_t> OW_RECORDS
+    if c.owed & OW_DRAINED:
+        if not ring_put(&t.events, EV_DRAINED, 0, id, 0, 0, NULL, 0, NULL, 0):
+            return False
+        c.owed &= ~<uint16_t> OW_DRAINED
+    if c.owed & OW_CLOSED:
+        if not ring_put(&t.events, EV_CLOSED, 0, id, 0, c.reason, NULL, 0, NULL, 0):
+            return False
+        c.owed &= ~<uint16_t> OW_CLOSED
+    if c.owed & OW_INPUT:
+        if nova_add64(&t.handed, 0) > HANDED_MAX:
+            return False
+        c.owed &= ~<uint16_t> OW_INPUT
+        c.flags &= ~<uint32_t> CF_STARVED
+        if c.fd >= 0:
+            conn_again(t, c)
+    return True
+
+
+cdef void pay_debts(Thread* t) noexcept nogil:
+    """Once a turn: write the events that are owed, oldest first, as far as the ring has room."""
+    cdef uint32_t i = 0, left, k
+    cdef Conn* c
+    while i < t.owed_count:
+        c = conn_at(t, t.owed[i])
+        if not pay(t, c):
+            break
+        c.flags &= ~<uint32_t> CF_OWED
+        if c.fd < 0:
+            release(t, c)
+        i += 1
+    if i == 0:
+        return
+    left = t.owed_count - i
+    for k in range(left):
+        t.owed[k] = t.owed[i + k]
+    t.owed_count = left
+    ring_ring(&t.events)

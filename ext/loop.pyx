@@ -1,0 +1,552 @@
+# nova: libraries=ssl,crypto
+"""The loop of one I/O thread: wait, hand each ready connection to its kernel, carry out trio's commands, look at the clock.
+
+A turn's work is bounded everywhere: events of one wait, bytes of one read, requests of one connection, parked requests answered,
+so that no connection and no command waits for another one's crowd.
+"""
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from nova.ext.atomics cimport nova_add32, nova_fence, nova_load64
+from nova.ext.buffer cimport Buf, buf_unref
+from nova.ext.bytevec cimport vec_free
+from nova.ext.conn cimport conn_again, conn_at, conn_get, conn_id, conn_new, conn_owe, conn_table_free, timer_set
+from nova.ext.http1 cimport http1_format_date
+from nova.ext.http_serve cimport (
+    http_continue, http_credit, http_input, http_open, http_output, http_resume, http_sent, http_timeout, http_unparked,
+)
+from nova.ext.io cimport (
+    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_HANDSHAKE, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_HEAD,
+    Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, RECV_SIZE, TX_SIZE,
+)
+from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
+from nova.ext.objects cimport Waiter, objects_ready
+from nova.ext.raw_serve cimport raw_credit, raw_input, raw_output, raw_sent, raw_timeout
+from nova.ext.ring cimport Record, bell_clear, ring_doze, ring_peek, ring_pop, ring_put, ring_ring, ring_woke
+from nova.ext.rtmp_serve cimport (
+    follow_news, follow_start, rtmp_input, rtmp_open, rtmp_output, rtmp_ready, rtmp_sent, rtmp_sleep, rtmp_timeout, rtmp_turn,
+    rtmp_wake_at,
+)
+from nova.ext.sequence cimport Seq, seq_unref
+from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
+from nova.ext.timer cimport wheel_due, wheel_open, wheel_sleep
+from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
+from nova.ext.wire cimport (
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_STOP, CM_UNLISTEN,
+    CM_WAKE_AT, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
+)
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int most, int timeout)
+    enum: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLONESHOT, EPOLLEXCLUSIVE
+
+cdef extern from "sys/socket.h" nogil:
+    cdef struct sockaddr:
+        pass
+    cdef struct sockaddr_storage:
+        uint16_t ss_family
+    ctypedef unsigned int socklen_t
+    int accept4(int fd, sockaddr* addr, socklen_t* size, int flags)
+    int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
+    enum: SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_INET6, SOL_SOCKET, SO_RCVBUF
+
+cdef extern from "netinet/in.h" nogil:
+    cdef struct in_addr:
+        uint32_t s_addr
+    cdef struct in6_addr:
+        uint8_t s6_addr[16]
+    cdef struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    cdef struct sockaddr_in6:
+        uint16_t sin6_port
+        in6_addr sin6_addr
+    uint16_t ntohs(uint16_t value)
+    enum: IPPROTO_TCP
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum: TCP_NODELAY
+
+cdef extern from "time.h" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec* at)
+    enum: CLOCK_MONOTONIC, CLOCK_REALTIME
+
+cdef extern from "unistd.h" nogil:
+    int close(int fd)
+
+cdef enum:
+    EVENTS = 512
+    ACCEPTS = 64                # connections accepted in one turn
+    COMMANDS = 4096             # commands carried out in one turn
+    READY = 256                 # parked requests answered in one turn
+    ACCEPT_PAUSE_MS = 100       # after the machine refused an fd
+
+cdef uint64_t TOKEN_BELL = <uint64_t> 0xFFFFFFFFFFFFFFFF
+cdef uint64_t TOKEN_RTMP = <uint64_t> 0xFFFFFFFFFFFFFFFE
+cdef uint64_t TOKEN_LISTENER = <uint64_t> 0xFFFFFFFFFFFFFF00  # and the listener's number
+
+
+cdef void look_at_clock(Thread* t) noexcept nogil:
+    cdef timespec at
+    cdef int64_t unix_now
+    cdef int64_t given = <int64_t> nova_load64(<uint64_t*> &t.shared.clock_ms)
+    if given >= 0:
+        t.now_ms = given
+    else:
+        clock_gettime(CLOCK_MONOTONIC, &at)
+        t.now_ms = <int64_t> at.tv_sec * 1000 + at.tv_nsec // 1000000
+    given = <int64_t> nova_load64(<uint64_t*> &t.shared.clock_unix)
+    if given >= 0:
+        unix_now = given
+    else:
+        clock_gettime(CLOCK_REALTIME, &at)
+        unix_now = at.tv_sec
+    if unix_now != t.now_unix or t.date_size == 0:
+        t.now_unix = unix_now
+        memcpy(t.date, b"Date: ", 6)
+        t.date_size = 6 + http1_format_date(unix_now, t.date + 6)
+        memcpy(t.date + t.date_size, b"\r\n", 2)
+        t.date_size += 2
+
+
+cdef int loop_open(Thread* t) noexcept nogil:
+    """Make what the thread owns; 0, or -1 with errno."""
+    cdef epoll_event event
+    t.epfd = epoll_create1(EPOLL_CLOEXEC)
+    t.rtmp_epfd = epoll_create1(EPOLL_CLOEXEC)
+    if t.epfd < 0 or t.rtmp_epfd < 0:
+        return -1
+    event.events = EPOLLIN
+    event.data.u64 = TOKEN_BELL
+    if epoll_ctl(t.epfd, EPOLL_CTL_ADD, t.bell, &event) != 0:
+        return -1
+    event.events = EPOLLIN | EPOLLONESHOT
+    event.data.u64 = TOKEN_RTMP
+    if epoll_ctl(t.epfd, EPOLL_CTL_ADD, t.rtmp_epfd, &event) != 0:
+        return -1
+    t.rx = <uint8_t*> malloc(RECV_SIZE)
+    t.tx = <uint8_t*> malloc(TX_SIZE)
+    if t.rx == NULL or t.tx == NULL:
+        return -1
+    t.free_first = NO_CONN
+    look_at_clock(t)
+    wheel_open(t)
+    return 0
+
+
+cdef void loop_close(Thread* t) noexcept nogil:
+    """Close every connection and give everything back. After the thread has ended."""
+    cdef uint32_t i
+    cdef Conn* c
+    for i in range(t.slab_count * CONN_CHUNK):
+        c = conn_at(t, i)
+        if c.fd >= 0:
+            c.flags &= ~<uint32_t> CF_KNOWN
+            conn_close(t, c, R_LOCAL)
+        if c.rtmp != NULL:
+            vec_free(&c.rtmp.records)
+            free(c.rtmp)
+            c.rtmp = NULL
+    conn_table_free(t)
+    free(t.rx)
+    free(t.tx)
+    free(t.owed)
+    free(t.again)
+    vec_free(&t.up)
+    t.rx = t.tx = NULL
+    t.owed = t.again = NULL
+    close(t.epfd)
+    close(t.rtmp_epfd)
+
+
+# Connections: opened, handed to their kernel
+
+cdef void opened(Thread* t, Conn* c) noexcept nogil:
+    """Past TLS, or never had it: the kernel of the protocol takes over."""
+    cdef Listener* listener = &t.shared.listeners[c.listener]
+    cdef const unsigned char* alpn = NULL
+    cdef unsigned int size = 0
+    cdef OpenedInfo info
+    if listener.proto == P_HTTP:
+        if c.ssl != NULL:
+            SSL_get0_alpn_selected(c.ssl, &alpn, &size)
+        if size == 2 and alpn[0] == c'h' and alpn[1] == c'2':
+            c.proto = P_RAW
+        else:
+            http_open(t, c)
+            return
+    memset(&info, 0, sizeof(OpenedInfo))
+    info.listener = c.listener
+    info.peer_port = c.peer_port
+    info.tls = c.ssl != NULL
+    if size and size <= sizeof(info.alpn):
+        info.alpn_size = <uint8_t> size
+        memcpy(info.alpn, alpn, size)
+    memcpy(info.peer, c.peer, 16)
+    if not ring_put(&t.events, EV_OPENED, c.proto, conn_id(t, c), 0, 0, &info, sizeof(OpenedInfo), NULL, 0):
+        conn_close(t, c, R_LIMIT)  # trio is behind by a ring of events: a newcomer is what can be spared
+        return
+    ring_ring(&t.events)
+    c.flags |= CF_KNOWN
+    c.deadline = 0
+    if c.proto == P_RTMP and rtmp_open(t, c) < 0:
+        conn_close(t, c, R_LIMIT)
+
+
+cdef void handshake(Thread* t, Conn* c) noexcept nogil:
+    cdef int r = tls_step(t, c)
+    cdef epoll_event event
+    if r < 0:
+        conn_close(t, c, R_TLS)
+        return
+    if r == 0:
+        event.events = EPOLLRDHUP | (EPOLLOUT if c.flags & CF_TLS_WANTS_OUT else EPOLLIN)
+        event.data.u64 = conn_id(t, c)
+        epoll_ctl(epfd_of(t, c), 3, c.fd, &event)
+        c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | (CF_OUT if c.flags & CF_TLS_WANTS_OUT else CF_IN)
+        return
+    c.flags &= ~<uint32_t> CF_HANDSHAKE
+    if c.flags & CF_OUT:
+        event.events = EPOLLRDHUP | EPOLLIN
+        event.data.u64 = conn_id(t, c)
+        epoll_ctl(epfd_of(t, c), 3, c.fd, &event)
+        c.flags = (c.flags & ~<uint32_t> CF_OUT) | CF_IN
+    opened(t, c)
+    if c.fd >= 0:
+        conn_again(t, c)  # the first bytes may have come with the end of the handshake
+
+
+cdef inline int epfd_of(Thread* t, Conn* c) noexcept nogil:
+    return t.rtmp_epfd if c.proto == P_RTMP else t.epfd
+
+
+cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr) noexcept nogil:
+    cdef Conn* c
+    cdef epoll_event event
+    cdef int one = 1
+    cdef int room = 262144
+    if nova_add32(&listener.conns, 1) > <int> listener.limits.max_conns or t.draining:
+        nova_add32(&listener.conns, -1)
+        listener.refused += 1
+        close(fd)
+        return
+    c = conn_new(t, fd)
+    if c == NULL:
+        nova_add32(&listener.conns, -1)
+        close(fd)
+        return
+    c.listener = <uint16_t> listener.id
+    c.proto = listener.proto
+    if addr.ss_family == AF_INET6:
+        memcpy(c.peer, &(<sockaddr_in6*> addr).sin6_addr, 16)
+        c.peer_port = ntohs((<sockaddr_in6*> addr).sin6_port)
+    elif addr.ss_family == AF_INET:
+        c.peer[10] = c.peer[11] = 0xFF
+        memcpy(c.peer + 12, &(<sockaddr_in*> addr).sin_addr, 4)
+        c.peer_port = ntohs((<sockaddr_in*> addr).sin_port)
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int))
+    if c.proto == P_RTMP:
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(int))  # a merged read finds what a tick brings
+    event.events = EPOLLIN | EPOLLRDHUP
+    event.data.u64 = conn_id(t, c)
+    c.flags = CF_IN
+    t.stats.accepted += 1
+    listener.accepted += 1
+    if epoll_ctl(epfd_of(t, c), EPOLL_CTL_ADD, fd, &event) != 0:
+        conn_close(t, c, R_LIMIT)
+        return
+    if listener.tls != NULL:
+        c.ssl = SSL_new(listener.tls)
+        if c.ssl == NULL or SSL_set_fd(c.ssl, fd) != 1:
+            conn_close(t, c, R_LIMIT)
+            return
+        SSL_set_accept_state(c.ssl)
+        c.flags |= CF_HANDSHAKE
+        timer_set(t, c, t.now_ms + listener.limits.handshake_ms)
+        return
+    opened(t, c)
+
+
+cdef void accept_some(Thread* t, int number) noexcept nogil:
+    cdef Listener* listener = &t.shared.listeners[number]
+    cdef sockaddr_storage addr
+    cdef socklen_t size
+    cdef int i, fd
+    for i in range(ACCEPTS):
+        if listener.fd < 0:
+            return
+        size = sizeof(sockaddr_storage)
+        fd = accept4(listener.fd, <sockaddr*> &addr, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            accepted(t, listener, fd, &addr)
+            continue
+        if errno == EINTR or errno == ECONNABORTED:
+            continue
+        if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            # Level-triggered: the socket would wake the loop for ever. Look again in a moment; those who wait are in the backlog.
+            epoll_ctl(t.epfd, EPOLL_CTL_DEL, listener.fd, NULL)
+            t.accept_off |= <uint64_t> 1 << number
+            t.accept_retry = t.now_ms + ACCEPT_PAUSE_MS
+        return
+
+
+cdef void listen_on(Thread* t, int number) noexcept nogil:
+    cdef epoll_event event
+    event.events = EPOLLIN | EPOLLEXCLUSIVE
+    event.data.u64 = TOKEN_LISTENER | <uint64_t> number
+    epoll_ctl(t.epfd, EPOLL_CTL_ADD, t.shared.listeners[number].fd, &event)
+
+
+cdef void retry_accepts(Thread* t) noexcept nogil:
+    cdef int number
+    for number in range(MAX_LISTENERS):
+        if t.accept_off >> number & 1:
+            listen_on(t, number)
+    t.accept_off = 0
+
+
+cdef void on_input(Thread* t, Conn* c) noexcept nogil:
+    if c.flags & CF_HANDSHAKE:
+        handshake(t, c)
+    elif c.proto == P_HTTP:
+        http_input(t, c)
+    elif c.proto == P_RTMP:
+        rtmp_input(t, c)
+    else:
+        raw_input(t, c)
+
+
+cdef void on_output(Thread* t, Conn* c) noexcept nogil:
+    if c.flags & CF_HANDSHAKE:
+        handshake(t, c)
+    elif c.proto == P_HTTP:
+        http_output(t, c)
+    elif c.proto == P_RTMP:
+        rtmp_output(t, c)
+    else:
+        raw_output(t, c)
+
+
+cdef void on_timeout(Thread* t, Conn* c) noexcept nogil:
+    if c.flags & CF_HANDSHAKE:
+        t.stats.timeouts += 1
+        conn_close(t, c, R_TIMEOUT)
+    elif c.proto == P_HTTP:
+        http_timeout(t, c)
+    elif c.proto == P_RTMP:
+        rtmp_timeout(t, c)
+    else:
+        raw_timeout(t, c)
+
+
+cdef void on_event(Thread* t, Conn* c, uint32_t events) noexcept nogil:
+    if events & EPOLLOUT:
+        on_output(t, c)
+    if c.fd < 0:
+        return
+    if events & (EPOLLERR | EPOLLHUP):
+        # Both directions are over. What lies unread is a request nobody waits for.
+        conn_close(t, c, R_RESET)
+    elif events & EPOLLIN:
+        on_input(t, c)
+    elif events & EPOLLRDHUP:
+        # Input is not armed, so nothing would ever read up to the end of the stream.
+        conn_close(t, c, R_RESET)
+
+
+# Commands
+
+cdef void carry_out(Thread* t, Record* r) noexcept nogil:
+    cdef uint8_t* payload = <uint8_t*> r + sizeof(Record)
+    cdef Conn* c = NULL
+    cdef Buf* buf
+    cdef size_t span[2]
+    cdef uint32_t i
+    if r.kind < CM_LISTEN:
+        c = conn_get(t, r.conn)
+    if r.kind == CM_SEND:
+        if c != NULL:
+            if r.length:
+                tx_copy(t, c, payload, r.length)
+            sent(t, c, r.flags)
+    elif r.kind == CM_SEND_BUF:
+        buf = <Buf*> r.arg
+        if c != NULL:
+            memcpy(span, payload, sizeof(span))
+            tx_slice(t, c, buf, span[0], span[1])
+            sent(t, c, r.flags)
+        buf_unref(buf)
+    elif r.kind == CM_CREDIT:
+        if c != NULL:
+            if c.proto == P_HTTP:
+                http_credit(t, c, r.arg)
+            elif c.proto == P_RAW:
+                raw_credit(t, c, r.arg)
+    elif r.kind == CM_CONTINUE:
+        if c != NULL:
+            http_continue(t, c)
+    elif r.kind == CM_CLOSE:
+        if c != NULL:
+            if r.aux:
+                conn_finish(t, c, R_LOCAL)
+            else:
+                conn_close(t, c, R_LOCAL)
+    elif r.kind == CM_MARK:
+        if c != NULL:
+            if c.out_bytes <= 65536:
+                conn_owe(t, c, OW_DRAINED)
+            else:
+                c.flags |= CF_DRAIN
+    elif r.kind == CM_WAKE_AT:
+        if c != NULL and c.proto == P_RTMP:
+            rtmp_wake_at(t, c, r.aux)
+    elif r.kind == CM_FOLLOW:
+        if c != NULL and c.proto == P_RTMP:
+            if r.length:
+                tx_copy(t, c, payload, r.length)
+            follow_start(t, c, <Seq*> r.arg)
+        else:
+            seq_unref(<Seq*> r.arg)
+    elif r.kind == CM_LISTEN:
+        listen_on(t, <int> r.arg)
+    elif r.kind == CM_UNLISTEN:
+        epoll_ctl(t.epfd, EPOLL_CTL_DEL, <int> r.aux, NULL)
+        t.accept_off &= ~(<uint64_t> 1 << r.arg)
+    elif r.kind == CM_SEQUENCE:
+        follow_news(t, <Seq*> r.arg)
+        seq_unref(<Seq*> r.arg)
+    elif r.kind == CM_DRAIN:
+        t.draining = True
+        for i in range(t.slab_count * CONN_CHUNK):
+            c = conn_at(t, i)
+            if c.fd >= 0 and c.proto == P_HTTP and c.phase == H_HEAD and c.out_count == 0 and c.rbuf.len == 0:
+                conn_close(t, c, R_DRAIN)
+
+
+cdef void sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
+    if c.proto == P_HTTP:
+        http_sent(t, c, flags)
+    elif c.proto == P_RTMP:
+        rtmp_sent(t, c)
+    else:
+        raw_sent(t, c)
+
+
+cdef bint commands(Thread* t) noexcept nogil:
+    """Carry out what trio has written; False when it says stop."""
+    cdef Record* record
+    cdef int i
+    for i in range(COMMANDS):
+        record = ring_peek(&t.commands)
+        if record == NULL:
+            return True
+        if record.kind == CM_STOP:
+            ring_pop(&t.commands, record)
+            return False
+        carry_out(t, record)
+        ring_pop(&t.commands, record)
+    return True
+
+
+# The turn
+
+cdef void answer_ready(Thread* t) noexcept nogil:
+    cdef int i
+    cdef Waiter* waiter
+    cdef Conn* c
+    for i in range(READY):
+        waiter = objects_ready(t.shared.objects, t.index)
+        if waiter == NULL:
+            return
+        c = conn_get(t, waiter.conn)
+        free(waiter)
+        if c != NULL:
+            c.waiter = NULL
+            http_unparked(t, c)
+
+
+cdef void go_again(Thread* t) noexcept nogil:
+    """Connections with input left over from the turn before; those that leave some again come after everybody else."""
+    cdef uint32_t i, count = t.again_count
+    cdef Conn* c
+    for i in range(count):
+        c = conn_at(t, t.again[i])
+        if not c.flags & CF_AGAIN:
+            continue
+        c.flags &= ~<uint32_t> CF_AGAIN
+        if c.fd < 0:
+            continue
+        if c.proto == P_HTTP and c.rbuf.len and not c.flags & CF_HANDSHAKE:
+            http_resume(t, c)
+        elif c.fd >= 0:
+            on_input(t, c)
+    for i in range(t.again_count - count):
+        t.again[i] = t.again[count + i]
+    t.again_count -= count
+
+
+cdef void timeouts(Thread* t) noexcept nogil:
+    cdef uint32_t index
+    cdef Conn* c
+    while True:
+        index = wheel_due(t)
+        if index == NO_CONN:
+            return
+        c = conn_at(t, index)
+        if c.fd >= 0:
+            on_timeout(t, c)
+
+
+cdef void loop_run(Thread* t) noexcept nogil:
+    """Until trio says stop."""
+    cdef epoll_event events[EVENTS]
+    cdef int count, i
+    cdef int64_t wait, other
+    cdef Conn* c
+    cdef uint64_t token
+    while commands(t):
+        t.stats.turns += 1
+        pay_debts(t)
+        answer_ready(t)
+        go_again(t)
+        wait = wheel_sleep(t)
+        other = rtmp_sleep(t)
+        if other < wait:
+            wait = other
+        if t.accept_off and wait > ACCEPT_PAUSE_MS:
+            wait = ACCEPT_PAUSE_MS
+        if t.shared.clock_ms >= 0 and wait > 5:
+            wait = 5  # a test moves the clock without ringing
+        if t.again_count or t.shared.objects.ready[t.index] != NULL or not ring_doze(&t.commands):
+            wait = 0
+        count = epoll_wait(t.epfd, events, EVENTS, <int> wait)
+        ring_woke(&t.commands)
+        look_at_clock(t)
+        for i in range(count):
+            token = events[i].data.u64
+            if token == TOKEN_BELL:
+                bell_clear(t.bell)
+            elif token == TOKEN_RTMP:
+                rtmp_ready(t)
+            elif token >= TOKEN_LISTENER:
+                accept_some(t, <int> (token & 0xFF))
+            else:
+                c = conn_get(t, token)
+                if c != NULL:
+                    on_event(t, c, events[i].events)
+        rtmp_turn(t)
+        timeouts(t)
+        if t.accept_off and t.now_ms >= t.accept_retry:
+            retry_accepts(t)

@@ -117,6 +117,7 @@ class _Connection:
     grant: Grant | None = None
     ingest: Ingest | None = None
     playing: str = ""  # stream id
+    unpublished: bool = False  # the publisher said that it is done; what follows is its close
     media_bytes: int = 0
 
 
@@ -174,6 +175,8 @@ class RtmpServer:
         if connection is None:
             return
         reason = connection.ending or (reason if reason in REASONS else "disconnected")
+        if reason == "disconnected" and connection.unpublished:
+            reason = "unpublished"
         connection.ending = reason
         self._leave(connection, reason)
         self._ended(reason)
@@ -246,6 +249,7 @@ class RtmpServer:
                     self._play(connection, app, name)
                 case session.Unpublished():
                     self._leave(connection, "unpublished")
+                    connection.unpublished = True
                     connection.deadline = trio.current_time() + self._timeouts.publish_s
                 case session.PlayStopped():
                     self._close(connection, "disconnected")
@@ -295,7 +299,7 @@ class RtmpServer:
             self._end_play(grant.stream_id)
             self._refuse_publish(connection, "refused", error.detail or error.row.title)
             return
-        connection.grant, connection.ingest = grant, ingest
+        connection.grant, connection.ingest, connection.unpublished = grant, ingest, False
         connection.deadline = trio.current_time() + self._timeouts.idle_s
         self._publishers[grant.stream_id] = connection
         if grant.stream_id in self._plays:

@@ -19,6 +19,8 @@ from nova.surface.identity import files
 LIFE: Final = 397 * 86400  # seconds; browsers refuse longer ones
 RENEW: Final = 30 * 86400  # seconds before its end
 ADDRESSES: Final = ("127.0.0.1", "::1")
+FOLDER: Final = "tls"  # in the data directory
+CERT: Final = "cert.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ def ensure(data: Path, clock: Clock, names: tuple[str, ...] | None = None) -> Ce
     Blocks for some 30 ms when it makes one. Raises Unavailable: it cannot be read or written.
     """
     wanted = names or names_of_machine()
-    folder = files.folder(data / "tls")
-    cert, key, note = folder / "cert.pem", folder / "key.pem", folder / "names.json"
+    folder = files.folder(data / FOLDER)
+    cert, key, note = folder / CERT, folder / "key.pem", folder / "names.json"
     now = clock.wall()
     known = _note(note)
     if known is not None and known[0] == wanted and now < known[1] - RENEW and files.read(cert) and files.read(key):

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client on h11 and trio, for the few calls that identity makes: a JWKS, and our own server's API.
+"""A small HTTP/1.1 client on h11 and trio, for the few calls that identity makes.
 
 One request, one connection, no redirect, a bounded answer, one deadline for all of it. `ssl` and h11 are loaded with the
 first call: a start that makes none does not pay for them.

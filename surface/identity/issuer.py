@@ -62,10 +62,9 @@ class Issuer:
         self._longest, self._rotate = longest, rotate
         self._keys: list[IssuerKey] = []  # the newest is last
 
-    def open(self, *, write: bool = True) -> None:
-        """Read the keys and put them into the table.
+    def open(self) -> None:
+        """Read the keys and put them into the table; make the first one, and a new one when the newest is old.
 
-        write: make the first key, and a new one when the newest is old; False for a process beside the server.
         Raises Unavailable: a file cannot be read or written, or is no key.
         """
         paths = self._folder.iterdir() if self._folder.is_dir() else ()
@@ -74,8 +73,7 @@ class Issuer:
         self._keys = sorted(found, key=lambda key: (key.made_at, key.kid))[-MAX_KEYS:]
         for key in self._keys:
             self._table.add(key.kid, key.key, issuer=self.name, audience=self.audience, skew=OWN_SKEW)
-        if write:
-            self.keep()
+        self.keep()
 
     def keep(self) -> None:
         """Make a new key when the newest is old, forget those whose tokens have all expired. Cheap when nothing is due."""
@@ -96,11 +94,6 @@ class Issuer:
         files.write(path, key.private_pem())
         self._table.add(kid, key, issuer=self.name, audience=self.audience, skew=OWN_SKEW)
         self._keys.append(IssuerKey(kid, key, made_at, path))
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a key to sign with."""
-        return bool(self._keys)
 
     def kids(self) -> list[str]:
         return [key.kid for key in self._keys]

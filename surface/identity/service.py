@@ -40,9 +40,8 @@ class Credentials(Protocol):
     """What a request says about who asks.
 
     method: `WEBSOCKET` for an upgrade, which a cookie may make from an allowed origin only. host, origin, authorization,
-    cookie: fields of the head, empty when absent. secure: it came over TLS.
-    verified: what was found out before: ("ok", claims) or ("error", reason) by the reactor, ("query", token) for a token
-    that was taken out of a query and not looked at; None: nothing, `authorization` says all.
+    cookie: fields of the head, empty when absent. secure: it came over TLS. access_token: of the query, where one counts.
+    verified: what the reactor found: ("ok", claims) or ("error", reason); None: it did not look.
     """
 
     @property
@@ -57,6 +56,8 @@ class Credentials(Protocol):
     def authorization(self) -> str: ...
     @property
     def cookie(self) -> str: ...
+    @property
+    def access_token(self) -> str: ...
     @property
     def verified(self) -> object: ...
 
@@ -134,7 +135,7 @@ class Identity:
         Raises Unauthenticated `bad_token`, `token_expired`, `token_revoked`; Forbidden `bad_origin`: a page of another
         origin would change something with the browser's session.
         """
-        if credentials.authorization or credentials.verified is not None:
+        if credentials.authorization or credentials.access_token or credentials.verified is not None:
             return await self._bearer(credentials)
         if credentials.cookie:
             return self._cookie(credentials)
@@ -163,13 +164,13 @@ class Identity:
             outcome, value = credentials.verified
             if outcome == "ok":
                 return of_claims(value, source)
-            if outcome == "query" and not credentials.authorization:
-                return await self.of_token_or_fetch(value, source)
-            if outcome == "error":
-                reason = value if isinstance(value, str) else _REASONS.get(value, "malformed")
-                # A key that is not known may be new at its issuer. A token of the query is not there for a second look.
-                if reason != "unknown_key" or not credentials.authorization:
-                    raise refused(reason)
+            reason = value if isinstance(value, str) else _REASONS.get(value, "malformed")
+            # A key that is not known may be new at its issuer. A token that the reactor took out of a query is not there
+            # for a second look.
+            if reason != "unknown_key" or not (credentials.authorization or credentials.access_token):
+                raise refused(reason)
+        if not credentials.authorization:
+            return await self.of_token_or_fetch(credentials.access_token, source)
         scheme, _, token = credentials.authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("unauthenticated", "the Authorization scheme is Bearer")
@@ -250,10 +251,6 @@ class Identity:
             found.id, granted, ttl or self._settings.auth.token_ttl, device=device, name=found.name or None,
             after=self.revocations.last(found.id),
         )  # fmt: skip
-
-    def mint_admin(self, ttl: float = 60.0) -> Minted:
-        """A short token for the command line on this machine: whoever can read the keys can have it."""
-        return self.issuer.mint(UserId("local"), (scopes.ADMIN,), ttl)
 
     async def sign_in_code(self, user: str | None = None, asked: Iterable[str] = ()) -> str:
         """A sign-in code for `user`, the owner when None. Raises BadRequest, NotFound: no such user."""

@@ -1,0 +1,1 @@
+"""How this suite measures: pairs, CPU time, memory, results."""

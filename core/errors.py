@@ -9,12 +9,10 @@ Sources: RFC 9457 (problem details), google.rpc.Code names, RFC 6455 section 7.4
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """How one error code looks on each wire."""
 
     code: str
@@ -73,8 +71,7 @@ TABLE: Final[dict[str, Row]] = _rows(
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """What is wrong with one field of a request.
 
     pointer: JSON Pointer (RFC 6901) into the body, e.g. `/title`; for a query parameter `?limit`.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,8 +21,7 @@ PREFIX: Final = "NOVA_"
 _FOREIGN: Final = re.compile(r"NOVA_(?:EXT|SANITIZE|VARIANT|SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)")
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong, with the remedy."""
 
     key: str
@@ -46,8 +43,7 @@ class SettingsError(Unprocessable):
         super().__init__(detail=f"{problems[0]}" + (f" (and {more} more: `nova check` lists them)" if more else ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a value came from: `default`, `file`, `environment` or `flag`, and which one."""
 
     layer: str
@@ -124,8 +120,7 @@ def value_of(settings: Settings, key: str) -> object:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of `nova config`."""
 
     key: str
@@ -141,12 +136,15 @@ def effective(loaded: Loaded) -> Iterator[Line]:
 
 def _from_file(file: Path | None, problems: list[Problem]) -> Iterator[Raw]:
     path = Path(FILE) if file is None else file
+    if file is None and not path.exists():
+        return
+    import tomllib  # most starts have no file
+
     try:
         content = path.read_text(encoding="utf-8")
         document = tomllib.loads(content)
     except FileNotFoundError:
-        if file is not None:
-            problems.append(Problem(str(path), "", "there is no such settings file; `--config` names one"))
+        problems.append(Problem(str(path), "", "there is no such settings file; `--config` names one"))
         return
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.append(Problem(str(path), "", f"the settings file cannot be read: {error}"))

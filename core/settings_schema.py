@@ -6,12 +6,10 @@ annotation decides how text from the environment and values from TOML are read, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin
 
 from nova.core.secret import Secret, SecretUrl
 from nova.core.values import (
@@ -32,8 +30,7 @@ from nova.core.values import (
 OFF = "off"  # how an optional setting says that it is not set
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One setting.
 
     default, least, most: as they would stand in TOML.
@@ -78,8 +75,7 @@ class Section:
         raise AttributeError(f"settings do not change ({name})")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """How values of one type are read and shown. The readers raise ValueError with what is wanted."""
 
     name: str
@@ -88,8 +84,7 @@ class Kind:
     show: Callable[[Any], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A row with its full key and its kind."""
 
     key: str
@@ -251,12 +246,16 @@ def _list(item: Kind) -> Kind:
         return tuple(item.from_toml(element) for element in value)
 
     def from_text(text: str) -> object:
+        import json  # few settings are lists
+
         try:
             return from_toml(json.loads(text))
         except json.JSONDecodeError:
             raise ValueError(f'a JSON list of {item.name} values such as ["…", "…"] is wanted') from None
 
     def show(value: tuple[object, ...]) -> str:
+        import json
+
         return json.dumps([item.show(element) for element in value], ensure_ascii=False)
 
     return Kind(f"list of {item.name}", from_text, from_toml, show)

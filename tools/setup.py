@@ -346,7 +346,7 @@ def build():
         found = re.match(r"(?:\[\s*\d+/\d+\] )?Cythonizing nova/ext/(\S+)\.pyx|building 'nova\.ext\.(\S+)' extension", line)
         if found and found[2]:
             done.append(found[2])
-            say("  %d. compiling %s" % (len(done), found[2]))
+            say("  compiling %s (%d of %d)" % (found[2], len(done), len(modules)))
         elif found:
             say("  translating %s" % found[1].replace("/", "."))
 

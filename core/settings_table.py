@@ -93,7 +93,7 @@ class Grpc(Section):
     )
     threads: int = row(
         16, "Threads that serve calls.",
-        "Each call in flight holds one; calls above them are refused with RESOURCE_EXHAUSTED, not queued without end.",
+        "Each call in flight holds one; 16 more for each may wait, those above are refused with RESOURCE_EXHAUSTED.",
         least=1, most=256,
     )
     tls: GrpcTls

@@ -1,0 +1,1 @@
+"""Made from `proto/` by `tools/protos.py`. Not edited by hand."""

@@ -59,7 +59,7 @@ def main() -> int:
     tree = ROOT / "build" / f"variant-{name}"
     lay_out(tree)
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "-j", str(os.cpu_count() or 1)]
-    built = subprocess.run(command, cwd=tree, env={**os.environ, **BUILD[name], "NOVA_EXT": ""})
+    built = subprocess.run(command, cwd=tree, env={**os.environ, **BUILD[name]})
     if built.returncode:
         return built.returncode
     environment = {**os.environ, "PYTHONPATH": str(tree), "NOVA_VARIANT": name}

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ FAREWELL_S: Final = 2.0  # for the last bytes and the server's close
 
 _AUDIO_CSID: Final = 4
 _VIDEO_CSID: Final = 6
-_CONNECT, _RELEASE, _FC_PUBLISH, _CREATE, _PUBLISH = 1.0, 2.0, 3.0, 4.0, 5.0  # transaction ids
+_CONNECT, _RELEASE, _FC_PUBLISH, _CREATE, _PUBLISH, _UNPUBLISH, _DELETE = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0  # transaction ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,11 @@ class Refused(NamedTuple):
     description: str
 
 
-Event: TypeAlias = Send | Ready | Refused
+class Finished(NamedTuple):
+    """The server has taken the end of the stream, and all that came before it."""
+
+
+Event: TypeAlias = Send | Ready | Refused | Finished
 
 
 class PublishMachine:
@@ -123,7 +127,7 @@ class PublishMachine:
 
     def finish(self) -> bytes:
         """The clean end of the stream."""
-        return self._call("FCUnpublish", 6.0, self._target.key) + self._call("deleteStream", 7.0, self._msid)
+        return self._call("FCUnpublish", _UNPUBLISH, self._target.key) + self._call("deleteStream", _DELETE, self._msid)
 
     def _call(self, name: str, transaction: float, *arguments: amf.Encodable, msid: int = 0) -> bytes:
         return messages.command(CHUNK_SIZE, msid, name, transaction, None, *arguments)
@@ -152,6 +156,8 @@ class PublishMachine:
                 return [Refused("", "the server answered createStream without a stream")]
             self._msid = int(number)
             return [Send(self._call("publish", _PUBLISH, self._target.key, "live", msid=self._msid))]
+        if name == "_result" and transaction == _UNPUBLISH:
+            return [Finished()]
         info = values[3] if len(values) > 3 and isinstance(values[3], dict) else {}
         status, description = str(info.get("code") or ""), str(info.get("description") or "")
         # Servers answer releaseStream and FCPublish with errors as they like; librtmp does not mind either.
@@ -211,6 +217,8 @@ class Publisher:
                             await self._write(out)
                         case Ready():
                             self._ready.set()
+                        case Finished():
+                            return
                         case Refused():
                             self._refused = self._refused or event
                             return
@@ -252,6 +260,8 @@ async def publishing(target: Target, *, tls: ssl.SSLContext | None = None) -> As
             publisher._check()
             with trio.move_on_after(FAREWELL_S):
                 await publisher._write(machine.finish())
+                # Closing at once would reset the connection over what the server has said, and cost it our last bytes.
+                await publisher._over.wait()
         except trio.BrokenResourceError:
             failure = PublishError("", "the server closed the connection")
         except NovaError as error:
@@ -269,11 +279,15 @@ async def _open(target: Target, tls: ssl.SSLContext | None) -> trio.abc.Stream:
     return secure
 
 
-async def paced(tags: AsyncIterable[Tag]) -> AsyncIterator[Tag]:
-    """The tags, each no sooner than its time stamp says after the first of them."""
-    began: float | None = None
-    async for tag in tags:
-        if began is None:
-            began = trio.current_time() - tag.timestamp / 1000
-        await trio.sleep_until(began + tag.timestamp / 1000)
-        yield tag
+async def paced(tags: AsyncGenerator[Tag, None]) -> AsyncGenerator[Tag, None]:
+    """The tags, each no sooner than its time stamp says after the first of them; closes `tags`."""
+    due = trio.current_time()
+    last: int | None = None
+    async with aclosing(tags):
+        async for tag in tags:
+            if last is not None:
+                # Time stamps wrap, and audio and video do not come in strict order: the step is signed.
+                due += (((tag.timestamp - last + 2**31) & 0xFFFFFFFF) - 2**31) / 1000
+            last = tag.timestamp
+            await trio.sleep_until(due)
+            yield tag

@@ -23,6 +23,11 @@ class Urls:
     rtmp_port: int | None = None
     rtmp_scheme: str = "rtmp"
 
+    @property
+    def listener_host(self) -> str:
+        """The host of `listener`, an IPv6 address in brackets."""
+        return self.listener.partition("://")[2].rpartition(":")[0]
+
     def base(self, scheme: str, host: str) -> str:
         """scheme, host: of the request; a Host that is none, or not there, gives the listener's."""
         if self.public is not None:

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from time import perf_counter
 from typing import Any, Final, cast
+from urllib.parse import unquote_plus
 
 from quart import Response, request
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
-from werkzeug.routing import RequestRedirect
+from werkzeug.routing import MapAdapter, RequestRedirect
 
 from nova.core.addresses import Addresses, Client
 from nova.core.errors import BadRequest, Internal, MethodNotAllowed, NotFound, NovaError, TooLarge, problem
+from nova.core.idempotency import Answer, Claim
 from nova.core.log import Log, correlation_id
 from nova.surface.http import bodies, headers
 from nova.surface.http.call import Call
@@ -33,8 +37,8 @@ from nova.surface.identity.principal import require
 
 PROBLEM: Final = "application/problem+json"
 CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 ALIAS: Final = re.compile(r"/api(?:/v1)?(?=/)")  # Nova's older callers
+SECURE: Final = ("https", "wss")
 OTHER: Final = "other"  # the route label of what no route has
 
 _log = Log("nova.http")
@@ -45,6 +49,7 @@ class Conventions:
     """What every route shares.
 
     base: of absolute URLs, from the scheme and host that the client used.
+    error_page: HTML that a browser gets where there is nothing.
     """
 
     gate: Gate
@@ -55,6 +60,7 @@ class Conventions:
     base: Callable[[str, str], str]
     addresses: Addresses
     observe: Observe
+    error_page: bytes
     max_body: int
     body_timeout: float
 
@@ -71,15 +77,37 @@ class Application(QuartTrio):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            path: str = scope["path"]
-            if path.startswith("/api"):
-                aliased = ALIAS.sub("/v1", path, count=1)
-                scope = {**scope, "path": aliased, "raw_path": aliased.encode("utf-8", "surrogateescape")}
-            given = next((value for name, value in scope["headers"] if name.lower() == b"x-correlation-id"), b"")
-            text = given.decode("latin-1")
-            scope["nova.correlation_id"] = text if CORRELATION.fullmatch(text) else self._new_id()
+            scope = {**scope, "nova.correlation_id": self._correlation(scope["headers"])}
+            if scope["path"].startswith("/api/"):
+                scope["path"] = ALIAS.sub("/v1", scope["path"], count=1)
+            if b"access_token=" in scope["query_string"]:
+                scope["nova.access_token"], scope["query_string"] = _without_token(scope["query_string"])
             correlation_id.set(scope["nova.correlation_id"])
         await super().__call__(scope, receive, send)
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Routes do not depend on the Host: what a peer claims there is not looked at for them."""
+        if request is None:
+            return None
+        return self.url_map.bind("nova", url_scheme=request.scheme, default_method=request.method, path_info=request.path)
+
+    def _correlation(self, sent: Iterable[tuple[bytes, bytes]]) -> str:
+        for name, value in sent:
+            if name.lower() == b"x-correlation-id" and CORRELATION.fullmatch(text := value.decode("latin-1")):
+                return text
+        return self._new_id()
+
+
+def _without_token(query: bytes) -> tuple[str, bytes]:
+    """The access token of a query string, and the rest of it: the token goes no further than here."""
+    token, rest = "", []
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unquote_plus(name.decode("latin-1")) == "access_token":
+            token = unquote_plus(value.decode("latin-1"))
+        else:
+            rest.append(pair)
+    return token, b"&".join(rest)
 
 
 def build(routes: Sequence[Route], conventions: Conventions) -> Application:
@@ -100,7 +128,7 @@ def build(routes: Sequence[Route], conventions: Conventions) -> Application:
         )
     app.before_request(partial(_options, app, conventions))
     app.after_request(partial(_finish, conventions))
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, partial(_http_error, conventions))
     app.register_error_handler(NovaError, _nova_error)
     app.register_error_handler(Exception, _bug)
     return app
@@ -120,7 +148,7 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
     host, address = client.host or "", str(client.address or "")
     principal = None
     if route.access != "secret":
-        principal = await conventions.gate.admit(_credentials(client))
+        principal = await conventions.gate.admit(_credentials(route, client))
     if route.scope or route.access == "user":
         require(principal, route.scope)
     conventions.rates.check(None if principal is None else principal.user, client)
@@ -129,19 +157,31 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         data = await request.get_data(cache=True, as_text=False, parse_form_data=False)
         body = _body(route, data, sent.get("Content-Type", ""))
     call = Call(
-        route, params, read_query(route, request.args), body, principal, scope["nova.correlation_id"],
-        conventions.base(client.scheme, host), address, cast("Mapping[str, str]", sent),
-    )  # fmt: skip
+        route,
+        params,
+        read_query(route, request.args),
+        body,
+        principal,
+        scope["nova.correlation_id"],
+        conventions.base(client.scheme, host),
+        address,
+        cast("Mapping[str, str]", sent),
+        host,
+        client.scheme in SECURE,
+    )
     key = sent.get("Idempotency-Key", "") if route.idempotent else ""
     if not key:
-        return _response(route, await route.handler(call))
-    if not IDEMPOTENCY_KEY.fullmatch(key):
-        raise BadRequest(detail="An Idempotency-Key has 1 to 200 visible ASCII characters.")
+        return _response(await route.handler(call))
     owner = f"user {principal.user}" if principal is not None else f"address {address}"
-    reply, replayed = await conventions.replays.run(
-        owner, f"{route.method} {request.path}", key, data, partial(route.handler, call), secret=route.secret
-    )
-    response = _response(route, reply)
+    asked = sha256(b"\0".join((scope["path"].encode(), scope["query_string"], sent.get("Content-Type", "").encode(), data))).digest()
+
+    async def work(claim: Claim) -> Answer:
+        reply = await route.handler(call)
+        return Answer(reply.status, {"Content-Type": reply.content_type, **dict(reply.headers)}, _encoded(reply))
+
+    answer, replayed = await conventions.replays.once(owner, f"{route.method} {route.path}", key, asked, work)
+    kept = tuple((name, value) for name, value in answer.headers.items() if name != "Content-Type")
+    response = _response(Reply(answer.status, answer.body or None, kept, answer.headers["Content-Type"]))
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
@@ -152,13 +192,19 @@ def _scope() -> dict[str, Any]:
     return cast("dict[str, Any]", request.scope)
 
 
-def _credentials(client: Client) -> Credentials:
-    sent = request.headers
-    token = (_scope().get("nova") or {}).get("token")
+def _credentials(route: Route, client: Client) -> Credentials:
+    scope, sent = _scope(), request.headers
     return Credentials(
-        request.method, client.host or "", str(client.address or ""), client.scheme in ("https", "wss"), sent.get("Origin", ""),
-        sent.get("Authorization", ""), sent.get("Cookie", ""), token,
-    )  # fmt: skip
+        request.method,
+        client.host or "",
+        str(client.address or ""),
+        client.scheme in SECURE,
+        sent.get("Origin", ""),
+        sent.get("Authorization", ""),
+        sent.get("Cookie", ""),
+        scope.get("nova.access_token", "") if route.query_token else "",
+        (scope.get("nova") or {}).get("token"),
+    )
 
 
 def _body(route: Route, data: bytes, content_type: str) -> Any:
@@ -177,14 +223,14 @@ def _body(route: Route, data: bytes, content_type: str) -> Any:
     return value if route.body is None else read(route.body, value)
 
 
-def _response(route: Route, reply: Reply) -> Response:
-    if reply.body is None:
-        body = b""
-    elif isinstance(reply.body, bytes):
-        body = reply.body
-    else:
-        body = json.dumps(reply.body, ensure_ascii=False, separators=(",", ":")).encode()
-    response = Response(body, reply.status, content_type=reply.content_type if reply.body is not None else None)
+def _encoded(reply: Reply) -> bytes:
+    if reply.body is None or isinstance(reply.body, bytes):
+        return reply.body or b""
+    return json.dumps(reply.body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(_encoded(reply), reply.status, content_type=reply.content_type)
     if reply.body is None:
         response.headers.pop("Content-Type", None)
     for name, value in reply.headers:
@@ -209,7 +255,7 @@ async def _nova_error(error: NovaError) -> Response:
     return problem_response(error, _scope()["nova.correlation_id"])
 
 
-async def _http_error(error: HTTPException) -> Response:
+async def _http_error(conventions: Conventions, error: HTTPException) -> Response:
     """What Quart and Werkzeug raise themselves: no route, no method, a body above its limit or too late."""
     allow: list[str] = []
     known: NovaError
@@ -226,6 +272,8 @@ async def _http_error(error: HTTPException) -> Response:
         known = BadRequest(detail="The body did not arrive in time.")
     else:
         known = BadRequest(detail="The request cannot be read.")
+    if known.kind == "not_found" and not request.path.startswith("/v1/") and "text/html" in request.headers.get("Accept", ""):
+        return Response(conventions.error_page, 404, content_type="text/html; charset=utf-8")
     response = problem_response(known, _scope()["nova.correlation_id"])
     if allow:
         response.headers["Allow"] = ", ".join(allow)

@@ -33,8 +33,8 @@ class Call:
     base: str
     peer: str
     headers: Mapping[str, str] = field(repr=False)  # may hold credentials
-    authority: str = ""  # host and port as the client named them
-    secure: bool = False  # came over TLS, to us or to a proxy that we trust
+    authority: str  # host and port as the client named them
+    secure: bool  # came over TLS, to us or to a proxy that we trust
 
     @property
     def host(self) -> str:

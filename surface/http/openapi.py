@@ -92,7 +92,7 @@ def _operation(route: Route) -> dict[str, Json]:
     for name, query in route.query.items():
         parameters.append({"name": name, "in": "query", "required": False, "description": query.doc, "schema": query.schema})
     if route.idempotent:
-        parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 200}})
+        parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255}})
     if parameters:
         out["parameters"] = parameters
     if route.body is not None:
@@ -108,7 +108,7 @@ def _operation(route: Route) -> dict[str, Json]:
 def _responses(route: Route) -> dict[str, Json]:
     out: dict[str, Json] = {}
     for status, shape in route.answers.items():
-        answer: dict[str, Json] = {"description": _reason(status)}
+        answer: dict[str, Json] = {"description": _reason(status) + (" Shown this once." if route.secret else "")}
         if shape is not None:
             answer["content"] = {"application/json": {"schema": shape.schema()}}
         if status in (201, 302):

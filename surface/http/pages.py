@@ -65,6 +65,11 @@ def web_assets(folder: Path | None = None) -> list[Asset]:
     return list(_found(root() if folder is None else folder))
 
 
+def error_page(folder: Path | None = None) -> bytes:
+    """What a browser sees where there is nothing."""
+    return ((root() if folder is None else folder) / ERROR_PAGE).read_bytes()
+
+
 def _found(folder: Path) -> Iterator[Asset]:
     for name in FOLDERS:
         for file in sorted((folder / name).rglob("*")):

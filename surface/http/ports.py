@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nova.core.addresses import Client
-from nova.surface.http.route import Reply
+from nova.core.idempotency import Answer, Claim
 from nova.surface.identity.principal import Principal
 
 
@@ -25,6 +25,7 @@ class Credentials:
     origin: str = ""
     authorization: str = field(default="", repr=False)
     cookie: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
     verified: object = field(default=None, repr=False)
 
 
@@ -45,13 +46,10 @@ class RateLimiter(Protocol):
 class Replays(Protocol):
     """Answers kept for a repeated Idempotency-Key."""
 
-    async def run(
-        self, owner: str, route: str, key: str, body: bytes, work: Callable[[], Awaitable[Reply]], *, secret: bool
-    ) -> tuple[Reply, bool]:
-        """The answer and whether it is a replay.
-
-        Raises Unprocessable `idempotency_mismatch`, Conflict `request_in_progress`.
-        """
+    async def once(
+        self, user: str, route: str, key: str, request: bytes, work: Callable[[Claim], Awaitable[Answer]]
+    ) -> tuple[Answer, bool]:
+        """See core.idempotency.Idempotency."""
 
 
 class KeyGuesses(Protocol):

@@ -58,7 +58,8 @@ class Route:
     answers: status to shape; None: no body.
     errors: codes of the error table that belong to this route, beside those that every route may give.
     idempotent: an Idempotency-Key is honoured (writes only).
-    secret: the answer shows something once; it is never kept in readable form.
+    secret: the answer shows something that is not shown again; the description says so.
+    query_token: `?access_token=` counts, for clients that can not set headers (SSE, WebSocket).
     """
 
     method: str
@@ -76,6 +77,7 @@ class Route:
     errors: tuple[str, ...] = ()
     idempotent: bool = False
     secret: bool = False
+    query_token: bool = False
     description: str = ""
     shown: bool = True  # in the OpenAPI document
 

@@ -29,7 +29,7 @@ class LiveRoutes:
     def table(self) -> list[Route]:
         return [
             Route("GET", "/live/{rest:path}", "live_media", self.missing, "Playlists, parts, segments and thumbnails", "media",
-                  errors=("not_found", "stream_not_live"),
+                  answers={200: None}, errors=("not_found", "stream_not_live"),
                   description="`/live/{id}/index.m3u8` (LL-HLS), `/live/~{session}/{id}/index.m3u8` with a viewer's session."),
         ]  # fmt: skip
 

@@ -184,7 +184,7 @@ class StreamRoutes:
             Route("DELETE", f"{one}/keys/{{key_id}}", "delete_stream_key", self.delete_key, "Revoke a key and drop a publisher using it",
                   answers={204: None}, errors=("not_found",), idempotent=True, **write),
             Route("POST", f"{one}/join", "join_stream", self.join, "Start watching: a signed session for the player", tag,
-                  answers={200: JOINED}, errors=("not_found",), secret=True,
+                  answers={200: JOINED}, errors=("not_found",),
                   description="Open to everyone for public and unlisted streams."),
             Route("POST", f"{one}/leave", "leave_stream", self.leave, "Stop watching", tag, body=LEAVE, kind="json", answers={204: None},
                   errors=("not_found",), description="Ends the session of the body; without one, all of the caller's for this stream."),

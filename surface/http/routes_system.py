@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nova.core.metrics import Metrics
 from nova.surface.http.call import Call
 from nova.surface.http.route import Reply, Route
-from nova.surface.http.schema import Boolean, Choice, Object, Text, required
+from nova.surface.http.schema import Anything, Boolean, Choice, Object, Text, required
 from nova.surface.identity.principal import require
 
 Checks = Callable[[], Mapping[str, tuple[bool, str]]]  # name to (ok, detail)
@@ -38,10 +38,10 @@ class SystemRoutes:
         return [
             Route("GET", "/healthz", "healthz", self.healthz, "Is the process alive?", "system", "secret", answers={200: HEALTH}),
             Route("GET", "/readyz", "readyz", self.readyz, "Should it get traffic?", "system", "secret", answers={200: READY, 503: READY}),
-            Route("GET", "/metrics", "metrics", self.scrape, "Metrics for Prometheus", "system", errors=("missing_scope",),
+            Route("GET", "/metrics", "metrics", self.scrape, "Metrics for Prometheus", "system", answers={200: None}, errors=("missing_scope",),
                   description="Open while http listens on loopback, else it needs the scope `metrics:read`."),
-            Route("GET", "/openapi.json", "openapi", self.openapi, "This document", "system", "secret"),
-            Route("GET", "/docs", "docs", self.docs, "This document as a page", "system", "secret"),
+            Route("GET", "/openapi.json", "openapi", self.openapi, "This document", "system", "secret", answers={200: Anything()}),
+            Route("GET", "/docs", "docs", self.docs, "This document as a page", "system", "secret", answers={200: None}),
         ]  # fmt: skip
 
     async def healthz(self, call: Call) -> Reply:

@@ -1,0 +1,114 @@
+"""All routes of this program, and the application over them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from nova.core.addresses import Addresses
+from nova.core.clock import Clock
+from nova.core.ids import Ids
+from nova.core.limits import Networks
+from nova.core.metrics import Metrics
+from nova.core.settings_table import Settings
+from nova.media.streams.service import Streams
+from nova.surface.http import app, docs_page, headers, openapi, routes_not_yet
+from nova.surface.http.pages import Asset
+from nova.surface.http.ports import Replays
+from nova.surface.http.route import Route
+from nova.surface.http.routes_identity import IdentityRoutes
+from nova.surface.http.routes_live import LiveRoutes
+from nova.surface.http.routes_pages import PageRoutes
+from nova.surface.http.routes_rtmp import RtmpRoutes
+from nova.surface.http.routes_streams import StreamRoutes
+from nova.surface.http.routes_system import SystemRoutes
+from nova.surface.identity.attempts import Attempts
+from nova.surface.identity.service import Identity
+from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.urls import Urls
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes stand on.
+
+    checks: what `/readyz` asks. open_metrics: whether http listens on loopback only.
+    """
+
+    streams: Streams
+    identity: Identity
+    replays: Replays
+    addresses: Addresses
+    rates: ApiRates
+    guesses: KeyGuesses
+    metrics: Metrics
+    urls: Urls
+    ids: Ids
+    clock: Clock
+    checks: Callable[[], Mapping[str, tuple[bool, str]]]
+    open_metrics: Callable[[], bool]
+    assets: Sequence[Asset]
+    error_page: bytes
+
+
+def routes(settings: Settings, services: Services) -> list[Route]:
+    """Every route, in the order of the documents."""
+
+    @cache
+    def describe() -> tuple[bytes, bytes]:
+        document = openapi.document(table)
+        return json.dumps(document, ensure_ascii=False).encode(), docs_page.page(document)
+
+    attempts = Attempts(settings.limits.sign_in_attempts, Networks(settings.limits.exempt), services.clock)
+    table = [
+        *StreamRoutes(services.streams, services.urls).table(),
+        *IdentityRoutes(services.identity, attempts, services.urls).table(),
+        *RtmpRoutes(services.streams, services.guesses, settings.rtmp.hook_secret).table(),
+        *LiveRoutes(services.streams).table(),
+        *routes_not_yet.table(),
+        *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
+        *PageRoutes(services.assets).table(),
+    ]
+    return table
+
+
+def build(settings: Settings, services: Services) -> app.Application:
+    """The ASGI application."""
+    table = routes(settings, services)
+    return app.build(table, conventions(settings, services, table))
+
+
+def conventions(settings: Settings, services: Services, table: Sequence[Route]) -> app.Conventions:
+    """What the routes of `table` share."""
+    labels = sorted({label(route.name) for route in table} | {app.OTHER})
+    requests = services.metrics.counter(
+        "nova_http_requests", "Requests that reached the application, by route and kind of status.",
+        {"route": labels, "status": ("1xx", "2xx", "3xx", "4xx", "5xx")},
+    )  # fmt: skip
+    seconds = services.metrics.histogram("nova_http_request_seconds", "Time until the answer was made.", {"route": labels})
+
+    def observe(route: str, status: int, took: float) -> None:
+        shown = label(route)
+        requests.of(shown, f"{status // 100}xx").inc()
+        seconds.of(shown).observe(took)
+
+    return app.Conventions(
+        services.identity,
+        services.rates,
+        services.replays,
+        headers.Cors(settings.http.cors_origins),
+        services.ids.new,
+        services.urls.base,
+        services.addresses,
+        observe,
+        services.error_page,
+        settings.http.max_body,
+        settings.http.body_timeout,
+    )
+
+
+def label(route: str) -> str:
+    """A route's name in metrics; what is not there yet has one together."""
+    return "not_yet" if route.startswith("not_yet_") else route

@@ -1,0 +1,111 @@
+"""The whole application over services in memory."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nova.core import settings as settings_
+from nova.core.addresses import Addresses
+from nova.core.bus import MemoryBus
+from nova.core.clock import FakeClock
+from nova.core.idempotency import SCHEMA as IDEMPOTENCY
+from nova.core.idempotency import Idempotency
+from nova.core.ids import Ids
+from nova.core.limits import Networks
+from nova.core.metrics import Metrics
+from nova.core.offload import Offload
+from nova.core.sql import open_sqlite
+from nova.core.values import Rate, Seconds
+from nova.media.streams.service import Streams
+from nova.media.streams.store_memory import MemoryStore
+from nova.surface.http import api, pages
+from nova.surface.http import app as app_
+from nova.surface.http.app import Application, Conventions
+from nova.surface.http.route import Route
+from nova.surface.identity import service as identity_
+from nova.surface.identity.store_memory import MemoryStore as IdentityMemory
+from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.urls import Urls
+from tests.media.streams.fakes import FakeRunning
+from tests.surface.http.asgi import Answer, ask
+
+HOOK_SECRET = "hook-secret"
+
+
+@dataclass
+class Site:
+    """The application and what a test wants to turn."""
+
+    app: Application
+    routes: list[Route]
+    conventions: Conventions
+    clock: FakeClock
+    running: FakeRunning
+    streams: Streams
+    identity: identity_.Identity
+    metrics: Metrics
+    checks: dict[str, tuple[bool, str]]
+    open_metrics: list[bool]
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def token(self, user: str, *scopes: str) -> str:
+        """A token; without scopes a user's."""
+        return (await self.identity.mint(user, scopes)).text
+
+    async def ask(self, method: str, target: str, json_body: Any = None, *, user: str = "", **more: Any) -> Answer:
+        """One request; `user` sends a user's token."""
+        if user and user not in self.tokens:
+            self.tokens[user] = await self.token(user)
+        return await ask(self.app, method, target, json_body=json_body, token=self.tokens.get(user, "") or more.pop("token", ""), **more)
+
+    async def stream(self, user: str = "alice", **fields: Any) -> dict[str, Any]:
+        """A new stream of `user`, as the API answered."""
+        answer = await self.ask("POST", "/v1/streams", {"title": "T", **fields}, user=user)
+        assert answer.status == 201, answer.body
+        made: dict[str, Any] = answer.json
+        return made
+
+
+@pytest.fixture(scope="session")
+def assets() -> list[pages.Asset]:
+    return pages.web_assets()
+
+
+@pytest.fixture
+async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """Settings of a test: `@pytest.mark.parametrize("site", [["http.cors_origins=…"]], indirect=True)`."""
+    overrides = ['http.trusted_proxies=["10.0.0.0/8"]', "rtmp.hook_secret=" + HOOK_SECRET, *getattr(request, "param", [])]
+    settings = settings_.load(environ={}, overrides=overrides).settings
+    clock = FakeClock()
+    ids = Ids(clock)
+    identity = identity_.build(settings, tmp_path, IdentityMemory(), MemoryBus(clock), clock, ids)
+    await identity.open()
+    running = FakeRunning()
+    streams = Streams(MemoryStore(), running, identity.path_sessions, clock=clock, new_id=ids.new)
+    await streams.open()
+    exempt = Networks(settings.limits.exempt)
+    metrics, checks, open_metrics = Metrics(), {"store": (True, "open")}, [True]
+    async with open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY], Offload(), now="2026-01-01T00:00:00Z") as sql:
+        services = api.Services(
+            streams,
+            identity,
+            Idempotency(sql, clock, ids, ttl=Seconds(86400)),
+            Addresses(Networks([ip_network("10.0.0.0/8")]), exempt),
+            ApiRates(Rate(5, Seconds(1)), clock),
+            KeyGuesses(Rate(3, Seconds(60)), exempt, clock),
+            metrics,
+            Urls(rtmp_port=1935),
+            ids,
+            clock,
+            lambda: checks,
+            lambda: open_metrics[0],
+            assets,
+            pages.error_page(),
+        )
+        routes = api.routes(settings, services)
+        conventions = api.conventions(settings, services, routes)
+        yield Site(app_.build(routes, conventions), routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics)

@@ -9,12 +9,15 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from nova.surface.http.headers import PAGE_POLICY
+from tests.web.origin import Origin
 
 WEB = Path(__file__).parents[2] / "web"
 PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html"}
@@ -64,6 +67,7 @@ class State:
     keys: list[dict[str, Any]] = field(default_factory=list)
     broken: Answer | None = None  # every /v1 call gets it
     asked: list[tuple[str, str, Any]] = field(default_factory=list)  # method, path with query, body
+    origin: Origin | None = None  # what /live/… answers
 
     def add(self, *streams: dict[str, Any]) -> None:
         for each in streams:
@@ -188,6 +192,9 @@ class Handler(BaseHTTPRequestHandler):
             status, value = self.state.answer(self.command, path, query, body)
             self._send(status, b"" if value is None else json.dumps(value).encode(), "application/json")
             return
+        if path.startswith("/live/") and self.state.origin is not None:
+            self._send(*self.state.origin.answer(path, dict(parse_qsl(query))))
+            return
         status, file = self._file(path)
         self._send(status, file.read_bytes(), TYPES.get(file.suffix, "application/octet-stream"))
 
@@ -206,10 +213,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Security-Policy", PAGE_POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-store")
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the page went elsewhere meanwhile
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet: failures show in the page."""

@@ -32,6 +32,16 @@ const present = (children) =>
     .map((child) => (typeof child === "number" ? String(child) : /** @type {Node|string} */ (child)));
 
 /**
+ * Text that did not change is not written: screen readers and the selection stay undisturbed.
+ *
+ * @param {Element} element
+ * @param {string} text
+ */
+export function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
  * @param {string} name a symbol of icons.svg
  * @returns {SVGSVGElement}
  */

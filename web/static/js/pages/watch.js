@@ -1,8 +1,10 @@
 /**
  * The watch page: one stream, its picture and its facts.
+ *
+ * @import * as streams from "../lib/streams.js"
  */
 
-import { fill, h, icon, must } from "../lib/dom.js";
+import { fill, h, icon, must, put } from "../lib/dom.js";
 import * as format from "../lib/format.js";
 import { Controls } from "../player/controls.js";
 import { Cover } from "../player/cover.js";
@@ -13,7 +15,13 @@ import { wireTheme } from "../parts/theme.js";
 const id = decodeURIComponent(location.pathname.split("/")[2] ?? "");
 const box = must(".player");
 const title = must("#title");
-const facts = must("#facts");
+const facts = {
+  badge: h("span", { class: "badge" }),
+  viewers: h("span", { "data-fact": "viewers" }),
+  since: h("span"),
+  visibility: h("span"),
+};
+must("#facts").append(facts.badge, h("span", {}, icon("viewers"), facts.viewers), facts.since, facts.visibility);
 
 wireTheme();
 const seat = new Seat(id, /** @type {HTMLVideoElement} */ (must("video")));
@@ -53,21 +61,19 @@ function draw() {
   if (stream === null) return;
   const name = stream.title || "Untitled stream";
   document.title = `${name} · Nova`;
-  title.textContent = name;
-  const badge = h("span", { class: "badge", "data-status": stream.status }, format.status(stream.status));
-  fill(
-    facts,
-    badge,
-    h("span", { "data-fact": "viewers" }, icon("viewers"), format.viewers(stream.viewers)),
-    stream.started_at && stream.status !== "idle"
-      ? h(
-          "span",
-          {},
-          `${stream.status === "ended" ? "Started" : "Live for"} ${format.since(stream.started_at, Date.now())}${stream.status === "ended" ? " ago" : ""}`,
-        )
-      : null,
-    stream.visibility === "public" ? null : h("span", {}, stream.visibility === "private" ? "Private" : "Unlisted"),
-  );
-  must("#description").textContent = stream.description;
-  fill(must("#tags"), ...stream.tags.map((tag) => h("li", {}, tag)));
+  put(title, name);
+  put(facts.badge, format.status(stream.status));
+  facts.badge.dataset.status = stream.status;
+  put(facts.viewers, format.viewers(stream.viewers));
+  put(facts.since, stream.started_at && stream.status !== "idle" ? lasted(stream.status, stream.started_at) : "");
+  put(facts.visibility, { public: "", unlisted: "Unlisted", private: "Private" }[stream.visibility]);
+  put(must("#description"), stream.description);
+  const tags = must("#tags");
+  if (tags.childElementCount !== stream.tags.length) fill(tags, ...stream.tags.map((tag) => h("li", {}, tag)));
+}
+
+/** @param {streams.StreamStatus} status @param {string} startedAt @returns {string} */
+function lasted(status, startedAt) {
+  const time = format.since(startedAt, Date.now());
+  return status === "ended" ? `Started ${time} ago` : `Live for ${time}`;
 }

@@ -3,7 +3,7 @@
  */
 
 import { local } from "../lib/api.js";
-import { h, icon } from "../lib/dom.js";
+import { h, icon, put } from "../lib/dom.js";
 import * as format from "../lib/format.js";
 
 /** A new picture is asked for at most this often, in ms. */
@@ -56,9 +56,4 @@ export class StreamCard {
     });
     shot.src = local(url);
   }
-}
-
-/** Text that did not change is not written: screen readers and the selection stay undisturbed. @param {Element} element @param {string} text */
-function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -12,6 +12,10 @@ const GOVERN_MS = 500;
 const MEDIA_ERRORS = 3;
 const MEDIA_WINDOW_MS = 20_000;
 
+/** Answers about a playlist that do not change by asking again. */
+const PLAYLIST = [Hls.ErrorDetails.MANIFEST_LOAD_ERROR, Hls.ErrorDetails.LEVEL_LOAD_ERROR];
+const GONE = [401, 403, 404, 410];
+
 /** @returns {boolean} */
 export const supported = () => Hls.isSupported();
 
@@ -46,9 +50,7 @@ export class MseBackend {
     const details = this.hls.latestLevelDetails;
     const level = this.hls.levels[this.hls.currentLevel] ?? this.hls.levels[0];
     const shown = this.hls.playingDate;
-    const lengths = (details?.fragments ?? [])
-      .filter((fragment) => !fragment.gap)
-      .map((fragment) => fragment.duration);
+    const lengths = (details?.fragments ?? []).filter((fragment) => !fragment.gap).map((fragment) => fragment.duration);
     return {
       byDate: shown === null ? null : (Date.now() - shown.getTime()) / 1000,
       byEdge: details ? this.hls.latency : null,
@@ -76,12 +78,14 @@ export class MseBackend {
 
   /** @param {import("/vendor/hls.js/hls.light.min.mjs").ErrorData} error */
   #failed(error) {
-    if (!error.fatal) return;
+    // hls.js would ask again five times: but the stream is over, or our session is, and the API knows which.
+    const gone = PLAYLIST.includes(error.details) && GONE.includes(error.response?.code ?? 0);
+    if (!error.fatal && !gone) return;
     if (error.type === Hls.ErrorTypes.MEDIA_ERROR && this.#mayRecover()) {
       this.hls.recoverMediaError();
       return;
     }
-    this.report.failed(error.type === Hls.ErrorTypes.NETWORK_ERROR && error.response?.code === 404);
+    this.report.failed(gone);
   }
 
   /** @returns {boolean} whether resetting the decoder is worth another try */

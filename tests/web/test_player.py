@@ -1,0 +1,140 @@
+"""The watch page with a picture: the demo, encoded before and released as if it were live, and what can happen to it."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from nova.media.demo import stamp
+from nova.media.demo.broadcast import HEIGHT, WIDTH
+from nova.media.demo.picture import Picture
+from tests.browser.chromium import Browser, Page
+from tests.web.origin import STAMPED_FROM, Origin, Recording, record
+from tests.web.site import Site, stream
+
+pytestmark = [pytest.mark.browser, pytest.mark.ffmpeg]
+
+SECONDS = 24  # of recorded stream: more than any test here takes
+STREAM = stream(1, title="Live from the sky")
+PLAYING = "document.querySelector('.player').dataset.state === 'playing'"
+
+
+@pytest.fixture(scope="session")
+def recording() -> Recording:
+    return record(SECONDS)
+
+
+@pytest.fixture
+async def page(browser: Browser, site: Site, recording: Recording) -> AsyncIterator[Page]:
+    """The watch page of a stream that is live for some seconds, playing."""
+    site.state.add(STREAM.copy())
+    site.state.origin = Origin(recording)
+    page = await browser.page()
+    await page.open(f"{site.url}/watch/{STREAM['id']}")
+    await page.until(f"{PLAYING} && document.querySelector('video').currentTime > 0", within=20)
+    yield page
+    assert page.problems == []
+    assert [url for url in page.requests if not url.startswith((site.url, "data:", "blob:", "about:"))] == []
+
+
+async def stamped_ms(page: Page) -> int | None:
+    """The time that the picture on the screen shows."""
+    look = f"""(() => {{
+        const canvas = document.createElement('canvas');
+        [canvas.width, canvas.height] = [{WIDTH}, {HEIGHT}];
+        const pen = canvas.getContext('2d');
+        pen.drawImage(document.querySelector('video'), 0, 0);
+        return {json.dumps(Picture(WIDTH, HEIGHT).squares())}.map(([x, y]) => pen.getImageData(x, y, 1, 1).data[0] > 125);
+    }})()"""
+    return stamp.decode(tuple(await page.evaluate(look)), int((STAMPED_FROM + SECONDS) * 1000))
+
+
+async def advanced(page: Page, seconds: float) -> None:
+    """Wait until the picture moved on by that much."""
+    at = await page.evaluate("document.querySelector('video').currentTime")
+    await page.until(f"document.querySelector('video').currentTime > {at + seconds}")
+
+
+async def test_live_stream_plays_at_the_delay_that_the_page_shows(page: Page, site: Site) -> None:
+    await advanced(page, 1)
+    shown = await page.until("parseFloat(document.querySelector('[data-fact=latency]').textContent)")
+    picture = await stamped_ms(page)
+    assert picture is not None
+    assert site.state.origin is not None
+    # The text is up to half a second old, the picture a frame or two; both say the same otherwise.
+    assert abs(site.state.origin.delay(picture, time.time()) - shown) < 1
+    assert "540p" in await page.text(".controls")
+    assert await page.evaluate("document.querySelector('.cover').hidden")
+
+
+async def test_stream_that_ends_is_shown_to_its_end_and_starts_anew(page: Page, site: Site, recording: Recording) -> None:
+    assert site.state.origin is not None
+    site.state.origin.ends = time.time() - site.state.origin.began + 0.4
+    site.state.streams[STREAM["id"]]["status"] = "ended"
+    await page.until("document.querySelector('.cover').innerText.includes('has ended')", within=20)
+    assert await page.evaluate("document.querySelector('video').ended")
+    site.state.origin = Origin(recording)
+    site.state.streams[STREAM["id"]]["status"] = "live"
+    await page.look_again()
+    await page.until(f"{PLAYING} && document.querySelector('.cover').hidden", within=20)
+    await advanced(page, 0.5)
+
+
+async def test_publisher_that_drops_and_comes_back_is_waited_for(page: Page, site: Site) -> None:
+    origin = site.state.origin
+    assert origin is not None
+    origin.frozen = time.time() - origin.began
+    site.state.streams[STREAM["id"]]["status"] = "reconnecting"
+    await page.look_again()
+    await page.until("document.querySelector('.cover').innerText.includes('connection dropped')", within=20)
+    origin.frozen = None
+    site.state.streams[STREAM["id"]]["status"] = "live"
+    await page.until(PLAYING, within=20)
+    await advanced(page, 0.5)
+
+
+async def test_server_that_fails_for_a_while_is_asked_again(page: Page, site: Site) -> None:
+    assert site.state.origin is not None
+    site.state.origin.broken = 500
+    await page.until("document.querySelector('.player').dataset.state !== 'playing'")
+    site.state.origin.broken = 0
+    await page.until(PLAYING, within=25)
+    await advanced(page, 0.5)
+
+
+async def test_session_that_is_over_is_replaced_at_once(page: Page, site: Site) -> None:
+    def joins() -> int:
+        return sum(method == "POST" and path.endswith("/join") for method, path, _ in site.state.asked)
+
+    assert site.state.origin is not None
+    before = joins()
+    site.state.origin.broken = 404
+    with trio.fail_after(15):
+        while joins() == before:
+            await page.evaluate("document.title")
+    site.state.origin.broken = 0
+    await page.until(PLAYING, within=20)
+    await advanced(page, 0.5)
+
+
+async def test_pause_is_respected_and_resuming_goes_to_the_live_edge(page: Page) -> None:
+    await page.click("button[aria-label=Pause]")
+    await page.until("document.querySelector('video').paused")
+    at = await page.evaluate("document.querySelector('video').currentTime")
+    await page.until("performance.now() > (window.then ??= performance.now() + 1500)")
+    assert await page.evaluate("document.querySelector('video').paused")
+    await page.click("button[aria-label=Play]")
+    await page.until(f"{PLAYING} && document.querySelector('video').currentTime > {at + 1}")
+
+
+async def test_keys_mute_pause_and_go_live(page: Page) -> None:
+    await page.evaluate("document.querySelector('.player').focus()")
+    muted = await page.evaluate("document.querySelector('video').muted")
+    await page.key("m")
+    await page.until(f"document.querySelector('video').muted !== {json.dumps(muted)}")
+    await page.key("k")
+    await page.until("document.querySelector('video').paused")
+    await page.key("l")
+    await page.until("!document.querySelector('video').paused")

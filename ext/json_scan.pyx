@@ -5,6 +5,7 @@ nothing. Refused, because two readers could understand it differently: a name tw
 surrogates, NaN and Infinity, control characters in strings, anything after the object, and nesting or member counts
 above the limits.
 """
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, strlen
@@ -469,25 +470,26 @@ cdef int64_t json_milliseconds(const uint8_t* raw, size_t size) noexcept nogil:
 
 def members(data) -> list[tuple[bytes, int, bytes]]:
     """(decoded name, kind, raw value) of each member of the object `data`. Raises ValueError when it is refused."""
-    cdef bytes text = bytes(data)
-    cdef size_t size = <size_t> len(text)
-    cdef const uint8_t* at = <const uint8_t*> <const char*> text
-    cdef uint8_t* scratch = <uint8_t*> malloc(size + 1)
+    cdef Py_buffer given
+    cdef uint8_t* scratch = NULL
     cdef JsonMembers found
     cdef JsonMember* m
     cdef uint32_t i
-    if scratch == NULL:
-        raise MemoryError
+    PyObject_GetBuffer(data, &given, PyBUF_SIMPLE)  # the bytes themselves, so that a sanitizer sees where they end
     try:
-        if json_object(at, size, scratch, &found) != 0:
+        scratch = <uint8_t*> malloc(<size_t> given.len)
+        if scratch == NULL and given.len:
+            raise MemoryError
+        if json_object(<const uint8_t*> given.buf, <size_t> given.len, scratch, &found) != 0:
             raise ValueError("not one strict JSON object")
         out = []
         for i in range(found.count):
             m = &found.items[i]
-            out.append(((<const char*> m.name)[:m.name_len], m.kind, text[m.value:m.value + m.value_len]))
+            out.append(((<const char*> m.name)[:m.name_len], m.kind, (<const char*> given.buf)[m.value:m.value + m.value_len]))
         return out
     finally:
         free(scratch)
+        PyBuffer_Release(&given)
 
 
 def milliseconds(data) -> int:

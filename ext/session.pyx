@@ -6,6 +6,7 @@ first 16 bytes of HMAC-SHA256 over `nova session`, those 23 bytes and the scope.
 prefix, so each request of a viewer carries it; a check takes well under a microsecond and no memory. (There is no cache:
 a look-up under a lock costs as much as these four SHA-256 blocks; docs/decisions/0042.)
 """
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
@@ -150,11 +151,16 @@ cdef class SessionKeys:
         base64url_encode(data, SESSION_BYTES, text)
         return (<char*> text)[:SESSION_TEXT]
 
-    def verify(self, bytes text, bytes scope, now: int) -> int:
+    def verify(self, text, bytes scope, now: int) -> int:
         """The viewer's 64-bit number. Raises SessionError."""
+        cdef Py_buffer given
         cdef uint64_t viewer = 0
-        cdef int code = session_verify(self, <const uint8_t*> <const char*> text, <size_t> len(text),
-                                       <const uint8_t*> <const char*> scope, <size_t> len(scope), now, &viewer)
+        cdef int64_t at = now  # before the buffer is held: it may raise
+        cdef int code
+        PyObject_GetBuffer(text, &given, PyBUF_SIMPLE)
+        code = session_verify(self, <const uint8_t*> given.buf, <size_t> given.len, <const uint8_t*> <const char*> scope,
+                              <size_t> len(scope), at, &viewer)
+        PyBuffer_Release(&given)
         if code != 0:
             raise SessionError(CODES[code])
         return viewer

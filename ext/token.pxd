@@ -64,6 +64,7 @@ cdef class TokenTable:
     cdef int scope_count
     cdef void changed(self) noexcept nogil
     cdef revoke_result(self, int code)
+    cdef bytes checked(self, token, int64_t now, TokenResult* result)
 
 cdef int token_verify(TokenTable table, const uint8_t* token, size_t size, int64_t now, ByteVec* claims,
                       TokenResult* out) noexcept nogil

@@ -6,6 +6,7 @@ decides the algorithm, a `kid` is looked up in the table and nowhere else, `jku`
 `crit` is refused, and `iss` and `aud` must be those that the key was added for. `exp` and `sub` are required. The
 signature is checked before a claim is read.
 """
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -525,36 +526,33 @@ cdef class TokenTable:
         if code == -2:
             raise OverflowError("too many revocations are remembered: remove the key instead")
 
-    def verify(self, bytes token, now: int) -> bytes:
-        """The claims (JSON as sent) of a good token. Raises TokenError with the reason otherwise."""
-        cdef ByteVec claims
+    def verify(self, token, now: int) -> bytes:
+        """The claims (JSON as sent) of a good token (any bytes-like object). Raises TokenError with the reason otherwise."""
         cdef TokenResult result
-        cdef const uint8_t* data = <const uint8_t*> <const char*> token
-        cdef size_t size = <size_t> len(token)
-        cdef int64_t at = now
+        return self.checked(token, now, &result)
+
+    def scopes(self, token, now: int) -> int:
+        """The scope bits of a good token, as the I/O threads see them. Raises TokenError."""
+        cdef TokenResult result
+        self.checked(token, now, &result)
+        return result.scopes
+
+    cdef bytes checked(self, token, int64_t now, TokenResult* result):
+        cdef Py_buffer given
+        cdef ByteVec claims
         cdef int code
         memset(&claims, 0, sizeof(claims))
-        # With the GIL released: a check takes up to 0.1 ms, and other threads may want to run.
-        with nogil:
-            code = token_verify(self, data, size, at, &claims, &result)
+        PyObject_GetBuffer(token, &given, PyBUF_SIMPLE)
         try:
+            # With the GIL released: a check takes up to 0.1 ms, and other threads may want to run.
+            with nogil:
+                code = token_verify(self, <const uint8_t*> given.buf, <size_t> given.len, now, &claims, result)
             if code != 0:
                 raise TokenError(token_error(code).decode())
             return (<char*> claims.data)[:claims.len]
         finally:
+            PyBuffer_Release(&given)
             vec_free(&claims)
-
-    def scopes(self, bytes token, now: int) -> int:
-        """The scope bits of a good token, as the I/O threads see them. Raises TokenError."""
-        cdef ByteVec claims
-        cdef TokenResult result
-        cdef int code
-        memset(&claims, 0, sizeof(claims))
-        code = token_verify(self, <const uint8_t*> <const char*> token, <size_t> len(token), now, &claims, &result)
-        vec_free(&claims)
-        if code != 0:
-            raise TokenError(token_error(code).decode())
-        return result.scopes
 
     def stats(self) -> dict[str, int]:
         """Counts since the start: `hits` of the cache, `verified`, one per reason to refuse, and what is held now."""

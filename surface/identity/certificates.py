@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from nova.core.clock import Clock
-from nova.core.errors import Unavailable
 from nova.surface.identity import files
 
 LIFE: Final = 397 * 86400  # seconds; browsers refuse longer ones
@@ -86,23 +85,20 @@ def _make(names: tuple[str, ...], now: float, ends_at: float) -> tuple[bytes, by
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[-1]), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Nova, self-made")])
     alternatives = [*(x509.DNSName(each) for each in names), *(x509.IPAddress(ip_address(each)) for each in ADDRESSES)]
-    try:
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            # An hour back: a browser's clock may be behind ours.
-            .not_valid_before(datetime.fromtimestamp(now - 3600, UTC))
-            .not_valid_after(datetime.fromtimestamp(ends_at, UTC))
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-    except ValueError as error:
-        raise Unavailable("storage_failed", f"no certificate can be made for {', '.join(names)}: {error}") from None
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # An hour back: a browser's clock may be behind ours.
+        .not_valid_before(datetime.fromtimestamp(now - 3600, UTC))
+        .not_valid_after(datetime.fromtimestamp(ends_at, UTC))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return made.public_bytes(serialization.Encoding.PEM), pem

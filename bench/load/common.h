@@ -43,7 +43,7 @@ static int connect_to(const char *host, int port) {
     return fd;
 }
 
-static void make_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+static inline void make_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
 /* Latencies in microseconds, 1.6 % wide buckets: 64 per power of two. */
 typedef struct {
@@ -57,13 +57,13 @@ static unsigned bucket_of(uint64_t us) {
     return at < 40 * 64 ? at : 40 * 64 - 1;
 }
 
-static void record(histogram *h, uint64_t us) {
+static inline void record(histogram *h, uint64_t us) {
     h->count++;
     h->buckets[bucket_of(us)]++;
 }
 
 /* Lower edge of the bucket in which the share of values (0..1) is reached; 0 when empty. */
-static uint64_t percentile(const histogram *h, double share) {
+static inline uint64_t percentile(const histogram *h, double share) {
     uint64_t wanted = (uint64_t)((double)h->count * share), seen = 0;
     for (unsigned at = 0; at < 40 * 64; at++) {
         seen += h->buckets[at];

@@ -118,7 +118,8 @@ class Result:
 
 
 def machine() -> dict[str, str | int]:
-    model = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), platform.machine())
     return {
         "cpu": model,
         "cores": os.cpu_count() or 1,

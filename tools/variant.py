@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("bench", "cdn", "core", "media", "realtime", "surface", "tests", "tools", "web", "docs", "proto")
-FILES = ("setup.py", "pyproject.toml", "README.md", "Makefile")
+FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile")
 BUILD = {"debug": {"BUILD_DEBUG": "1"}, "address": {"NOVA_SANITIZE": "address"}}
 
 
@@ -66,7 +66,7 @@ def main() -> int:
     if name == "address":
         environment |= sanitizer_environment()
     check = "import nova, sys; sys.exit(not nova.__file__.startswith(sys.argv[1]))"
-    if subprocess.run([sys.executable, "-c", check, str(tree)], env=environment).returncode:
+    if subprocess.run([sys.executable, "-c", check, str(tree)], cwd=tree, env=environment).returncode:
         print(f"variant {name}: Python does not take its modules from {tree}", file=sys.stderr)
         return 1
     print(f"variant {name}:", flush=True)

@@ -30,7 +30,8 @@ test-all: ## everything: slow tests, more examples, a build with bounds checks, 
 	$(SETUP) test
 	@HYPOTHESIS_PROFILE=searching $(BIN)/python -m pytest -q -o faulthandler_timeout=900 $(ARGS)
 	@$(BIN)/python tools/variant.py debug -- -q -m "not slow and not browser" $(ARGS)
-	@$(BIN)/python tools/variant.py address -- -q tests/fuzz $(ARGS)
+	@$(BIN)/python tools/variant.py address -- -q -m "not slow" tests/ext tests/core/reactor $(ARGS)
+	@$(BIN)/python -m tests.fuzz.sanitized
 
 bench: ## the benchmarks (ONLY=fanout)
 	$(SETUP) bench

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store64, nova_swap32
 from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
-from nova.ext.http1 cimport Header
+from nova.ext.http1 cimport HF_CHUNKED, HF_EXPECT_CONTINUE, HF_KEEP_ALIVE, Header
 from nova.ext.io cimport (
     MAX_LISTENERS, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, Listener, Shared, Thread, session_check, token_check,
 )
@@ -54,16 +54,19 @@ DATA = EV_DATA
 RENDER = EV_RENDER
 END = SF_END
 CLOSE = SF_CLOSE
+KEEPS_ALIVE = HF_KEEP_ALIVE
+HAS_CHUNKED_BODY = HF_CHUNKED
+EXPECTS_CONTINUE = HF_EXPECT_CONTINUE
 PROTOCOLS = {"http": P_HTTP, "rtmp": P_RTMP}
 RAW = P_RAW
 
-_REASONS = ("unknown", "peer", "reset", "local", "timeout", "slow", "protocol", "tls", "limit", "drain")
+_REASONS = ("unknown", "peer", "reset", "local", "timeout", "slow", "protocol", "tls", "limit", "drain", "ended")
 
 
 cdef str reason_name(uint32_t code):
     """A Reason, or what the RTMP kernel said (0x100 and above)."""
     if code > 0x100:
-        return "rtmp: " + (<bytes> rtmp_error(-<int> (code - 0x100))).decode("ascii")
+        return (<bytes> rtmp_error(-<int> (code - 0x100))).decode("ascii")
     return _REASONS[code] if code < len(_REASONS) else "unknown"
 
 

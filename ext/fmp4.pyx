@@ -5,6 +5,7 @@ written once, into the arena of its segment, where it stays until the last reade
 it is alone.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from nova.ext.aac cimport Audio
@@ -12,8 +13,15 @@ from nova.ext.buffer cimport Arena, Buffer
 from nova.ext.h264 cimport Video
 from nova.ext.timeline cimport Part, Sample, Tracks
 
+cdef extern from "sys/uio.h" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    ssize_t pwritev(int fd, const iovec* pieces, int count, int64_t offset)
+
 cdef enum:
     TICKS = 90000
+    MOST_PIECES = 1024          # of one pwritev: IOV_MAX
     # flags of tfhd (8.8.7)
     DEFAULT_DURATION = 0x8
     DEFAULT_FLAGS = 0x20
@@ -136,27 +144,71 @@ cdef size_t fragment_size(Run* runs, int count) noexcept nogil:
     return size if size <= MOST_PART else 0
 
 
-cdef void write_fragment(uint8_t* at, Run* runs, int count, uint32_t sequence) noexcept nogil:
-    cdef uint32_t moof = 8 + 16, media = 8
-    cdef uint32_t offset
-    cdef size_t k
+cdef uint32_t head_size(const Run* runs, int count) noexcept nogil:
+    """Bytes of moof, and of mdat's header."""
+    cdef uint32_t size = 8 + 16 + 8
     cdef int i
     for i in range(count):
-        moof += runs[i].traf_size
-        media += <uint32_t> runs[i].bytes
+        size += runs[i].traf_size
+    return size
+
+
+cdef void put_head(uint8_t* at, const Run* runs, int count, uint32_t sequence) noexcept nogil:
+    cdef uint32_t moof = head_size(runs, count) - 8, media = 8, offset = moof + 8
+    cdef int i
     at = put_box(at, moof, b"moof")
     at = put_box(at, 16, b"mfhd")
     at = put32(at, 0)
     at = put32(at, sequence)
-    offset = moof + 8
     for i in range(count):
         at = put_traf(at, &runs[i], offset)
         offset += <uint32_t> runs[i].bytes
-    at = put_box(at, media, b"mdat")
+        media += <uint32_t> runs[i].bytes
+    put_box(at, media, b"mdat")
+
+
+cdef bint write_out(int fd, int64_t offset, iovec* pieces, size_t count) noexcept nogil:
+    cdef ssize_t done
+    while count:
+        done = pwritev(fd, pieces, <int> min(count, <size_t> MOST_PIECES), offset)
+        if done <= 0:
+            return False
+        offset += done
+        while count and <size_t> done >= pieces.iov_len:
+            done -= <ssize_t> pieces.iov_len
+            pieces += 1
+            count -= 1
+        if done:
+            pieces.iov_base = <uint8_t*> pieces.iov_base + done
+            pieces.iov_len -= <size_t> done
+    return True
+
+
+cdef bint write_fragment(Arena arena, const Run* runs, int count, uint32_t sequence) noexcept nogil:
+    """Into the arena's file, from where the frames are: a page of it that is touched first through its mapping costs twice that."""
+    cdef uint32_t head = head_size(runs, count)
+    cdef size_t frames = 0, n = 1, k
+    cdef uint8_t* block
+    cdef iovec* pieces
+    cdef bint written
+    cdef int i
+    for i in range(count):
+        frames += runs[i].count
+    block = <uint8_t*> malloc((frames + 1) * sizeof(iovec) + head)
+    if block == NULL:
+        return False
+    pieces = <iovec*> block
+    pieces[0].iov_base = block + (frames + 1) * sizeof(iovec)
+    pieces[0].iov_len = head
+    put_head(<uint8_t*> pieces[0].iov_base, runs, count, sequence)
     for i in range(count):
         for k in range(runs[i].count):
-            memcpy(at, runs[i].samples[k].data, runs[i].samples[k].size)
-            at += runs[i].samples[k].size
+            pieces[n].iov_base = <void*> runs[i].samples[k].data
+            pieces[n].iov_len = runs[i].samples[k].size
+            n += 1
+    written = write_out(arena.buf.fd, <int64_t> arena.buf.size, pieces, n)
+    free(block)
+    return written
 
 
 cdef class Fmp4Writer:
@@ -168,11 +220,11 @@ cdef class Fmp4Writer:
         return init_segment(tracks)
 
     def part(self, Part part, Arena arena) -> Buffer:
-        """Append `part` to the arena of its segment. Raises PartTooLarge."""
+        """Append `part` to the arena of its segment. Raises PartTooLarge, MemoryError."""
         cdef Run runs[2]
         cdef int count = 0
         cdef size_t size, offset = arena.buf.size
-        cdef uint8_t* at
+        cdef bint room = False, written = False
         if part.video_count:
             runs[count].samples = part.samples
             runs[count].count = <size_t> part.video_count
@@ -185,13 +237,16 @@ cdef class Fmp4Writer:
             count += 1
         with nogil:
             size = fragment_size(runs, count)
-            at = arena.reserve(size) if size else NULL
-            if at != NULL:
+            room = size != 0 and arena.reserve(size) != NULL
+            if room:
                 self.sequence += 1
-                write_fragment(at, runs, count, self.sequence)
-                arena.commit(size)
-        if at == NULL:
+                written = write_fragment(arena, runs, count, self.sequence)
+                if written:
+                    arena.commit(size)
+        if not room:
             raise PartTooLarge(f"a part of {part.size_bytes} bytes in an arena with {arena.capacity - offset} left")
+        if not written:
+            raise MemoryError("no memory for a part")
         return arena.view(offset, size)
 
 

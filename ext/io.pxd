@@ -64,7 +64,6 @@ cdef enum ConnFlag:
 cdef enum RtmpWake:
     RW_ALWAYS = 0               # hand records up at every tick
     RW_AT = 1                   # ... when one of `wake_at` or later is there
-    RW_TOLD = 2                 # trio was told and has not said what it waits for next
 
 ctypedef struct Out:            # a stretch of bytes to be sent
     Buf* buf

@@ -14,7 +14,7 @@ from nova.ext.bytevec cimport ByteVec, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_get, conn_id, conn_owe, timer_clear, timer_set
 from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_DRAIN, CF_FOLLOWS, CF_KNOWN, CF_LISTED, CF_STARVED, CF_VIDEO, Follow, Limits, NO_CONN, P_RTMP, RECV_SIZE, RW_ALWAYS,
-    RW_AT, RW_TOLD, Rtmp,
+    RW_AT, Rtmp,
 )
 from nova.ext.lifecycle cimport conn_close, follow_end, records_up
 from nova.ext.ring cimport ring_ring
@@ -24,7 +24,7 @@ from nova.ext.rtmp cimport (
 )
 from nova.ext.sequence cimport Item, seq_join, seq_take, seq_unref
 from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, send_fin, tx_copy, tx_flush, tx_slice
-from nova.ext.wire cimport OW_DRAINED, OW_INPUT, OW_RECORDS, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT
+from nova.ext.wire cimport OW_DRAINED, OW_INPUT, OW_RECORDS, R_ENDED, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -135,8 +135,7 @@ cdef bint wanted(Thread* t, Conn* c) noexcept nogil:
 
 cdef void hand_up(Thread* t, Conn* c) noexcept nogil:
     if records_up(t, c):
-        if c.rtmp.wake == RW_AT:
-            c.rtmp.wake = RW_TOLD
+        c.rtmp.wake = RW_ALWAYS  # until trio says what it waits for next
     else:
         conn_owe(t, c, OW_RECORDS | OW_INPUT)
         c.flags |= CF_STARVED
@@ -280,6 +279,8 @@ cdef void pump(Thread* t, Conn* c) noexcept nogil:
         if count == 0:
             if c.follow.seq.closed:
                 follow_end(t, c)
+                c.flags |= CF_CLOSE_AFTER
+                c.reason = R_ENDED
             break
     settle(t, c)
 

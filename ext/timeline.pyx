@@ -163,6 +163,11 @@ cdef class Timeline:
         self.out = []
         return made
 
+    def anew(self) -> None:
+        """Drop what is under way, and go on with a new period at the next frame that can open one: the muxer has failed."""
+        self.reset()
+        self.release()
+
     def expect(self, *, video=None, audio=None, double frame_rate=0.0) -> None:
         """What the sender announces (onMetaData): whether a track will come (None: not said), and frames a second (0: not said)."""
         self.expect_video = 0 if video is None else 1 if video else -1

@@ -41,6 +41,7 @@ cdef enum Reason:
     R_TLS = 7                   # TLS handshake or record failed
     R_LIMIT = 8
     R_DRAIN = 9
+    R_ENDED = 10                # the sequence that it followed has ended
 
 cdef enum Owed:
     OW_CLOSED = 1

@@ -1,0 +1,322 @@
+"""The reactor as a task: its I/O threads belong to a nursery, its events become calls in the trio thread.
+
+Each batch of events is dispatched before the next wait: requests to ASGI tasks, RTMP to its handler (synchronously), streams to
+theirs. A handler's error ends its connection, an application's error its request.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Final, Protocol
+
+import trio
+
+from nova.core.clock import Clock
+from nova.core.guard import guard, guarded
+from nova.core.log import Log
+from nova.core.reactor.exchange import App, Exchange, Scope
+from nova.core.reactor.feed import Feed
+from nova.core.reactor.stream import RawStream
+from nova.ext import engine as ext
+from nova.ext.tls import TlsContext
+
+_log = Log("nova.reactor")
+_BATCH: Final = 512  # events between two checkpoints of the trio thread
+
+
+class RtmpHandler(Protocol):
+    """What the RTMP server implements: called synchronously in the trio thread, must be short."""
+
+    def opened(self, conn: int, peer: str) -> None: ...
+    def records(self, conn: int, data: bytes) -> None: ...
+    def closed(self, conn: int, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A listener to be opened.
+
+    protocol: `http` (with `app`, and `h2` for ALPN h2 when `tls` is given) or `rtmp` (with `rtmp`). port 0 takes a free one.
+    limits: keyword arguments of Engine.listen.
+    """
+
+    name: str
+    host: str
+    port: int
+    protocol: str = "http"
+    app: App | None = None
+    h2: Callable[[RawStream], Awaitable[None]] | None = None
+    rtmp: RtmpHandler | None = None
+    tls: TlsContext | None = None
+    backlog: int = 4096
+    limits: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Listener:
+    spec: Listen
+    number: int
+    address: tuple[str, int]
+
+
+class Reactor:
+    """The I/O threads, the tables that they read, and what their events are handed to.
+
+    threads: I/O threads. event_ring, command_ring: bytes, powers of two.
+    """
+
+    def __init__(self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22) -> None:
+        self.engine = ext.Engine(threads, event_ring, command_ring)
+        self.objects = self.engine.objects
+        self.viewers = self.engine.viewers
+        self._clock = clock
+        self._listeners: dict[int, _Listener] = {}
+        self._exchanges: dict[int, Exchange] = {}
+        self._streams: dict[int, RawStream] = {}
+        self._rtmp: dict[int, RtmpHandler] = {}
+        self._tasks: trio.Nursery | None = None
+        self._render: Callable[[bytes], None] | None = None
+        self._idle = trio.Event()
+        self._date_at = 0
+        self._date = b""
+
+    # -- lifecycle -----------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled: then requests are cancelled, connections closed, threads joined."""
+        limiter = trio.CapacityLimiter(self.engine.count)
+        async with trio.open_nursery() as threads:
+            for index in range(self.engine.count):
+                threads.start_soon(self._thread, index, limiter)
+            try:
+                async with trio.open_nursery() as tasks:
+                    self._tasks = tasks
+                    for index in range(self.engine.count):
+                        tasks.start_soon(self._events, index)
+                    task_status.started()
+            finally:
+                self._tasks = None
+                self.engine.stop()
+
+    async def drain(self) -> None:
+        """Accept nothing new and wait until no request is under way. The caller bounds the time."""
+        for number in self._listeners:
+            self.engine.unlisten(number)
+        self.engine.drain_connections()
+        while self._exchanges or self._streams:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def listen(self, spec: Listen) -> tuple[str, int]:
+        """Open a listener; its address. Raises OSError: the address can not be had."""
+        family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((spec.host, spec.port))
+            sock.listen(spec.backlog)
+            address = sock.getsockname()[:2]
+            number = self.engine.listen(sock.fileno(), spec.protocol, tls=spec.tls, **spec.limits)
+            sock.detach()
+        except BaseException:
+            sock.close()
+            raise
+        self._listeners[number] = _Listener(spec, number, (str(address[0]), int(address[1])))
+        return self._listeners[number].address
+
+    def unlisten(self, name: str) -> None:
+        """Accept no more on the listener of that name; its connections live on."""
+        for listener in self._listeners.values():
+            if listener.spec.name == name:
+                self.engine.unlisten(listener.number)
+
+    def reload_tls(self, name: str, tls: TlsContext) -> None:
+        """New connections of that listener get these certificates; nobody is dropped."""
+        for listener in self._listeners.values():
+            if listener.spec.name == name:
+                self.engine.retls(listener.number, tls)
+
+    def on_render(self, render: Callable[[bytes], None]) -> None:
+        """`render(path)` is called when somebody waits for an object that `advance` left unrendered."""
+        self._render = render
+
+    # -- RTMP connections: calls down ----------------------------------------------------------------------------------
+
+    def feed(self, *, window_items: int = 4096, window_bytes: int = 16 << 20) -> Feed:
+        """A new sequence that connections and tasks can follow."""
+        return Feed(window_items=window_items, window_bytes=window_bytes, news=self.engine.news)
+
+    def send(self, conn: int, data: bytes) -> None:
+        """Bytes for an RTMP connection; dropped when it is gone."""
+        self.engine.send(conn, data)
+
+    def wake_at(self, conn: int, timestamp: int) -> None:
+        """Hand up media of an RTMP connection when a record of this time (ms, 32 bits) or later has come."""
+        self.engine.wake_at(conn, timestamp & 0xFFFFFFFF)
+
+    def close(self, conn: int, reason: str) -> None:
+        """Close an RTMP connection after what was sent is out."""
+        del reason  # the handler remembers its own
+        self.engine.close(conn, flush=True)
+
+    def follow(self, conn: int, sequence: Feed, prologue: bytes) -> None:
+        """Send `prologue` and then the sequence from its newest key item on; close behind its last item."""
+        self.engine.follow(conn, sequence.sequence, prologue)
+
+    # -- events up -----------------------------------------------------------------------------------------------------
+
+    async def _thread(self, index: int, limiter: trio.CapacityLimiter) -> None:
+        await trio.to_thread.run_sync(self.engine.run, index, limiter=limiter)
+
+    async def _events(self, index: int) -> None:
+        engine = self.engine
+        bell = engine.bell(index)
+        while True:
+            events = engine.events(index, _BATCH)
+            if events:
+                for event in events:
+                    self._dispatch(event)
+                await trio.lowlevel.checkpoint()
+                continue
+            if engine.doze(index):
+                await trio.lowlevel.wait_readable(bell)
+            engine.woke(index)
+
+    def _dispatch(self, event: tuple[Any, ...]) -> None:
+        kind, conn = event[0], event[1]
+        if kind == ext.RECORDS:
+            handler = self._rtmp.get(conn)
+            if handler is not None:
+                with guarded(_log) as failed:
+                    handler.records(conn, event[2])
+                if failed:
+                    self.engine.close(conn)
+        elif kind == ext.REQUEST:
+            self._request(event)
+        elif kind == ext.BODY:
+            exchange = self._exchanges.get(conn)
+            if exchange is not None:
+                exchange.body(event[2], event[3])
+        elif kind == ext.DATA:
+            stream = self._streams.get(conn)
+            if stream is not None:
+                stream.data(event[2], event[3])
+        elif kind == ext.DRAINED:
+            waiting = self._exchanges.get(conn) or self._streams.get(conn)
+            if waiting is not None:
+                waiting.drained()
+        elif kind == ext.RENDER:
+            if self._render is not None:
+                with guarded(_log):
+                    self._render(event[3])
+        elif kind == ext.OPENED:
+            self._opened(event)
+        elif kind == ext.CLOSED:
+            self._closed(conn, event[2])
+
+    def _opened(self, event: tuple[Any, ...]) -> None:
+        _, conn, number, protocol, peer, port, tls, alpn = event
+        spec = self._listeners[number].spec
+        if protocol == ext.RAW:
+            stream = RawStream(self.engine, conn, (peer, port), alpn.decode() or None if tls else None)
+            if spec.h2 is None or self._tasks is None:
+                self.engine.close(conn)
+                return
+            self._streams[conn] = stream
+            self._tasks.start_soon(self._serve_stream, spec.h2, stream)
+        elif spec.rtmp is not None:
+            self._rtmp[conn] = spec.rtmp
+            with guarded(_log) as failed:
+                spec.rtmp.opened(conn, peer)
+            if failed:
+                self.engine.close(conn)
+
+    def _closed(self, conn: int, reason: str) -> None:
+        handler = self._rtmp.pop(conn, None)
+        if handler is not None:
+            with guarded(_log):
+                handler.closed(conn, reason)
+            return
+        exchange = self._exchanges.get(conn)
+        if exchange is not None:
+            exchange.closed()
+        stream = self._streams.get(conn)
+        if stream is not None:
+            stream.ended()
+
+    async def _serve_stream(self, serve: Callable[[RawStream], Awaitable[None]], stream: RawStream) -> None:
+        try:
+            await guard(_log, serve, stream)
+        finally:
+            self._streams.pop(stream.conn, None)
+            self.engine.close(stream.conn, flush=True)
+            self._settled()
+
+    def _request(self, event: tuple[Any, ...]) -> None:
+        _, conn, number, method, minor, flags, path, query, headers, length, peer, port, tls, token, claims = event
+        listener = self._listeners[number]
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1" if minor else "1.0",
+            "method": method,
+            "scheme": "https" if tls else "http",
+            "path": _decoded(path),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": (peer, port),
+            "server": listener.address,
+            "extensions": {},
+            "nova": {
+                "listener": listener.spec.name,
+                "conn": conn,
+                "token": None if token is None else ("error", token) if token else ("ok", claims),
+            },
+        }
+        exchange = Exchange(self.engine, conn, scope, method=method, minor=minor, flags=flags, length=length, date=self._date_line)
+        self._exchanges[conn] = exchange
+        if listener.spec.app is None or self._tasks is None:
+            exchange.fail()
+            self._exchanges.pop(conn, None)
+            return
+        self._tasks.start_soon(self._serve_request, listener.spec.app, exchange, conn)
+
+    async def _serve_request(self, app: App, exchange: Exchange, conn: int) -> None:
+        try:
+            with exchange.cancel:
+                await guard(_log, app, exchange.scope, exchange.receive, exchange.send)
+        finally:
+            # The next request of the connection may have come while this task ended.
+            if self._exchanges.get(conn) is exchange:
+                del self._exchanges[conn]
+            exchange.fail()
+            self._settled()
+
+    def _settled(self) -> None:
+        if not self._exchanges and not self._streams:
+            self._idle.set()
+
+    def _date_line(self) -> bytes:
+        now = int(self._clock.wall())
+        if now != self._date_at:
+            self._date_at = now
+            self._date = b"date: %s\r\n" % formatdate(now, usegmt=True).encode()
+        return self._date
+
+
+def _decoded(path: bytes) -> str:
+    """ASGI's `path`: percent-decoded, UTF-8."""
+    if b"%" not in path:
+        return path.decode("latin-1")
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(path).decode("utf-8", "replace")
+
+

@@ -178,6 +178,7 @@ class Limits(Section):
         "10/min", "Wrong stream keys from one address before it is refused unseen.",
         "A key has at least 128 bits; this keeps the log readable and the processor free.",
     )
+    keys_per_stream: int = row(20, "Stream keys that one stream may have.", "One for each encoder, and some that are being replaced.", least=1, most=1000)
     pinned_bytes: ByteSize = row(
         "512MiB", "Bytes that slow readers may hold in memory beyond their window, all together; the slowest goes first.",
         "Bounds the memory that viewers cost when many networks stall at once.", least="1MiB", most="1TiB",
@@ -273,7 +274,7 @@ class Rtmp(Section):
 
     chunk_size: ByteSize = row("4KiB", "Chunk size that we send with.", "What OBS and ffmpeg use; a frame in few chunks.", least="128B", most="1MiB")
     handshake_timeout: Seconds = row(
-        "10s", "Time from accept to an accepted publish or play.", "A peer that connects and stays silent is gone after it.", least="1s", most="2m",
+        "5s", "How long an RTMP handshake may take.", "Three small messages; whoever needs longer is no encoder.", least="1s", most="2m",
     )
     hook_secret: Secret | None = row("off", "Secret of the hooks `/v1/rtmp/auth` and `/v1/rtmp/done` of another RTMP server; off refuses them.")
     idle_timeout: Seconds = row(
@@ -287,7 +288,14 @@ class Rtmp(Section):
         "16MiB", "Largest message; above it the connection ends.", "Key frames of OBS stay far below; the format's own limit is 16 MiB - 1.",
         least="64KiB", most="16MiB",
     )
+    play_window: ByteSize = row(
+        "8MiB", "Bytes of a stream kept for RTMP players that lag; one that falls out goes on at a key picture.",
+        "Ten seconds of a stream of 6 Mbit/s; taken only by streams that somebody plays over RTMP.", least="256KiB", most="1GiB",
+    )
     public_url: Url | None = row("off", "Base of every RTMP URL given out; off: the request's host with the listener's port.")
+    publish_timeout: Seconds = row(
+        "10s", "Time from accept to an accepted publish or play.", "A peer that connects and stays silent is gone after it.", least="1s", most="2m",
+    )
     window_ack: ByteSize = row("2500000B", "Window acknowledgement size that we ask for.", "What Flash Media Server sent; peers know it.", least="16KiB", most="1GiB")
 
 

@@ -7,7 +7,7 @@ next key picture (docs/decisions/0022-rtmp-play-on-demand.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from nova.ext.rtmp_play import PlayEncoder
 from nova.media.rtmp import amf, messages
@@ -17,31 +17,34 @@ REST_MS: Final = 10_000  # of the stream's own time without players before the s
 
 
 class PlaySequence(Protocol):
-    """One writer, many readers; nova.ext.sequence.Sequence is one."""
+    """One writer, many readers; nova.core.reactor.Feed is one."""
 
-    def append(self, data: bytes, key: bool) -> int: ...
+    def append(self, data: bytes, key: bool = False) -> int: ...
     def close(self) -> None: ...
     @property
     def readers(self) -> int: ...
 
 
-class Playback(NamedTuple):
+S = TypeVar("S", bound=PlaySequence)
+
+
+class Playback(NamedTuple, Generic[S]):
     """What a player's connection follows: `prologue` first, then the sequence from its newest key item on."""
 
-    sequence: PlaySequence
+    sequence: S
     prologue: bytes
 
 
-class LivePlay:
+class LivePlay(Generic[S]):
     """The players' side of one live stream; it outlives a takeover of the publisher, not the stream."""
 
-    def __init__(self, chunk_size: int, new_sequence: Callable[[], PlaySequence]) -> None:
+    def __init__(self, chunk_size: int, new_sequence: Callable[[], S]) -> None:
         """chunk_size: bytes, as every player was told; new_sequence: makes an empty window."""
         self._chunk_size = chunk_size
         self._new_sequence = new_sequence
         self._encoder = PlayEncoder(chunk_size)
         self._metadata: dict[str, amf.Value] | None = None
-        self._sequence: PlaySequence | None = None
+        self._sequence: S | None = None
         self._watched_at = 0  # the stream's time when it last had a player
 
     @property
@@ -49,7 +52,7 @@ class LivePlay:
         """Whether anybody plays."""
         return self._sequence is not None
 
-    def join(self) -> Playback:
+    def join(self) -> Playback[S]:
         """For one more player."""
         if self._sequence is None:
             self._sequence = self._new_sequence()
@@ -69,7 +72,7 @@ class LivePlay:
         """A batch of the publisher's media records."""
         sequence = self._sequence
         for data, key in self._encoder.media(records, sequence is not None):
-            cast(PlaySequence, sequence).append(data, key)
+            cast(S, sequence).append(data, key)
         if sequence is not None:
             now = self._encoder.last_timestamp
             if sequence.readers:

@@ -30,8 +30,10 @@ REASONS: Final[dict[str, str]] = {
     "stream_not_live": "play of a stream that is not live",
     "refused": "the stream could not be taken on",
     # Time
+    "handshake_timeout": "no whole handshake within rtmp.handshake_timeout",
     "publish_timeout": "no publish or play within rtmp.publish_timeout",
     "stalled": "a publisher sent nothing for rtmp.idle_timeout",
+    "slow_reader": "a player took its bytes too slowly",
     # Decisions
     "takeover": "another publisher with a valid key took the stream over",
     "key_revoked": "the stream key was revoked",
@@ -41,5 +43,6 @@ REASONS: Final[dict[str, str]] = {
     # The peer's own wish
     "unpublished": "the publisher said that it is done",
     "disconnected": "the peer closed the connection",
+    "reset": "the connection broke",
     "internal": "a bug of ours",
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import trio
 
@@ -15,10 +15,12 @@ from nova.core.errors import NovaError
 from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.media.rtmp import amf, session
-from nova.media.rtmp.play import LivePlay, PlaySequence
+from nova.media.rtmp.play import LivePlay, PlaySequence, S
 from nova.media.rtmp.reasons import REASONS
 
 _SWEEP_S: Final = 1.0  # how often deadlines are looked at; they are of seconds
+
+S_contra = TypeVar("S_contra", bound=PlaySequence, contravariant=True)
 
 _log = Log("nova.rtmp")
 
@@ -70,7 +72,7 @@ class GuessLimit(Protocol):
     def wrong(self, peer: str) -> None: ...
 
 
-class RtmpConnections(Protocol):
+class RtmpConnections(Protocol[S_contra]):
     """The reactor's half: calls down."""
 
     def send(self, conn: int, data: bytes) -> None:
@@ -85,7 +87,7 @@ class RtmpConnections(Protocol):
         """After what was sent is out."""
         ...
 
-    def follow(self, conn: int, sequence: PlaySequence, prologue: bytes) -> None:
+    def follow(self, conn: int, sequence: S_contra, prologue: bytes) -> None:
         """Send the prologue, then every item from the newest key item on; slow readers skip to a later key item. When the
         sequence closes, the connection does too, after the last item, with the reason `ended`."""
         ...
@@ -121,7 +123,7 @@ class _Connection:
     media_bytes: int = 0
 
 
-class RtmpServer:
+class RtmpServer(Generic[S]):
     """The handler of every RTMP and RTMPS listener of this process.
 
     new_sequence: makes the window that the RTMP players of one stream follow.
@@ -131,9 +133,9 @@ class RtmpServer:
     def __init__(
         self,
         door: Door,
-        connections: RtmpConnections,
+        connections: RtmpConnections[S],
         *,
-        new_sequence: Callable[[], PlaySequence],
+        new_sequence: Callable[[], S],
         guesses: GuessLimit,
         limits: session.Limits | None = None,
         timeouts: Timeouts | None = None,
@@ -148,7 +150,7 @@ class RtmpServer:
         self._ended = ended
         self._connections: dict[int, _Connection] = {}
         self._publishers: dict[str, _Connection] = {}  # by stream id
-        self._plays: dict[str, LivePlay] = {}  # by stream id, while it is published
+        self._plays: dict[str, LivePlay[S]] = {}  # by stream id, while it is published
         self._draining = False
         self._empty = trio.Event()
 
@@ -164,19 +166,28 @@ class RtmpServer:
         connection = self._connections.get(conn)
         if connection is None or connection.ending:
             return
+        # The reactor would close a connection whose handler fails; the guard is here, so that the stream ends well and the peer is told.
         with guarded(_log) as failed:
             self._receive(connection, data)
         if failed:
             self._end(connection, "internal")
 
     def closed(self, conn: int, reason: str) -> None:
-        """reason: ours when we closed it, one of the chunk kernel, or `disconnected`."""
+        """reason: one of the reactor's, or the chunk kernel's; ours counts when it was we who closed it."""
         connection = self._connections.pop(conn, None)
         if connection is None:
             return
-        reason = connection.ending or (reason if reason in REASONS else "disconnected")
-        if reason == "disconnected" and connection.unpublished:
-            reason = "unpublished"
+        reason = connection.ending or _TRANSPORT.get(reason, reason)
+        if reason == "handshake_timeout" and connection.ingest is not None:
+            reason = "stalled"
+        if reason not in REASONS:
+            reason = "disconnected"
+        if reason in ("disconnected", "reset"):
+            # Who was done, or was told that the stream is over, may close before we do.
+            if connection.unpublished:
+                reason = "unpublished"
+            elif connection.playing and connection.playing not in self._plays:
+                reason = "ended"
         connection.ending = reason
         self._leave(connection, reason)
         self._ended(reason)
@@ -198,6 +209,12 @@ class RtmpServer:
             return False
         self._end(connection, reason)
         return True
+
+    def drop_players(self, stream_id: str) -> None:
+        """End those who play a stream: it is not for everybody any more."""
+        for connection in list(self._connections.values()):
+            if connection.playing == stream_id:
+                self._end(connection, "stopped")
 
     @property
     def publishers(self) -> int:
@@ -357,5 +374,9 @@ class RtmpServer:
             play.end()
 
 
+# The reactor's words for an end, in ours.
+_TRANSPORT: Final = {"peer": "disconnected", "timeout": "handshake_timeout", "slow": "slow_reader", "drain": "shutdown"}
 _CLEAN: Final = frozenset({"shutdown", "stopped", "unpublished"})
-_FAULTS: Final = frozenset({"bad_app", "bad_stream_key", "key_guessing", "publish_timeout", "stalled", "refused"})
+_FAULTS: Final = frozenset(
+    {"bad_app", "bad_stream_key", "key_guessing", "handshake_timeout", "publish_timeout", "stalled", "slow_reader", "refused"}
+)

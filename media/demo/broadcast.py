@@ -22,10 +22,10 @@ BEHIND: Final = 1.0  # seconds late after which frames are left out: the machine
 class Broadcast:
     """Frame after frame, with the sound up to each."""
 
-    def __init__(self, at: float) -> None:
-        """at: seconds since 1970 of the first frame."""
-        self._picture = Picture(WIDTH, HEIGHT)
-        self._video = VideoEncoder(WIDTH, HEIGHT, fps=FPS, gop=GOP)
+    def __init__(self, at: float, width: int = WIDTH, height: int = HEIGHT) -> None:
+        """at: seconds since 1970 of the first frame. width, height: as Picture takes them."""
+        self._picture = Picture(width, height)
+        self._video = VideoEncoder(width, height, fps=FPS, gop=GOP)
         self._audio = AudioEncoder(RATE)
         self._tone = Tone(at)
         self._samples = 0  # given to the encoder

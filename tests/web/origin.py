@@ -21,6 +21,7 @@ SEGMENT_S = 2.0
 PARTS = round(SEGMENT_S / PART_S)
 WINDOW = 6  # segments in a playlist
 AHEAD_S = 30.0  # a request for something further away is answered at once, 400
+WIDTH, HEIGHT = 384, 216  # small: the browser decodes on the processor
 STAMPED_FROM = 1_700_000_000.0  # the time that the first frame shows, seconds since 1970
 
 
@@ -34,7 +35,7 @@ class Recording:
 
 def record(seconds: int) -> Recording:
     """Encode the demo and cut it, by ffmpeg, at every sixth frame."""
-    broadcast = Broadcast(STAMPED_FROM)
+    broadcast = Broadcast(STAMPED_FROM, WIDTH, HEIGHT)
     tags = [*broadcast.head(), *(tag for i in range(seconds * FPS) for tag in broadcast.frame(i, STAMPED_FROM + i / FPS))]
     file = flv.file_header(audio=True, video=True) + b"".join(map(flv.tag_bytes, tags))
     movflags = "+empty_moov+default_base_moof+frag_keyframe+frag_discont"
@@ -119,8 +120,8 @@ class Origin:
 
     def _multivariant(self) -> bytes:
         return (
-            b'#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=800000,CODECS="avc1.42c01f,mp4a.40.2",'
-            b"RESOLUTION=960x540,FRAME-RATE=30.000\nmedia.m3u8\n"
+            b'#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=800000,CODECS="avc1.42c00d,mp4a.40.2",'
+            b"RESOLUTION=384x216,FRAME-RATE=30.000\nmedia.m3u8\n"
         )
 
     def _media(self) -> bytes:

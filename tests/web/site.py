@@ -136,6 +136,10 @@ def _join(state: State, body: Any, query: str, id: str) -> Answer:
     }
 
 
+def _leave(state: State, body: Any, query: str, id: str) -> Answer:
+    return 204, None
+
+
 def _stop(state: State, body: Any, query: str, id: str) -> Answer:
     state.streams[id]["status"] = "ended"
     return 200, state.streams[id]
@@ -171,6 +175,7 @@ ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", "/v1/streams/([^/]+)", _get),
     ("POST", "/v1/streams/([^/]+)/join", _join),
     ("POST", "/v1/streams/([^/]+)/stop", _stop),
+    ("POST", "/v1/streams/([^/]+)/leave", _leave),
     ("GET", "/v1/streams/([^/]+)/keys", _keys),
     ("POST", "/v1/streams/([^/]+)/keys", _new_key),
     ("DELETE", "/v1/streams/([^/]+)/keys/([^/]+)", _remove_key),

@@ -8,10 +8,9 @@ import pytest
 import trio
 
 from nova.media.demo import stamp
-from nova.media.demo.broadcast import HEIGHT, WIDTH
 from nova.media.demo.picture import Picture
 from tests.browser.chromium import Browser, Page
-from tests.web.origin import STAMPED_FROM, Origin, Recording, record
+from tests.web.origin import HEIGHT, STAMPED_FROM, WIDTH, Origin, Recording, record
 from tests.web.site import Site, stream
 
 pytestmark = [pytest.mark.browser, pytest.mark.ffmpeg]
@@ -65,7 +64,7 @@ async def test_live_stream_plays_at_the_delay_that_the_page_shows(page: Page, si
     assert site.state.origin is not None
     # The text is up to half a second old, the picture a frame or two; both say the same otherwise.
     assert abs(site.state.origin.delay(picture, time.time()) - shown) < 1
-    assert "540p" in await page.text(".controls")
+    assert "216p" in await page.text(".controls")
     assert await page.evaluate("document.querySelector('.cover').hidden")
 
 
@@ -117,6 +116,13 @@ async def test_session_that_is_over_is_replaced_at_once(page: Page, site: Site) 
     site.state.origin.broken = 0
     await page.until(PLAYING, within=20)
     await advanced(page, 0.5)
+
+
+async def test_viewer_who_leaves_gives_up_the_session(page: Page, site: Site) -> None:
+    await page.click("a.brand")
+    await page.until("document.title === 'Nova · live streams'")
+    left = [body for method, path, body in site.state.asked if method == "POST" and path.endswith("/leave")]
+    assert left == [{"session": "s"}]
 
 
 async def test_pause_is_respected_and_resuming_goes_to_the_live_edge(page: Page) -> None:

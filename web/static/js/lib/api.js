@@ -29,16 +29,17 @@ export class ApiError extends Error {
  *
  * @param {"GET"|"POST"|"PATCH"|"PUT"|"DELETE"} method
  * @param {string} path
- * @param {{body?: object, signal?: AbortSignal}} [options]
+ * @param {{body?: object, signal?: AbortSignal, keepalive?: boolean}} [options] keepalive: goes out even though the page is leaving
  * @returns {Promise<any>}
  */
-export async function call(method, path, { body, signal } = {}) {
+export async function call(method, path, { body, signal, keepalive = false } = {}) {
   const deadline = AbortSignal.timeout(DEADLINE_MS);
   /** @type {RequestInit} */
   const request = {
     method,
     signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
     headers: { Accept: "application/json" },
+    keepalive,
   };
   if (body !== undefined) {
     request.body = JSON.stringify(body);

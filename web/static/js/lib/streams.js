@@ -23,7 +23,7 @@ import { call } from "./api.js";
  * @property {string} thumb_url
  */
 
-/** @typedef {{key: string, key_id: string, rtmp_server: string, rtmp_url: string}} StreamKey shown once */
+/** @typedef {{key: string, key_id: string, rtmp_server: string|null, rtmp_url: string|null}} StreamKey shown once; null: RTMP is off */
 /** @typedef {{key_id: string, hint?: string, created_at: string, used_at?: string|null}} KeyFact hint: the first characters of the key */
 /** @typedef {{session: string, hls_url: string, expires_at: string, viewers: number}} Seat a place among the viewers */
 
@@ -62,6 +62,9 @@ export const stop = (id) => call("POST", `${at(id)}/stop`);
 
 /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Seat>} */
 export const join = (id, signal) => call("POST", `${at(id)}/join`, { signal });
+
+/** Gives the place up, even while the page goes away. @param {string} id @param {string} session @returns {Promise<null>} */
+export const leave = (id, session) => call("POST", `${at(id)}/leave`, { body: { session }, keepalive: true });
 
 /** @param {string} id @returns {Promise<{items: KeyFact[]}>} */
 export const keys = (id) => call("GET", `${at(id)}/keys`);

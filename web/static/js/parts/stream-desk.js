@@ -9,8 +9,7 @@ import * as streams from "../lib/streams.js";
 import { Cover } from "../player/cover.js";
 import { Controls } from "../player/controls.js";
 import { Seat } from "../player/seat.js";
-import { copyField } from "./copy-field.js";
-import { instructions } from "./instructions.js";
+import { connection } from "./connection.js";
 import { KeyList } from "./key-list.js";
 import { toast } from "./toast.js";
 import { warnings } from "./warnings.js";
@@ -66,48 +65,7 @@ export class StreamDesk {
 
   /** @param {streams.StreamKey|null} key */
   #connect(key) {
-    const server = key?.rtmp_server ?? `rtmp://${location.hostname}:1935/live`;
-    fill(
-      this.connection,
-      key
-        ? h(
-            "section",
-            { class: "sheet stack", id: "connection" },
-            h(
-              "div",
-              {},
-              h("h2", {}, "Connection"),
-              h(
-                "p",
-                { class: "soft small" },
-                "The key is shown this once; the server keeps only its hash. Whoever has it can stream as you.",
-              ),
-            ),
-            copyField("Server", key.rtmp_server),
-            copyField("Stream key", key.key, { secret: true }),
-            copyField("Full URL", key.rtmp_url, { secret: true, hint: "For programs that want one address." }),
-          )
-        : h(
-            "section",
-            { class: "sheet stack" },
-            h("h2", {}, "Connection"),
-            h(
-              "p",
-              { class: "soft" },
-              "A key is shown once, when it is made. If you no longer have it, make a new one; the old one keeps working until you remove it.",
-            ),
-            h(
-              "div",
-              {},
-              h(
-                "button",
-                { class: "button primary", type: "button", id: "new-key", click: () => this.keys.make() },
-                "New stream key",
-              ),
-            ),
-          ),
-      instructions(key?.rtmp_url ?? `${server}/YOUR-KEY`),
-    );
+    fill(this.connection, ...connection(key, () => this.keys.make()));
   }
 
   #draw() {

@@ -27,6 +27,11 @@ export class Seat extends EventTarget {
     this.player.addEventListener("gone", () => this.#soon());
     this.player.addEventListener("ended", () => this.#soon());
     this.lookout = 0;
+    /** @type {string|null} */
+    this.session = null;
+    // Viewers who leave are no longer counted at once, and not only after the server missed them for a while.
+    this.gone = () => this.#giveUp();
+    addEventListener("pagehide", this.gone);
     this.asking = poll(STEADY_MS, (signal) => this.#look(signal));
     this.#play();
   }
@@ -40,10 +45,22 @@ export class Seat extends EventTarget {
     clearTimeout(this.lookout);
     this.asking.stop();
     this.player.stop();
+    removeEventListener("pagehide", this.gone);
+    this.#giveUp();
+  }
+
+  #giveUp() {
+    if (this.session !== null) streams.leave(this.id, this.session).catch(() => {});
+    this.session = null;
   }
 
   #play() {
-    if (supported()) this.player.load(async () => local((await streams.join(this.id)).hls_url));
+    if (!supported()) return;
+    this.player.load(async () => {
+      const place = await streams.join(this.id);
+      this.session = place.session;
+      return local(place.hls_url);
+    });
   }
 
   #soon() {

@@ -15,7 +15,20 @@ def flv(seconds: int = 60) -> Path:
         video += " -maxrate 2500k -bufsize 2500k -pix_fmt yuv420p -x264-params nal-hrd=cbr"
         # Noise over the test picture: a constant rate then holds frames of the sizes that a camera gives.
         source = f"testsrc2=size=1280x720:rate=30:duration={seconds},noise=alls=12:allf=t"
-        command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", f"sine=440:sample_rate=48000:duration={seconds}"]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            source,
+            "-f",
+            "lavfi",
+            "-i",
+            f"sine=440:sample_rate=48000:duration={seconds}",
+        ]
         part = path.with_suffix(".part")
         subprocess.run([*command, *video.split(), "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-f", "flv", str(part)], check=True)
         part.rename(path)

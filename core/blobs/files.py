@@ -14,7 +14,6 @@ from functools import partial
 from hashlib import sha256 as new_sha256
 from pathlib import Path
 from typing import Final, TypeVar
-from uuid import uuid4
 
 from nova.core import errors
 from nova.core.blobs.port import CHUNK, Download, Key, Stat, Stored, blob_key, blob_prefix
@@ -87,7 +86,7 @@ class FileBlobs:
 
     async def put(self, key: Key, body: AsyncIterable[bytes], *, max_bytes: int, sha256: str | None = None) -> Stored:
         path = self._path(key)
-        unfinished = self._unfinished / uuid4().hex
+        unfinished = self._unfinished / os.urandom(16).hex()
         digest = new_sha256()
         size = 0
         gathered = bytearray()

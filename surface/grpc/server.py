@@ -5,13 +5,13 @@ Our calls go to trio over the bridge; health, reflection and what is not served 
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import uuid4
 
 import trio
 
@@ -161,7 +161,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]
             metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
             correlation = metadata.get("x-correlation-id", "")
             if not CORRELATION.fullmatch(correlation):
-                correlation = uuid4().hex
+                correlation = os.urandom(16).hex()
             answer, error = None, None
             try:
                 if handler is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +40,8 @@ class Certificates:
         return tuple(path.stat().st_mtime_ns for path in (self._tls.cert, self._tls.key, self._tls.client_ca))
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
+        import ssl  # most servers have no TLS here
+
         # grpc takes any bytes and then refuses every handshake: a half-written or wrong file shows here.
         trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         trial.load_cert_chain(self._tls.cert, self._tls.key)

@@ -8,9 +8,9 @@ from typing import Final
 
 import trio
 
-from nova.media.demo.encoder import AudioEncoder, VideoEncoder
 from nova.media.demo.picture import Picture
 from nova.media.demo.tone import RATE, Tone
+from nova.media.libav_encode import AudioEncoder, VideoEncoder
 from nova.media.rtmp import flv
 
 WIDTH, HEIGHT = 960, 540  # a quarter of the encoder's work for full HD, sharp enough for a phone and a window

@@ -7,7 +7,7 @@ from source import PACKAGES, imports
 # Library: the files (or folders) that may import it. The reason a library has a door is that it can be changed there.
 DOORS: dict[str, tuple[str, ...]] = {
     "aioquic": ("surface/h3/",),
-    "av": ("media/libav.py",),
+    "av": ("media/libav.py", "media/libav_encode.py"),
     "boto3": ("core/blobs/s3.py",),
     "cryptography": ("core/idempotency.py", "core/tls/", "surface/identity/"),
     "google": ("surface/grpc/",),

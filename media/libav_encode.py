@@ -1,4 +1,4 @@
-"""Raw planes and samples to H.264 and AAC as RTMP carries them, through PyAV.
+"""The encoding half of the door to libav (PyAV): raw planes and samples to H.264 and AAC as RTMP carries them.
 
 Tuned for a machine that has other work: the fastest preset, constant quality, one thread, no frame of delay.
 """

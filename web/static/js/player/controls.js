@@ -49,9 +49,13 @@ export class Controls {
       this.soundButton,
       this.volume,
       this.edge,
-      this.quality,
-      document.pictureInPictureEnabled ? button("Picture in picture", "window", () => this.detach()) : null,
-      button("Full screen", "full", () => this.full()),
+      h(
+        "div",
+        { class: "right" },
+        this.quality,
+        document.pictureInPictureEnabled ? button("Picture in picture", "window", () => this.detach()) : null,
+        button("Full screen", "full", () => this.full()),
+      ),
     );
     box.append(this.unmute, bar);
 

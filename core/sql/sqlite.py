@@ -118,6 +118,11 @@ class Sqlite:
     async def run(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         return await self._writer.write(lambda transaction: transaction.run(sql, parameters))
 
+    @property
+    def fault(self) -> errors.NovaError | None:
+        """Why the latest write could not be stored (disk full, I/O error); None when it could. For `/readyz`."""
+        return self._writer.fault
+
     def _reading(self) -> sqlite3.Connection:
         if self._reader is None:
             raise errors.Unavailable("shutting_down", "the store is closed")

@@ -86,7 +86,7 @@ class Writer:
     """The writer thread of a database and its queue.
 
     connection: its own from now on. connect: makes another when that one has become unusable.
-    Made in a trio task; `write` from that trio run only.
+    Made in a trio task; `write` from that trio run only. `fault`: why the latest transaction could not be stored; None when it was.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Writer:
         self._wake = threading.Condition(threading.Lock())
         self._jobs: deque[_Job] = deque()
         self._closing = False
+        self.fault: errors.NovaError | None = None
         self._ended = trio.Event()
         self._thread = threading.Thread(target=self._main, name="nova-sql-writer", daemon=True)
         self._thread.start()
@@ -167,7 +168,12 @@ class Writer:
         failed = 0
         for job in group:
             assert job.result is not None
-            failed += isinstance(job.result, outcome.Error)
+            if isinstance(job.result, outcome.Error):
+                failed += 1
+                if isinstance(job.result.error, errors.Unavailable):
+                    self.fault = job.result.error
+            else:
+                self.fault = None
             trio.lowlevel.reschedule(job.task, job.result)
         if group:
             self._observe(len(group), failed)

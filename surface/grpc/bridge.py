@@ -26,7 +26,7 @@ class Errand:
     work: what to do in trio. timeout: seconds until the client gives up; None: LONGEST.
     """
 
-    __slots__ = ("_cancelled", "_done", "_scope", "correlation_id", "error", "timeout", "value", "work")
+    __slots__ = ("_cancelled", "_done", "_scope", "correlation_id", "error", "finished", "timeout", "value", "work")
 
     def __init__(self, work: Callable[[], Awaitable[Any]], timeout: float | None, correlation_id: str) -> None:
         self.work = work
@@ -34,6 +34,7 @@ class Errand:
         self.correlation_id = correlation_id
         self.value: Any = None
         self.error: errors.NovaError | None = errors.Internal()
+        self.finished = False
         self._scope: trio.CancelScope | None = None
         self._cancelled = False
         self._done = threading.Lock()
@@ -47,7 +48,12 @@ class Errand:
         return self.value
 
     def fail(self, error: errors.NovaError) -> None:
+        """It did not run."""
         self.error = error
+        self._finish()
+
+    def _finish(self) -> None:
+        self.finished = True
         self._done.release()
 
     async def run(self, log: Log) -> None:
@@ -65,7 +71,7 @@ class Errand:
             self.error = errors.Unavailable("shutting_down", retry_after=1.0)
             raise
         finally:
-            self._done.release()
+            self._finish()
 
     async def _work(self) -> None:
         try:
@@ -111,8 +117,9 @@ class Bridge:
         return errand.wait()
 
     def cancel(self, errand: Errand) -> None:
-        """Any thread."""
-        self._hand(errand.cancel)
+        """Any thread. Nothing happens when it has ended: grpc tells the end of every call, and trio need not wake for it."""
+        if not errand.finished:
+            self._hand(errand.cancel)
 
     def _hand(self, call: Callable[[], None]) -> None:
         self._queue.append(call)

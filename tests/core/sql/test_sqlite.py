@@ -184,10 +184,12 @@ async def test_failing_disk_is_a_coded_error_and_the_store_recovers(store: Sqlit
             with pytest.raises(errors.Unavailable) as failed:
                 await store.write(lambda transaction: put(transaction, "lost", bytes(100_000)))
             assert failed.value.code == "storage_failed" and failed.value.retry_after
+            assert store.fault is not None and store.fault.code == "storage_failed"
         assert await names(store) == ["before"]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     await store.write(lambda transaction: put(transaction, "after"))
+    assert store.fault is None
     assert await names(store) == ["after", "before"]
 
 
@@ -211,7 +213,7 @@ async def test_full_disk_is_a_coded_error_and_room_made_is_used(small_disk: Path
         for size in (1, 100_000):
             with pytest.raises(errors.Unavailable) as full:
                 await store.run(INSERT, ("lost", size, bytes(size)))
-            assert full.value.code in ("storage_full", "storage_failed")
+            assert full.value.code in ("storage_full", "storage_failed") and store.fault is full.value
         assert await names(store) == ["before"]
         ballast.unlink()
         await store.write(lambda transaction: put(transaction, "after", bytes(100_000)))

@@ -1,4 +1,5 @@
 """A publisher's records on their way on: split by kind, and encoded once for every RTMP player of a stream."""
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memset
 
@@ -23,26 +24,31 @@ cdef inline Py_ssize_t record_end(const uint8_t* data, Py_ssize_t at, Py_ssize_t
     return at + RECORD + get32_little(data + at)
 
 
-def split(bytes records not None) -> list:
-    """Records in order: each run of audio and video as one `bytes` of records, each other message as
-    (type, timestamp, message stream id, payload)."""
-    cdef const uint8_t* data = records
-    cdef Py_ssize_t size = len(records)
+def split(records) -> list:
+    """Records in order: each run of audio and video as one slice of `records` (bytes or Buffer, the whole of it when there is nothing
+    else), each other message as (type, timestamp, message stream id, payload)."""
+    cdef Py_buffer view
+    cdef const uint8_t* data
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t run = 0
     cdef Py_ssize_t end
     cdef list out = []
-    while at < size:
-        end = record_end(data, at, size)
-        if not data[at + 13] & RTMP_MEDIA:
-            if run < at:
-                out.append(records[run:at])
-            out.append((data[at + 12], get32_little(data + at + 4), get32_little(data + at + 8), records[at + RECORD : end]))
-            run = end
-        at = end
-    if run < at:
-        out.append(records if run == 0 else records[run:])
-    return out
+    PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
+    try:
+        data = <const uint8_t*> view.buf
+        while at < view.len:
+            end = record_end(data, at, view.len)
+            if not data[at + 13] & RTMP_MEDIA:
+                if run < at:
+                    out.append(records[run:at])
+                out.append((data[at + 12], get32_little(data + at + 4), get32_little(data + at + 8), <bytes> data[at + RECORD : end]))
+                run = end
+            at = end
+        if run < at:
+            out.append(records if run == 0 else records[run:])
+        return out
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef class PlayEncoder:
@@ -92,10 +98,10 @@ cdef class PlayEncoder:
         """Nobody plays any more: the next player's first item must be a key item again."""
         self.started = False
 
-    def media(self, bytes records not None, bint wanted) -> list:
-        """Take a batch. wanted: whether anybody plays; if so, the items [(chunks, key)] to append, else none."""
-        cdef const uint8_t* data = records
-        cdef Py_ssize_t size = len(records)
+    def media(self, records, bint wanted) -> list:
+        """Take a batch (bytes or Buffer). wanted: whether anybody plays; if so, the items [(chunks, key)] to append, else none."""
+        cdef Py_buffer view
+        cdef const uint8_t* data
         cdef Py_ssize_t at = 0
         cdef Py_ssize_t end
         cdef uint32_t stamp
@@ -105,9 +111,11 @@ cdef class PlayEncoder:
         cdef ByteVec out
         cdef list items = []
         memset(&out, 0, sizeof(out))
+        PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
         try:
-            while at < size:
-                end = record_end(data, at, size)
+            data = <const uint8_t*> view.buf
+            while at < view.len:
+                end = record_end(data, at, view.len)
                 kind = data[at + 12]
                 flags = data[at + 13]
                 stamp = get32_little(data + at + 4)
@@ -146,6 +154,7 @@ cdef class PlayEncoder:
                 items.append(((<char*> out.data)[: out.len], key))
             return items
         finally:
+            PyBuffer_Release(&view)
             vec_free(&out)
 
     cdef int keep_header(self, uint8_t kind, const uint8_t* payload, Py_ssize_t size) except -1:

@@ -11,7 +11,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from nova.ext.rtmp_play import PlayEncoder
 from nova.media.rtmp import amf, messages
-from nova.media.rtmp.session import PLAY_MSID
+from nova.media.rtmp.session import PLAY_MSID, Records
 
 REST_MS: Final = 10_000  # of the stream's own time without players before the sequence is given up
 
@@ -68,7 +68,7 @@ class LivePlay(Generic[S]):
         if self._sequence is not None:
             self._sequence.append(self._metadata_message(self._encoder.last_timestamp), False)
 
-    def media(self, records: bytes) -> None:
+    def media(self, records: Records) -> None:
         """A batch of the publisher's media records."""
         sequence = self._sequence
         for data, key in self._encoder.media(records, sequence is not None):

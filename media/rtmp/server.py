@@ -39,7 +39,7 @@ class Ingest(Protocol):
         """onMetaData, as the publisher sent it: a claim, not a fact."""
         ...
 
-    def media(self, records: bytes) -> int | None:
+    def media(self, records: session.Records) -> int | None:
         """A batch of audio and video records. Returns the time stamp (ms, 32 bits) that closes the current part, when it is known:
         the reactor then hands up the next batch with it and not before. May raise NovaError: this publisher's end."""
         ...
@@ -97,7 +97,7 @@ class RtmpHandler(Protocol):
     """Our half: calls up, synchronously in the trio thread."""
 
     def opened(self, conn: int, peer: str) -> None: ...
-    def records(self, conn: int, data: bytes) -> None: ...
+    def records(self, conn: int, data: session.Records) -> None: ...
     def closed(self, conn: int, reason: str) -> None: ...
 
 
@@ -162,7 +162,7 @@ class RtmpServer(Generic[S]):
         if self._draining:
             self._end(connection, "shutdown")
 
-    def records(self, conn: int, data: bytes) -> None:
+    def records(self, conn: int, data: session.Records) -> None:
         connection = self._connections.get(conn)
         if connection is None or connection.ending:
             return
@@ -251,7 +251,7 @@ class RtmpServer(Generic[S]):
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _receive(self, connection: _Connection, data: bytes) -> None:
+    def _receive(self, connection: _Connection, data: session.Records) -> None:
         for event in connection.session.receive(data, trio.current_time()):
             match event:
                 case session.Media(records):
@@ -276,7 +276,7 @@ class RtmpServer(Generic[S]):
             if connection.ending:
                 return
 
-    def _media(self, connection: _Connection, records: bytes) -> None:
+    def _media(self, connection: _Connection, records: session.Records) -> None:
         ingest, grant = connection.ingest, connection.grant
         assert ingest is not None
         assert grant is not None

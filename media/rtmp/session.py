@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from nova.core.errors import BadRequest
+from nova.ext.buffer import Buffer
 from nova.ext.rtmp_play import split
 from nova.media.rtmp import amf, messages
 
@@ -23,6 +24,10 @@ COMMAND_RATE: Final = 20.0  # and per second from then on: captions and cue poin
 
 _FMS_VERSION: Final = "FMS/3,5,7,7009"  # clients look for 3,5 or later before they use what we do
 _CAPABILITIES: Final = 31
+
+
+Records: TypeAlias = bytes | Buffer
+"""Messages as the chunk kernel writes them: 16-byte headers (RtmpRecord in ext/rtmp.pxd), each with its payload."""
 
 
 class Send(NamedTuple):
@@ -48,7 +53,7 @@ class PlayAsked(NamedTuple):
 class Media(NamedTuple):
     """Audio and video of the publisher, as records (16-byte headers, see ext/rtmp.pxd)."""
 
-    records: bytes
+    records: Records
 
 
 class Metadata(NamedTuple):
@@ -124,7 +129,7 @@ class Session:
     def playing(self) -> bool:
         return self._playing is not None
 
-    def receive(self, records: bytes, now: float) -> Iterator[Event]:
+    def receive(self, records: Records, now: float) -> Iterator[Event]:
         """Take a batch of records. After a `Close` nothing more comes.
 
         now: monotonic seconds, supplied by the shell.
@@ -132,7 +137,7 @@ class Session:
         for item in split(records):
             if self._closed:
                 return
-            if isinstance(item, bytes):
+            if not isinstance(item, tuple):
                 # Media before publish, or after its end, belongs to nobody; the publish deadline ends a peer that sends only that.
                 if self._publishing is not None:
                     yield Media(item)

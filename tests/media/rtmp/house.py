@@ -4,13 +4,16 @@ import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
+from nova.core.clock import SystemClock
 from nova.core.errors import NovaError
+from nova.core.reactor import Listen, Reactor
 from nova.media.rtmp import amf, session
 from nova.media.rtmp.server import Grant, RtmpServer, Timeouts
-from tests.media.rtmp.twin import MemorySequence, SocketConnections, listening
+from tests.media.rtmp.twin import MemorySequence, SocketConnections
 
 KEY, OTHER_KEY, STREAM = "sk_first", "sk_second", "0190-stream"
 
@@ -30,10 +33,11 @@ class Recorded:
         self.values.append(values)
         self._tell()
 
-    def media(self, records: bytes) -> int | None:
+    def media(self, given: session.Records) -> int | None:
         assert not self.ended
         if self.refuse:
             raise self.refuse
+        records = bytes(given)
         while records:
             size, stamp, _, kind, flags, _ = struct.unpack_from("<IIIBBH", records)
             self.records.append((kind, stamp, flags, records[16 : 16 + size]))
@@ -69,7 +73,7 @@ class House:
         self.private = False
         self.news = trio.Event()
         self.connections: SocketConnections
-        self.server: RtmpServer
+        self.server: RtmpServer[Any]
         self.port = 0
 
     def authorize(self, app: str, key: str, peer: str) -> Grant | None:
@@ -121,26 +125,27 @@ class House:
 
 
 @asynccontextmanager
-async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096) -> AsyncIterator[House]:
+async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, reactor: bool = False) -> AsyncIterator[House]:
+    """A server with a house behind it: on trio's sockets, or on the reactor's."""
     house = House()
-
-    def make(connections: SocketConnections) -> RtmpServer:
-        house.server = RtmpServer(
-            house,
-            connections,
-            new_sequence=MemorySequence,
-            guesses=house,
-            limits=session.Limits(chunk_size=chunk_size),
-            timeouts=timeouts,
-            ended=house.ended,
-        )
-        return house.server
-
-    house.connections = listening(make)
+    limits = session.Limits(chunk_size=chunk_size)
     async with trio.open_nursery() as nursery:
-        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-        house.port = listener.socket.getsockname()[1]
-        nursery.start_soon(house.connections.serve, listener)
+        if reactor:
+            real = Reactor(SystemClock())
+            house.server = RtmpServer(
+                house, real, new_sequence=real.feed, guesses=house, limits=limits, timeouts=timeouts, ended=house.ended
+            )
+            await nursery.start(real.run)
+            _, house.port = real.listen(Listen("rtmp", "127.0.0.1", 0, "rtmp", rtmp=house.server))
+        else:
+            house.connections = SocketConnections()
+            house.server = RtmpServer(
+                house, house.connections, new_sequence=MemorySequence, guesses=house, limits=limits, timeouts=timeouts, ended=house.ended
+            )
+            house.connections.handler = house.server
+            listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+            house.port = listener.socket.getsockname()[1]
+            nursery.start_soon(house.connections.serve, listener)
         with trio.fail_after(30):
             yield house
         nursery.cancel_scope.cancel()

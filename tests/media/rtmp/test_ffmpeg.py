@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from nova.media.rtmp.server import Timeouts
 from tests.media.rtmp.house import KEY, OTHER_KEY, STREAM, House, running
 
 pytestmark = pytest.mark.ffmpeg
@@ -47,9 +46,15 @@ async def push(clip: Path, house: House, key: str = KEY, *, paced: bool = False)
     return await trio.run_process(command, capture_stderr=True, check=False)
 
 
+@pytest.fixture(params=["sockets", "reactor"])
+def reactor(request: pytest.FixtureRequest) -> bool:
+    """The server stands on trio's sockets, or on the reactor's: both have to do the same."""
+    return bool(request.param == "reactor")
+
+
 @pytest.mark.parametrize("chunk_size", [128, 4096, 65536])
-async def test_ffmpeg_pushes_and_every_packet_arrives(clip: Path, chunk_size: int) -> None:
-    async with running(chunk_size=chunk_size) as house:
+async def test_ffmpeg_pushes_and_every_packet_arrives(clip: Path, chunk_size: int, reactor: bool) -> None:
+    async with running(chunk_size=chunk_size, reactor=reactor) as house:
         done = await push(clip, house)
         assert (done.returncode, done.stderr) == (0, b"")
         assert await house.end() == "unpublished"
@@ -64,16 +69,16 @@ async def test_ffmpeg_pushes_and_every_packet_arrives(clip: Path, chunk_size: in
         assert ingest.values[0]["width"] == 320.0
 
 
-async def test_wrong_key_is_told_to_ffmpeg(clip: Path) -> None:
-    async with running() as house:
+async def test_wrong_key_is_told_to_ffmpeg(clip: Path, reactor: bool) -> None:
+    async with running(reactor=reactor) as house:
         done = await push(clip, house, "sk_wrong")
         assert done.returncode != 0
         assert b"The stream key is not valid." in done.stderr
         assert await house.end() == "bad_stream_key"
 
 
-async def test_second_ffmpeg_takes_the_stream_over(clip: Path) -> None:
-    async with running() as house, ffmpeg("-re", "-i", clip, "-c", "copy", "-f", "flv", f"{house.url}/{KEY}") as first:
+async def test_second_ffmpeg_takes_the_stream_over(clip: Path, reactor: bool) -> None:
+    async with running(reactor=reactor) as house, ffmpeg("-re", "-i", clip, "-c", "copy", "-f", "flv", f"{house.url}/{KEY}") as first:
         await (await house.ingest()).until(lambda ingest: len(ingest.records) > 10)
         done = await push(clip, house, OTHER_KEY)
         assert done.returncode == 0
@@ -82,9 +87,9 @@ async def test_second_ffmpeg_takes_the_stream_over(clip: Path) -> None:
         assert await first.wait() != 0
 
 
-async def test_ffmpeg_plays_what_is_pushed_and_ends_with_it(clip: Path, tmp_path: Path) -> None:
+async def test_ffmpeg_plays_what_is_pushed_and_ends_with_it(clip: Path, tmp_path: Path, reactor: bool) -> None:
     out = tmp_path / "played.flv"
-    async with running() as house, trio.open_nursery() as nursery:
+    async with running(reactor=reactor) as house, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: push(clip, house, paced=True))
         ingest = await (await house.ingest()).until(lambda ingest: len(ingest.records) > 10)
         played = await trio.run_process(
@@ -110,8 +115,8 @@ async def test_ffmpeg_plays_what_is_pushed_and_ends_with_it(clip: Path, tmp_path
     assert stamps == sorted(stamps)
 
 
-async def test_play_of_nothing_is_told_to_ffmpeg() -> None:
-    async with running(Timeouts()) as house:
+async def test_play_of_nothing_is_told_to_ffmpeg(reactor: bool) -> None:
+    async with running(reactor=reactor) as house:
         played = await trio.run_process([*QUIET, "-i", f"{house.url}/nothing", "-f", "null", "-"], capture_stderr=True, check=False)
         assert played.returncode != 0
         assert b"not live" in played.stderr

@@ -1,6 +1,5 @@
 """The reactor's RTMP half on plain trio sockets: the same kernel, handler and calls, one task for each connection."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -151,10 +150,3 @@ class SocketConnections:
                     await sequence.news.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return ""
-
-
-def listening(make: Callable[[SocketConnections], RtmpHandler]) -> SocketConnections:
-    """The connections of the handler that `make` builds on them."""
-    connections = SocketConnections()
-    connections.handler = make(connections)
-    return connections

@@ -4,7 +4,7 @@ A `Buf` is the C side: heap bytes, or a stretch of a memfd that `sendfile` can s
 one (offset and length, buffer protocol). An `Arena` is the writer's side of a memfd: it appends, hands out `Buffer`s of
 what it wrote, and never changes a byte that it handed out.
 """
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE, Py_buffer
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE, Py_buffer
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -160,7 +160,8 @@ cdef class Buffer:
         view.len = <Py_ssize_t> self.size
         view.readonly = 1
         view.itemsize = 1
-        view.format = b"B" if flags & PyBUF_FORMAT else NULL  # Cython's typed memoryviews ask for it and do not take NULL
+        # Cython's typed memoryviews ask for the format, and do not take NULL for an answer.
+        view.format = <char*> b"B"
         view.ndim = 1
         view.shape = self.shape
         view.strides = &view.itemsize

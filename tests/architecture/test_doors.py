@@ -17,7 +17,6 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("surface/identity/client.py",),
     "h2": ("surface/h2.py",),
     "hypercorn": ("surface/h2.py", "core/reactor/"),
-    "jwt": ("surface/identity/",),
     "nacl": ("realtime/messaging/crypto.py",),
     "outcome": ("core/",),
     "PIL": ("media/images/codec.py",),

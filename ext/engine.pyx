@@ -1,5 +1,6 @@
 # nova: libraries=ssl,crypto
 """The reactor's handle for Python: threads, listeners, commands down, events up. Everything here is called from one thread, trio's."""
+cimport cython
 from libc.errno cimport errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -84,7 +85,8 @@ cdef str address(const uint8_t* peer):
 
 
 cdef tuple request_of(Record* r):
-    """(REQUEST, conn, listener, method, minor, head flags, raw path, query, headers, content length, peer, port, tls, token, claims)"""
+    """(REQUEST, conn, listener, method, minor, head flags, raw path, query, headers, content length, peer, port, tls, token, claims,
+    token in query)"""
     cdef RequestInfo info
     cdef const char* payload = <const char*> r + sizeof(Record)
     cdef const Header* headers = <const Header*> (payload + sizeof(RequestInfo))
@@ -103,7 +105,7 @@ cdef tuple request_of(Record* r):
         head[info.path:info.path + info.path_len], head[info.query:info.query + info.query_len], fields, info.content_length,
         address(info.peer), info.peer_port, bool(info.tls),
         None if info.token == 1 else "" if info.token == 0 else (<bytes> token_error(info.token)).decode("ascii"),
-        head[info.head_size:info.head_size + info.claims_size],
+        head[info.head_size:info.head_size + info.claims_size], bool(info.token_in_query),
     )
 
 
@@ -130,6 +132,7 @@ cdef tuple event_of(Thread* t, Record* r):
     return (r.kind, r.conn)
 
 
+@cython.no_gc_clear  # __dealloc__ needs the tables
 cdef class Engine:
     """N I/O threads and what they share.
 

@@ -162,7 +162,7 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     vec_append(&t.up, head.headers, head.count * sizeof(Header))
     if vec_append(&t.up, data, head.size) < 0:
         return T_FULL
-    info.token = identify(t, data, head, &t.up)
+    info.token = identify(t, data, head, &t.up, &info.token_in_query)
     info.claims_size = <uint32_t> (t.up.len - sizeof(RequestInfo) - head.count * sizeof(Header) - head.size)
     copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
     info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)

@@ -14,7 +14,7 @@ cdef enum:
     NO_TOKEN = 1
 
 
-cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims) noexcept nogil:
+cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims, uint8_t* in_query) noexcept nogil:
     """Check the bearer token of the Authorization field, else of `access_token`. NO_TOKEN, 0 with the claims appended, or TOKEN_E_*."""
     cdef const uint8_t* token = NULL
     cdef size_t size = 0
@@ -36,6 +36,7 @@ cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims) n
     if token == NULL and head.query_len:
         if not http1_query(data + head.query, head.query_len, b"access_token", 12, &token, &size):
             token = NULL
+        in_query[0] = token != NULL
     if token == NULL:
         return NO_TOKEN
     memset(&result, 0, sizeof(TokenResult))

@@ -86,11 +86,11 @@ cdef class Timeline:
     cdef Stage stage
     cdef int64_t base_ms, base_out, latest
     cdef readonly int64_t position
-    cdef int64_t video_dts, audio_dts
+    cdef int64_t video_dts, audio_due
     cdef bint video_any, audio_any, video_tried
     # the period and the part under way
     cdef Tracks tracks
-    cdef bint fresh, opening
+    cdef bint fresh, opening, forced
     cdef Samples v, a
     cdef Held* hold
     cdef size_t hold_len, hold_cap, hold_bytes

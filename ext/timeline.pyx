@@ -487,20 +487,24 @@ cdef class Timeline:
         sample.duration = config.c.frame
         want = (self.base_out * config.c.rate + TICKS // 2) // TICKS + ((ms - self.base_ms) * config.c.rate + 500) // 1000
         if self.audio_any:
-            drift = want - self.audio_dts - sample.duration
+            drift = want - self.audio_due
             if 2 * drift < -3 * <int64_t> sample.duration:
                 self.trouble[T_AUDIO_STEP] += 1
                 self.dropped += 1
                 return 0
             if 2 * drift > 3 * <int64_t> sample.duration:
                 self.trouble[T_AUDIO_STEP] += 1
-                if self.a.len:  # the sound before the gap lasts until it is over: no hole in the track
-                    self.a.at[self.a.len - 1].duration = <uint32_t> (want - self.audio_dts)
+                # No hole in the track: the sound before the gap lasts until it is over; when that has gone out, the one after it.
+                if self.a.len:
+                    self.a.at[self.a.len - 1].duration += <uint32_t> drift
+                else:
+                    want -= drift
+                    sample.duration += <uint32_t> drift
             else:
                 want -= drift
         sample.dts = want
         self.audio_any = True
-        self.audio_dts = want
+        self.audio_due = want + sample.duration
         self.audio_frames += 1
         self.audio_bytes += sample.size
         if self.stage == HOLDING:
@@ -585,14 +589,17 @@ cdef class Timeline:
         """Whether a part that ends at `at`, where a key frame or any other begins, is the last of its segment."""
         cdef int64_t length = at - self.segment_start
         cdef int64_t limit = self.limit
-        if key and length >= self.segment_target - self.expected_interval():
-            return True
         # EXTINF is rounded before it is compared (RFC 8216bis, 4.4.3.1): key frames that come every 4.004 s may keep their distance.
         if self.limit < self.gop <= self.limit + self.limit // 100:
             limit = self.limit + self.limit // 100
+        # A segment that begins at any frame is short when key frames are near enough to begin the next ones.
+        if key and (length >= self.segment_target - self.expected_interval() or (self.forced and 0 < self.gop <= limit)):
+            self.forced = False
+            return True
         if length + self.part_target > limit:
             if self.tracks.video is not None:
                 self.trouble[T_KEY_DISTANCE] += 1
+                self.forced = True
             return True
         if self.segment_bytes + self.part_bytes > self.max_segment:
             self.trouble[T_OVERSIZE] += 1

@@ -107,7 +107,8 @@ cdef class TlsContext:
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF)  # tickets carry the sessions: no memory here
         SSL_CTX_set_session_id_context(ctx, b"nova", 4)
         SSL_CTX_set_tlsext_ticket_keys(ctx, <char*> self.ticket_keys, TICKET_KEYS)
-        SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, <void*> <const char*> self.alpn)
+        if len(self.alpn) > 1:
+            SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, <void*> <const char*> self.alpn)
         try:
             if SSL_CTX_set_cipher_list(ctx, CIPHERS) != 1:
                 raise TlsError("this OpenSSL has no cipher with forward secrecy")

@@ -66,6 +66,7 @@ ctypedef struct RequestInfo:
     uint16_t peer_port
     uint8_t minor
     uint8_t tls
+    uint8_t token_in_query      # it came as `access_token`, which only some routes take
     uint8_t peer[16]
 
 ctypedef struct OpenedInfo:

@@ -258,7 +258,7 @@ class Reactor:
             self._settled()
 
     def _request(self, event: tuple[Any, ...]) -> None:
-        _, conn, number, method, minor, flags, path, query, headers, length, peer, port, tls, token, claims = event
+        _, conn, number, method, minor, flags, path, query, headers, length, peer, port, tls, token, claims, in_query = event
         listener = self._listeners[number]
         scope: Scope = {
             "type": "http",
@@ -277,7 +277,7 @@ class Reactor:
             "nova": {
                 "listener": listener.spec.name,
                 "conn": conn,
-                "token": None if token is None else ("error", token) if token else ("ok", claims),
+                "query_token" if in_query else "token": None if token is None else ("error", token) if token else ("ok", claims),
             },
         }
         exchange = Exchange(self.engine, conn, scope, method=method, minor=minor, flags=flags, length=length, date=self._date_line)

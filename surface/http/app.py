@@ -194,6 +194,7 @@ def _scope() -> dict[str, Any]:
 
 def _credentials(route: Route, client: Client) -> Credentials:
     scope, sent = _scope(), request.headers
+    nova = scope.get("nova") or {}
     return Credentials(
         request.method,
         client.host or "",
@@ -203,7 +204,7 @@ def _credentials(route: Route, client: Client) -> Credentials:
         sent.get("Authorization", ""),
         sent.get("Cookie", ""),
         scope.get("nova.access_token", "") if route.query_token else "",
-        (scope.get("nova") or {}).get("token"),
+        nova.get("token") or (nova.get("query_token") if route.query_token else None),
     )
 
 

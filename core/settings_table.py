@@ -193,9 +193,17 @@ class Limits(Section):
 class Live(Section):
     """From a publisher's frames to parts, segments and playlists."""
 
+    ended_linger: Seconds = row(
+        "60s", "How long an ended stream is still served.", "Players that are behind see its end; its playlist says that nothing follows.",
+        least="0s", most="1h",
+    )
     max_bitrate: ByteSize = row(
-        "8MiB", "Bytes a second a publisher may send on average over 5 s; above it the stream is ended.",
+        "8MiB", "Bytes a second of its own time that a publisher may send, on average over 5 s; above it the publisher is ended.",
         "67 Mbit/s: above every preset of OBS.", least="64KiB", most="128MiB",
+    )
+    max_segment: ByteSize = row(
+        "32MiB", "Bytes after which a segment is cut at any frame.", "128 Mbit/s over 2 s; bounds what one stream keeps in memory.",
+        least="1MiB", most="512MiB",
     )
     part_target: Seconds = row(
         "200ms", "Length of a part (PART-TARGET).", "Six players a second ask anew for each; shorter gains no latency over real networks.",
@@ -222,10 +230,19 @@ class Live(Section):
         "1s", "A step of the publisher's clock above this is cut with a discontinuity.",
         "Below it a track is late or a frame was dropped; above it the clock was set anew.", least="100ms", most="30s",
     )
+    track_timeout: Seconds = row(
+        "10s", "A track that stays away for this long is left out, with a discontinuity.",
+        "Encoders that drop pictures until the next key frame come back well before.", least="1s", most="2m",
+    )
+    track_wait: Seconds = row(
+        "1s", "How long the first track waits for the other one, when the publisher did not announce which there are.",
+        "Publishers send both headers before the first frame.", least="0s", most="10s",
+    )
     viewer_window: Seconds = row("10s", "A session counts as a viewer for this long after its last request.", "Twice the longest time between two requests of a player that plays.", least="1s", most="5m")
     window_segments: int = row(
-        7, "Segments in a media playlist.", "At 2 s each, 14 s: more than three target durations, the least that RFC 8216 allows.",
-        least=3, most=1000,
+        15, "Segments kept in memory: n in the playlist, the one under way, and n + 2 for players with an older playlist.",
+        "RFC 8216bis, 6.2.2: a playlist spans three target durations (n = 6 at 2 s), and what leaves it stays for as long again.",
+        least=5, most=1000,
     )
     writer: Literal["compiled", "pyav"] = row("compiled", "What writes fMP4 for H.264 and AAC.", "The compiled one costs half; PyAV is its oracle.")
 
@@ -347,9 +364,10 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "live.part_target", "a part may not be longer than a segment: lower it, or raise live.segment_target"
     if live.segment_target > live.target_duration:
         yield "live.segment_target", "a segment may not be longer than live.target_duration: lower it, or raise that"
-    if live.window_segments * live.segment_target < 3 * live.target_duration:
+    if (live.window_segments - 3) // 2 * live.segment_target < 3 * live.target_duration:
         yield "live.window_segments", (
-            "the playlist must span three target durations (RFC 8216bis section 6.2.2): raise it, or lower live.target_duration"
+            "(window_segments - 3) / 2 segments must span three target durations (RFC 8216bis section 6.2.2): "
+            "raise it, or lower live.target_duration"
         )
     for section, name in ((settings.https, "https"), (settings.rtmps, "rtmps")):
         if (section.cert is None) != (section.key is None):

@@ -77,7 +77,8 @@ class ControlServer:
             return {"error": {"code": "bad_request", "detail": "a command is one line of JSON"}}
         except NovaError as error:
             told = problem(error, "")
-            detail = "; ".join([str(told["detail"]), *(f"{field.pointer} {field.detail}" for field in error.fields)])
+            said = str(told["detail"])
+            detail = "; ".join([said, *(f"{field.pointer} {field.detail}" for field in error.fields if field.detail not in said)])
             return {"error": {"code": error.code, "detail": detail}}
 
 

@@ -119,7 +119,9 @@ def open_data_dir(path: Path, *, create: bool) -> DataDir:
             path.chmod(0o700)
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(13, "permission denied")
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if create:
+            raise _unusable(path, error) from error
         raise DataDirError(detail=f"there is no data directory {path}; `nova serve` makes one, --data names another") from None
     except OSError as error:
         raise _unusable(path, error) from error

@@ -9,10 +9,12 @@ from nova.core.clock import Clock, rfc3339
 from nova.core.errors import BadRequest
 from nova.core.ids import parse_id
 from nova.media.streams.access import OPERATOR
-from nova.media.streams.model import StreamId, UserId, Visibility
+from nova.media.streams.model import StreamId, Visibility
+from nova.media.streams.model import UserId as Owner
 from nova.media.streams.service import Draft, Streams
 from nova.surface.http.routes_streams import CREATE
 from nova.surface.http.schema import Array, Integer, Number, Object, OrNull, Text, optional, read, required
+from nova.surface.identity.principal import UserId
 from nova.surface.identity.service import Identity
 from nova.surface.urls import Urls
 
@@ -85,7 +87,7 @@ class Operator:
         for number in range(1, count + 1):
             title = draft["title"] if count == 1 else f"{draft['title']} {number}"
             wanted = Draft(title, draft["description"], tuple(draft["tags"]), Visibility(draft["visibility"]), draft["record"])
-            stream, key = await self._streams.create(UserId(of), wanted)
+            stream, key = await self._streams.create(Owner(of), wanted)
             made.append(self._shown(stream.id, title, key.text, key.record.id))
         return made
 

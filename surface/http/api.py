@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,7 +23,7 @@ from nova.surface.http.routes_live import LiveRoutes
 from nova.surface.http.routes_pages import PageRoutes
 from nova.surface.http.routes_rtmp import RtmpRoutes
 from nova.surface.http.routes_streams import StreamRoutes
-from nova.surface.http.routes_system import SystemRoutes
+from nova.surface.http.routes_system import Checks, SystemRoutes
 from nova.surface.identity.attempts import Attempts
 from nova.surface.identity.service import Identity
 from nova.surface.limits import ApiRates, KeyGuesses
@@ -47,7 +47,7 @@ class Services:
     urls: Urls
     ids: Ids
     clock: Clock
-    checks: Callable[[], Mapping[str, tuple[bool, str]]]
+    checks: Checks
     open_metrics: Callable[[], bool]
     assets: Sequence[Asset]
     error_page: bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from nova.core.metrics import Metrics
@@ -11,7 +11,7 @@ from nova.surface.http.route import Reply, Route
 from nova.surface.http.schema import Anything, Boolean, Choice, Object, Text, required
 from nova.surface.identity.principal import require
 
-Checks = Callable[[], Mapping[str, tuple[bool, str]]]  # name to (ok, detail)
+Checks = Callable[[], Awaitable[Mapping[str, tuple[bool, str]]]]  # name to (ok, detail)
 
 HEALTH = Object({"status": required(Choice(["ok"]))}, "Health", open=True)
 CHECK = Object({"ok": required(Boolean()), "detail": required(Text(500))}, "Check")
@@ -38,7 +38,8 @@ class SystemRoutes:
         return [
             Route("GET", "/healthz", "healthz", self.healthz, "Is the process alive?", "system", "secret", answers={200: HEALTH}),
             Route("GET", "/readyz", "readyz", self.readyz, "Should it get traffic?", "system", "secret", answers={200: READY, 503: READY}),
-            Route("GET", "/metrics", "metrics", self.scrape, "Metrics for Prometheus", "system", answers={200: None}, errors=("missing_scope",),
+            Route("GET", "/metrics", "metrics", self.scrape, "Metrics for Prometheus", "system", answers={200: None},
+                  errors=("missing_scope",),
                   description="Open while http listens on loopback, else it needs the scope `metrics:read`."),
             Route("GET", "/openapi.json", "openapi", self.openapi, "This document", "system", "secret", answers={200: Anything()}),
             Route("GET", "/docs", "docs", self.docs, "This document as a page", "system", "secret", answers={200: None}),
@@ -48,7 +49,7 @@ class SystemRoutes:
         return Reply(body={"status": "ok"}, headers=(("Cache-Control", "no-store"),))
 
     async def readyz(self, call: Call) -> Reply:
-        checks = self.checks()
+        checks = await self.checks()
         ready = all(ok for ok, _ in checks.values())
         body = {
             "status": "ready" if ready else "not_ready",

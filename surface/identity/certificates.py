@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from nova.core.clock import Clock
+from nova.core.errors import Unavailable
 from nova.surface.identity import files
 
 LIFE: Final = 397 * 86400  # seconds; browsers refuse longer ones
@@ -59,6 +60,16 @@ def ensure(data: Path, clock: Clock, names: tuple[str, ...] | None = None) -> Ce
     files.write(cert, cert_pem)
     files.write(note, json.dumps({"names": wanted, "ends_at": ends_at}).encode())
     return Certificate(cert, key, ends_at, True)
+
+
+def ends_at(cert: Path) -> float:
+    """When the first certificate of a PEM chain ends, in unix seconds. Raises Unavailable: there is none in it."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        raise Unavailable("storage_failed", f"{cert}: {error}") from None
 
 
 def _note(path: Path) -> tuple[tuple[str, ...], float] | None:

@@ -89,6 +89,10 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
     await streams.open()
     exempt = Networks(settings.limits.exempt)
     metrics, checks, open_metrics = Metrics(), {"store": (True, "open")}, [True]
+
+    async def read_checks() -> dict[str, tuple[bool, str]]:
+        return checks
+
     async with open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY], Offload(), now="2026-01-01T00:00:00Z") as sql:
         services = api.Services(
             streams,
@@ -101,7 +105,7 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
             Urls(rtmp_port=1935),
             ids,
             clock,
-            lambda: checks,
+            read_checks,
             lambda: open_metrics[0],
             assets,
             pages.error_page(),

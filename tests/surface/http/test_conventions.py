@@ -232,7 +232,9 @@ async def test_a_bug_is_a_problem_without_its_text(site: Site, monkeypatch: pyte
     async def handler(call: Any) -> Reply:
         raise RuntimeError("table users is broken")
 
-    app = app_.build([Route("GET", "/v1/bug", "bug", handler, "", "bug")], replace(site.conventions, observe=lambda route, status, seconds: None))
+    app = app_.build(
+        [Route("GET", "/v1/bug", "bug", handler, "", "bug")], replace(site.conventions, observe=lambda route, status, seconds: None)
+    )
     answer = await ask(app, "GET", "/v1/bug?secret=1")
     assert (answer.status, answer.json["code"]) == (500, "internal")
     assert b"users" not in answer.body

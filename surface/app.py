@@ -1,0 +1,333 @@
+"""The composition root: everything is built here, in the order in which it comes up, and passed down. Nothing imports it but
+the command line.
+
+Down it goes in the reverse order: the demo and the commands, gRPC, publishers (with a clean end for their viewers), requests
+under way, then the services and the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from nova import __version__
+from nova.core.clock import Clock, SystemClock, rfc3339
+from nova.core.errors import Unavailable, Unprocessable
+from nova.core.lifecycle import Component, Lifecycle, State
+from nova.core.log import Log, Sink
+from nova.core.reactor import Feed, RawStream, Reactor
+from nova.core.settings_table import Settings
+from nova.core.values import Address
+from nova.media.door import LocalRunning, StreamDoor
+from nova.media.live import muxers
+from nova.media.live.manager import LiveStreams
+from nova.media.live.stream import Shape
+from nova.media.rtmp import session as rtmp_session
+from nova.media.rtmp.server import RtmpServer, Timeouts
+from nova.media.streams.model import KeyId, StreamId
+from nova.media.streams.service import Streams
+from nova.surface import listeners
+from nova.surface.control import ControlServer
+from nova.surface.datadir import DataDir
+from nova.surface.lazy import App, LazyApp
+from nova.surface.listeners import Opened
+from nova.surface.services import Services, open_services
+
+if TYPE_CHECKING:
+    from nova.surface.grpc.server import GrpcServer
+    from nova.surface.h2 import H2
+
+SWITCH_INTERVAL: Final = 0.0005  # seconds; else a wake-up of trio waits for 5 ms behind a thread that computes
+DEMO_TITLE: Final = "Demo"
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+_log = Log("nova.app")
+
+
+class Server:
+    """`nova serve`: one per process.
+
+    tell: gets each event of the stdout protocol. sink: the log's, settled once the server is ready.
+    """
+
+    def __init__(self, settings: Settings, data: DataDir, *, demo: bool, tell: Tell, sink: Sink, clock: Clock | None = None) -> None:
+        self._settings, self._data, self._demo, self._tell, self._sink = settings, data, demo, tell, sink
+        self._clock = clock or SystemClock()
+        self._began = time.monotonic()
+        self._descriptors = listeners.raise_descriptor_limit()
+        self._running = LocalRunning(self._clock)
+        self._opened: dict[str, Address] = {}
+        self._services: Services
+        self._reactor: Reactor
+        self._live: LiveStreams
+        self._rtmp: RtmpServer[Feed]
+        self._app = LazyApp(self._load)
+        self._h2: H2 | None = None
+        self._grpc: GrpcServer
+        self._ready = trio.Event()
+        components = [
+            Component("services", self._run_services),
+            Component("reactor", self._run_reactor, self._drain_reactor),
+            Component("live", self._run_live, self._drain_live),
+            Component("http", self._run_http),
+            Component("rtmp", self._run_rtmp, self._drain_rtmp),
+            Component("control", self._run_control),
+            Component("announcement", self._run_announcement),
+        ]
+        if settings.grpc.listen is not None:
+            components.insert(-2, Component("grpc", self._run_grpc, self._drain_grpc))
+        if demo:
+            components.append(Component("demo", self._run_demo))
+        self.lifecycle = Lifecycle(components, grace=settings.shutdown.grace, log=_log, ready=self._ready.set)
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises NovaError: something cannot start; the text has the remedy."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        await self.lifecycle.run()
+
+    def stop(self) -> None:
+        """Drain, then end."""
+        self.lifecycle.stop()
+
+    # Components, in the order of their start.
+
+    async def _run_services(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with open_services(self._settings, self._data, self._clock, self._running) as services:
+            self._services = services
+            await services.run(task_status=task_status)
+
+    async def _run_reactor(self, *, task_status: trio.TaskStatus[None]) -> None:
+        wanted = self._settings.reactor
+        threads = wanted.threads or max(1, (os.cpu_count() or 1) - 1)
+        self._reactor = reactor = Reactor(
+            self._clock, threads=threads, event_ring=_power(wanted.event_ring), command_ring=_power(wanted.command_ring)
+        )
+        identity = self._services.identity
+        reactor.engine.identity(identity.table, identity.session_keys)
+        await reactor.run(task_status=task_status)
+
+    async def _run_live(self, *, task_status: trio.TaskStatus[None]) -> None:
+        settings, services = self._settings, self._services
+        self._live = live = LiveStreams(
+            self._reactor.objects,
+            self._clock,
+            shape=_shape(settings),
+            make_muxer=lambda: muxers.make(settings.live.writer),
+            watcher=_Watcher(services.streams),
+            is_private=lambda stream: services.streams.is_private(StreamId(stream)),
+            most=settings.limits.publishers,
+        )
+        self._rtmp = RtmpServer(
+            StreamDoor(services.streams, live),
+            self._reactor,
+            new_sequence=lambda: self._reactor.feed(window_bytes=settings.rtmp.play_window),
+            guesses=services.guesses,
+            limits=rtmp_session.Limits(settings.rtmp.chunk_size, settings.rtmp.window_ack),
+            timeouts=Timeouts(settings.rtmp.handshake_timeout, settings.rtmp.idle_timeout),
+        )
+        self._reactor.on_render(live.render)
+        self._running.attach(live, self._rtmp, self._reactor.viewers)
+        await live.run(task_status=task_status)
+
+    async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
+        services = self._services
+        opened = listeners.open_http(
+            self._reactor, self._settings, self._app, self._serve_h2, self._data.path, self._clock, self._descriptors
+        )
+        self._tell_opened(opened)
+        address = self._opened.get("http") or self._opened.get("https")
+        if address is not None:
+            scheme = "http" if "http" in self._opened else "https"
+            services.urls.listener = f"{scheme}://{_reachable(address)}"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._app.run)
+            task_status.started()
+            await self._ready.wait()
+            self._app.want()
+
+    async def _run_rtmp(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self._tell_opened(listeners.open_rtmp(self._reactor, self._settings, self._rtmp, self._data.path, self._clock, self._descriptors))
+        urls = self._services.urls
+        for name in ("rtmps", "rtmp"):  # the plain one is what everybody's encoder speaks
+            if name in self._opened:
+                urls.rtmp_scheme, urls.rtmp_port = name, self._opened[name].port
+        task_status.started()
+        await self._rtmp.run()
+
+    async def _run_grpc(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # Loaded in a thread: it takes as long as everything else, and the sockets that are open are served meanwhile.
+        self._grpc = server = await trio.to_thread.run_sync(self._make_grpc)
+        async with trio.open_nursery() as nursery:
+            self._tell_opened([Opened("grpc", await nursery.start(server.run))])
+            task_status.started()
+            await self._ready.wait()
+            server.set_serving(True)
+
+    def _make_grpc(self) -> GrpcServer:
+        from nova.surface.grpc.auth import AuthService, bearer
+        from nova.surface.grpc.server import Config, GrpcServer
+        from nova.surface.grpc.streaming import StreamingService
+        from nova.surface.grpc.tls import Tls
+
+        wanted, services = self._settings.grpc, self._services
+        assert wanted.listen is not None
+        tls = wanted.tls
+        mutual = None
+        if tls.cert is not None and tls.key is not None and tls.client_ca is not None:
+            mutual = Tls(tls.cert, tls.key, tls.client_ca)
+        handlers = {
+            **StreamingService(services.streams, services.urls, services.replays).handlers(),
+            **AuthService(services.identity).handlers(),
+        }
+        config = Config(wanted.listen, mutual, wanted.insecure, wanted.max_message, wanted.threads)
+        return GrpcServer(config, handlers, bearer(services.identity), services.offload)
+
+    async def _run_control(self, *, task_status: trio.TaskStatus[None]) -> None:
+        services = self._services
+        await ControlServer(self._data.control, lambda: services.operator, services.ids).run(task_status=task_status)
+
+    async def _run_announcement(self, *, task_status: trio.TaskStatus[None]) -> None:
+        addresses = {name: str(address) for name, address in self._opened.items()}
+        facts = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": rfc3339(self._clock.wall()),
+            "url": self._services.urls.public or self._services.urls.listener,
+            "addresses": addresses,
+        }
+        with self._data.announced(facts):
+            task_status.started()
+            await self._ready.wait()
+            self._tell({"event": "ready"})
+            login = await self._services.operator.run("login", {})
+            self._tell({"event": "sign_in", "url": login["url"]})
+            _log.info("ready", seconds=round(time.monotonic() - self._began, 3), version=__version__, **addresses)
+            await trio.to_thread.run_sync(self._sink.settle)
+            await trio.sleep_forever()
+
+    async def _run_demo(self, *, task_status: trio.TaskStatus[None]) -> None:
+        from nova.media.demo import publisher
+
+        made = (await self._services.operator.run("stream_create", {"draft": {"title": DEMO_TITLE}}))[0]
+        url = made["rtmp_url"]
+        if url is None:
+            raise Unprocessable("bad_settings", "--demo publishes over RTMP: set rtmp.listen")
+        task_status.started()
+        await self._ready.wait()
+        self._tell({"event": "stream", "id": made["id"], "watch_url": made["watch_url"], "hls_url": made["hls_url"]})
+        # To our own listener, wherever the world reaches us.
+        port = self._opened["rtmp"].port
+        await publisher.run(f"rtmp://{_reachable(self._opened['rtmp']).rpartition(':')[0]}:{port}/live/{made['key']}")
+
+    # Drains, in the reverse order.
+
+    async def _drain_rtmp(self) -> None:
+        for name in ("rtmp", "rtmps"):
+            self._reactor.unlisten(name)
+        await self._rtmp.drain()
+
+    async def _drain_live(self) -> None:
+        """Players learn from their playlists that nothing follows."""
+        self._live.close()
+
+    async def _drain_grpc(self) -> None:
+        await self._grpc.drain()
+
+    async def _drain_reactor(self) -> None:
+        if self._h2 is not None:
+            await self._h2.drain()
+        await self._reactor.drain()
+
+    # The application.
+
+    def _load(self) -> App:
+        """Imports Quart: a thread of its own, once."""
+        from nova.surface.http import api, pages
+
+        services = self._services
+        return api.build(
+            self._settings,
+            api.Services(
+                services.streams,
+                services.identity,
+                services.replays,
+                services.addresses,
+                services.rates,
+                services.guesses,
+                services.metrics,
+                services.urls,
+                services.ids,
+                services.clock,
+                self._checks,
+                lambda: self._settings.http.listen is None or self._settings.http.listen.loopback,
+                pages.web_assets(),
+                pages.error_page(),
+            ),
+        )
+
+    async def _checks(self) -> Mapping[str, tuple[bool, str]]:
+        state = self.lifecycle.state
+        try:
+            await self._services.sql.one("SELECT 1")
+            store = (True, "answers")
+        except Unavailable as error:
+            store = (False, error.code)
+        return {"server": (state is State.READY, state.value), "store": store}
+
+    async def _serve_h2(self, stream: RawStream) -> None:
+        if self._h2 is None:
+            from nova.surface.h2 import H2
+
+            self._h2 = H2(self._app, self._settings)
+        await self._h2.serve(stream)
+
+    def _tell_opened(self, opened: Sequence[Opened]) -> None:
+        for each in opened:
+            self._opened[each.name] = each.address
+            self._tell({"event": "listening", "name": each.name, "address": str(each.address)})
+
+
+class _Watcher:
+    """media.live.ports.Watcher: the live half's ids are plain texts."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def started(self, stream: str, key: str | None) -> None:
+        self._streams.started(StreamId(stream), None if key is None else KeyId(key))
+
+    def lost(self, stream: str) -> None:
+        self._streams.lost(StreamId(stream))
+
+    def ended(self, stream: str, reason: str) -> None:
+        self._streams.ended(StreamId(stream), reason)
+
+
+def _shape(settings: Settings) -> Shape:
+    live = settings.live
+    return Shape(
+        part_target=live.part_target,
+        segment_target=live.segment_target,
+        target_duration=live.target_duration,
+        window_segments=live.window_segments,
+        timeline_gap=live.timeline_gap,
+        reconnect_grace=live.reconnect_grace,
+        max_bitrate=live.max_bitrate,
+    )
+
+
+def _reachable(address: Address) -> str:
+    """`address` as this machine itself reaches it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    return str(Address(host, address.port))
+
+
+def _power(size: int) -> int:
+    """The rings' sizes are powers of two: the next one."""
+    return 1 << (size - 1).bit_length()

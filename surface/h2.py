@@ -1,0 +1,73 @@
+"""HTTP/2 on connections of the reactor: Hypercorn's protocol over a trio stream, one connection a call.
+
+Hypercorn ends its whole worker when a client vanishes at the wrong moment; here such an error ends that connection and is
+dropped, for the reactor's guard is around `serve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from nova.core.reactor import RawStream
+from nova.core.settings_table import Settings
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class H2:
+    """Serves connections whose TLS agreed on `h2`."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        config = Config()
+        config.accesslog = None
+        config.errorlog = None
+        config.keep_alive_timeout = settings.http.keep_alive
+        config.read_timeout = None  # Hypercorn's own is for the whole connection; an idle one is ended by keep_alive
+        config.h2_max_header_list_size = settings.http.max_head
+        config.h2_max_inbound_frame_size = 2**14
+        config.include_server_header = False
+        self._config = config
+        self._app = ASGIWrapper(app)
+        self._context = WorkerContext(None)
+
+    async def serve(self, stream: RawStream) -> None:
+        """One connection, to its end."""
+        await _Connection(self._app, self._config, self._context, stream).run()
+
+    async def drain(self) -> None:
+        """Idle connections end; busy ones after their answers."""
+        await self._context.terminated.set()
+
+
+class _Connection(TCPServer):
+    """Hypercorn's connection without its socket: TLS and addresses are the reactor's."""
+
+    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: RawStream) -> None:
+        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+
+    async def run(self) -> None:
+        peer = self.stream.peer
+        try:
+            async with TaskGroup() as tasks:
+                self._task_group = tasks
+                self.protocol = ProtocolWrapper(
+                    self.app, self.config, self.context, tasks, ConnectionState(self.state), True, peer, None, self.protocol_send, "h2"
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                await self._read_data()
+                if tasks._nursery is not None:
+                    tasks._nursery.cancel_scope.cancel()  # what still answers has nobody to answer
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(1.0):
+                await self._close()

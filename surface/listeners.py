@@ -1,0 +1,147 @@
+"""Listeners by the settings: what the reactor is told to open, and what a person is told when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nova.core.clock import Clock
+from nova.core.errors import Unprocessable
+from nova.core.log import Log
+from nova.core.reactor import Listen, RawStream, Reactor, RtmpHandler
+from nova.core.settings_table import Settings
+from nova.core.values import Address
+from nova.ext.tls import TlsContext, TlsError
+from nova.surface.identity import certificates
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+RESERVE: Final = 10  # of RLIMIT_NOFILE, one in this many descriptors is for files, stores and neighbours
+
+_log = Log("nova.listeners")
+
+
+class CannotListen(Unprocessable):
+    """A listener that cannot start; the text is one line with the remedy."""
+
+    code = "bad_settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A listener with the address that it got."""
+
+    name: str
+    address: Address
+
+
+def raise_descriptor_limit() -> int:
+    """Set RLIMIT_NOFILE to its hard limit; that limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def limits(settings: Settings, descriptors: int) -> dict[str, int]:
+    """The bounds of a connection, as the reactor takes them. descriptors: RLIMIT_NOFILE."""
+    http, live = settings.http, settings.live
+    return {
+        "max_head": http.max_head,
+        "head_ms": _ms(http.head_timeout),
+        "body_ms": _ms(http.body_timeout),
+        "idle_ms": _ms(http.keep_alive),
+        "park_ms": _ms(live.target_duration * live.playlist_timeout_targets),
+        "min_rate": http.reader_least_rate,
+        "stall_ms": _ms(http.reader_wait),
+        "handshake_ms": _ms(settings.https.handshake_timeout),
+        "max_conns": settings.limits.connections or descriptors - descriptors // RESERVE,
+    }
+
+
+def open_http(
+    reactor: Reactor, settings: Settings, app: App, h2: Callable[[RawStream], Awaitable[None]], data: Path, clock: Clock, descriptors: int
+) -> list[Opened]:
+    """HTTP and HTTPS. Raises CannotListen."""
+    bounds = limits(settings, descriptors)
+    opened = []
+    if settings.http.listen is not None:
+        opened.append(_open(reactor, "http", settings.http.listen, settings, limits=bounds, app=app))
+    if settings.https.listen is not None:
+        tls = https_context(settings, data, clock)
+        opened.append(_open(reactor, "https", settings.https.listen, settings, limits=bounds, app=app, h2=h2, tls=tls))
+    return opened
+
+
+def open_rtmp(reactor: Reactor, settings: Settings, handler: RtmpHandler, data: Path, clock: Clock, descriptors: int) -> list[Opened]:
+    """RTMP and RTMPS. Raises CannotListen."""
+    bounds = limits(settings, descriptors) | {"head_ms": _ms(settings.rtmp.handshake_timeout)}
+    opened = []
+    if settings.rtmp.listen is not None:
+        opened.append(_open(reactor, "rtmp", settings.rtmp.listen, settings, protocol="rtmp", limits=bounds, rtmp=handler))
+    if settings.rtmps.listen is not None:
+        tls = rtmps_context(settings, data, clock)
+        opened.append(_open(reactor, "rtmps", settings.rtmps.listen, settings, protocol="rtmp", limits=bounds, rtmp=handler, tls=tls))
+    return opened
+
+
+def https_context(settings: Settings, data: Path, clock: Clock, resume: TlsContext | None = None) -> TlsContext:
+    """The certificate of the settings, else the self-made one. Raises CannotListen."""
+    https = settings.https
+    if https.cert is None or https.key is None:
+        made = certificates.ensure(data, clock)
+        return _context("https", made.cert, made.key, ("h2", "http/1.1"), resume)
+    return _context("https", https.cert, https.key, ("h2", "http/1.1"), resume)
+
+
+def rtmps_context(settings: Settings, data: Path, clock: Clock, resume: TlsContext | None = None) -> TlsContext:
+    """The certificate of the settings, else that of https. Raises CannotListen."""
+    rtmps, https = settings.rtmps, settings.https
+    if rtmps.cert is not None and rtmps.key is not None:
+        return _context("rtmps", rtmps.cert, rtmps.key, (), resume)
+    if https.cert is not None and https.key is not None:
+        return _context("https", https.cert, https.key, (), resume)
+    made = certificates.ensure(data, clock)
+    return _context("https", made.cert, made.key, (), resume)
+
+
+def try_context(section: str, cert: Path, key: Path) -> None:
+    """Raises CannotListen: this pair of files cannot be served."""
+    _context(section, cert, key, (), None)
+
+
+def _context(section: str, cert: Path, key: Path, alpn: tuple[str, ...], resume: TlsContext | None) -> TlsContext:
+    try:
+        return TlsContext(str(cert), str(key), alpn=alpn, resume=resume)
+    except (TlsError, OSError) as error:
+        detail = f"{section}.cert: {cert} and {key} cannot be used: {error}; give a PEM chain and its key without a pass phrase"
+        raise CannotListen(detail=detail) from None
+
+
+def _open(reactor: Reactor, name: str, wanted: Address, settings: Settings, **rest: Any) -> Opened:
+    try:
+        host, port = reactor.listen(Listen(name, wanted.host, wanted.port, backlog=settings.reactor.backlog, **rest))
+    except OSError as error:
+        raise CannotListen(detail=refusal(name, wanted, error)) from None
+    return Opened(name, Address(host, port))
+
+
+def refusal(name: str, wanted: Address, error: OSError) -> str:
+    """Why a listener cannot be had, and what to do."""
+    key = f"{name}.listen"
+    if error.errno == errno.EADDRINUSE:
+        return f"{key}: {wanted} is in use by another program; stop it, or choose another with --set {key}={wanted.host}:0"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{key}: this user may not listen on {wanted}; choose a port above 1023, or give the program CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{key}: {wanted.host} is not an address of this machine; 0.0.0.0 is all of them"
+    return f"{key}: cannot listen on {wanted}: {(error.strerror or str(error)).lower()}"
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

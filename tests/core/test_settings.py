@@ -102,9 +102,9 @@ def test_limits_hold() -> None:
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (["live.part_target=2s", "live.segment_target=1s", "live.window_segments=20"], "live.part_target"),
+        (["live.part_target=2s", "live.segment_target=1s", "live.window_segments=40"], "live.part_target"),
         (["live.segment_target=8s"], "live.segment_target"),
-        (["live.window_segments=3"], "live.window_segments"),
+        (["live.window_segments=5"], "live.window_segments"),
         (["grpc.listen=0.0.0.0:50051"], "grpc.listen"),
         (["grpc.tls.cert=x.pem"], "grpc.tls.cert"),
         (["https.cert=x.pem"], "https.cert"),

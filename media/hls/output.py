@@ -22,8 +22,7 @@ LAST_VERSION: Final = 1 << 62  # of an ended playlist: whatever a player waits f
 SEGMENT_AGE: Final = 6  # target durations for which a cache may keep media (RFC 8216bis, B.1)
 
 _CORS: Final = (
-    b"Access-Control-Allow-Origin: *\r\n"
-    b"Access-Control-Expose-Headers: Content-Length, Content-Range, Date, ETag, Cache-Status\r\n"
+    b"Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Content-Length, Content-Range, Date, ETag, Cache-Status\r\n"
 )
 _M3U8: Final = b"Content-Type: application/vnd.apple.mpegurl\r\nVary: Accept-Encoding\r\n"
 _MP4: Final = b"Content-Type: video/mp4\r\n"

@@ -95,9 +95,7 @@ class MemoryObjects:
             entry.waiters.remove(waiter)
             waiter[1].set()
 
-    async def get(
-        self, path: str, *, msn: int | None = None, part: int | None = None, session: bool = False, gzip: bool = False
-    ) -> Answer:
+    async def get(self, path: str, *, msn: int | None = None, part: int | None = None, session: bool = False, gzip: bool = False) -> Answer:
         """What a GET is answered; waits as a request would. msn, part: `_HLS_msn` and `_HLS_part`."""
         key = path.encode()
         while True:
@@ -110,7 +108,9 @@ class MemoryObjects:
                     return Answer(400, {}, b"")
                 if msn is not None:
                     current, parts = entry.version >> 16, entry.version & 0xFFFF
-                    if msn > current + 1 or (part is not None and part >= entry.parts_ahead + (parts if msn == current else 0) and msn >= current):
+                    if msn > current + 1 or (
+                        part is not None and part >= entry.parts_ahead + (parts if msn == current else 0) and msn >= current
+                    ):
                         return Answer(400, {}, b"")
                     wanted = (msn << 16) + part + 1 if part is not None else (msn + 1) << 16
             if entry.body is not None and entry.version >= wanted:

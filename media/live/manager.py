@@ -16,6 +16,7 @@ from nova.media.hls.playlist import ASSUMED_BANDWIDTH, OVERHEAD, Variant, averag
 from nova.media.live.ingest import LiveIngest
 from nova.media.live.ports import Muxer, Objects, Watcher
 from nova.media.live.stream import LiveStream, Shape, State
+from nova.media.live.troubles import TROUBLES
 from nova.media.live.window import TICKS
 
 SWEEP_S: Final = 0.5  # how late a grace time or a linger may end
@@ -220,7 +221,7 @@ class LiveStreams:
             "audio_frames": counters["audio_frames"],
             "dropped_frames": counters["dropped_frames"],
             "window_bytes": stream.window.size_bytes,
-            "warnings": dict(stream.warnings),
+            "warnings": [{"code": code, "count": count, "text": TROUBLES[code]} for code, count in stream.warnings.items()],
         }
         if stream.tracks is not None:
             tracks = stream.tracks.tracks

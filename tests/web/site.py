@@ -68,6 +68,7 @@ class State:
     broken: Answer | None = None  # every /v1 call gets it
     asked: list[tuple[str, str, Any]] = field(default_factory=list)  # method, path with query, body
     origin: Origin | None = None  # what /live/… answers
+    ingest: dict[str, Any] | None = None  # what analytics tell of the publisher
 
     def add(self, *streams: dict[str, Any]) -> None:
         for each in streams:
@@ -136,6 +137,10 @@ def _join(state: State, body: Any, query: str, id: str) -> Answer:
     }
 
 
+def _analytics(state: State, body: Any, query: str, id: str) -> Answer:
+    return 200, {"viewers": 3, "ingest": state.ingest}
+
+
 def _leave(state: State, body: Any, query: str, id: str) -> Answer:
     return 204, None
 
@@ -176,6 +181,7 @@ ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", "/v1/streams/([^/]+)/join", _join),
     ("POST", "/v1/streams/([^/]+)/stop", _stop),
     ("POST", "/v1/streams/([^/]+)/leave", _leave),
+    ("GET", "/v1/streams/([^/]+)/analytics", _analytics),
     ("GET", "/v1/streams/([^/]+)/keys", _keys),
     ("POST", "/v1/streams/([^/]+)/keys", _new_key),
     ("DELETE", "/v1/streams/([^/]+)/keys/([^/]+)", _remove_key),

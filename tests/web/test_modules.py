@@ -80,11 +80,11 @@ async def test_cover_tells_what_the_stream_is_about_unless_there_is_a_picture(ca
 
 
 async def test_warnings_name_the_remedy(call: Call) -> None:
-    facts = {"longestSegment": 2, "hasAudio": True, "bitrate": 3e6, "height": 720, "stalls": 0}
-    assert await call("parts/warnings.js", "warnings", facts) == []
-    found = await call("parts/warnings.js", "warnings", facts | {"longestSegment": 8.33, "hasAudio": False, "bitrate": 12e6})
-    assert [each["id"] for each in found] == ["keyframes", "silent", "bitrate"]
-    assert "8.3 s" in found[0]["text"]
+    ingest = {"bitrate": 3e6, "codecs": "avc1.640020,mp4a.40.2", "sample_rate": 48000, "warnings": []}
+    assert await call("parts/warnings.js", "standing", ingest) == []
+    found = await call("parts/warnings.js", "standing", {"bitrate": 12e6, "codecs": "avc1.640020", "warnings": []})
+    assert [each["id"] for each in found] == ["silent", "bitrate"]
+    assert "12.0 Mbit/s" in found[1]["text"]
 
 
 async def test_sign_in_code_is_found_in_a_link_or_alone(call: Call) -> None:

@@ -113,6 +113,22 @@ async def test_going_live_makes_a_stream_and_shows_its_key_once(browser: Browser
     at_peace(page, site)
 
 
+async def test_streamer_sees_what_arrives_and_what_to_change(browser: Browser, site: Site) -> None:
+    site.state.session = ADA
+    site.state.add(stream(1, status="live"))
+    trouble = {"code": "key_distance", "count": 4, "text": "Set the encoder to one every 2 seconds."}
+    site.state.ingest = {"bitrate": 2_500_000, "frame_rate": 30, "key_frame_interval_s": 8.333, "codecs": "avc1.640020,mp4a.40.2"}
+    site.state.ingest |= {"width": 1280, "height": 720, "sample_rate": 48000, "warnings": [trouble]}
+    page = await browser.page()
+    await page.open(f"{site.url}/go-live?stream={stream(1)['id']}")
+    await page.until("document.querySelector('[data-warning=key_distance]')?.innerText.includes('every 2 seconds')")
+    told = await page.text("#arrival")
+    assert "1280 × 720, 30 fps" in told
+    assert "2.5 Mbit/s" in told
+    assert "every 8.3 s" in told
+    at_peace(page, site)
+
+
 async def test_wrong_title_is_shown_at_its_field(browser: Browser, site: Site) -> None:
     site.state.session = ADA
     page = await browser.page()

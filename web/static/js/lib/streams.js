@@ -27,6 +27,20 @@ import { call } from "./api.js";
 /** @typedef {{key_id: string, hint?: string, created_at: string, used_at?: string|null}} KeyFact hint: the first characters of the key */
 /** @typedef {{session: string, hls_url: string, expires_at: string, viewers: number}} Seat a place among the viewers */
 
+/**
+ * @typedef {object} Ingest numbers of the running publisher; what a track does not have is missing
+ * @property {number} bitrate bit/s, over the last segments
+ * @property {number} frame_rate
+ * @property {number} key_frame_interval_s
+ * @property {{code: string, count: number, text: string}[]} warnings since the broadcast began
+ * @property {string} [codecs]
+ * @property {number} [width]
+ * @property {number} [height]
+ * @property {number} [sample_rate]
+ */
+
+/** @typedef {{viewers: number, ingest: Ingest|null}} Analytics */
+
 /** @param {string} id @returns {string} */
 const at = (id) => `/v1/streams/${encodeURIComponent(id)}`;
 
@@ -65,6 +79,9 @@ export const join = (id, signal) => call("POST", `${at(id)}/join`, { signal });
 
 /** Gives the place up, even while the page goes away. @param {string} id @param {string} session @returns {Promise<null>} */
 export const leave = (id, session) => call("POST", `${at(id)}/leave`, { body: { session }, keepalive: true });
+
+/** For the owner. @param {string} id @param {AbortSignal} [signal] @returns {Promise<Analytics>} */
+export const analytics = (id, signal) => call("GET", `${at(id)}/analytics`, { signal });
 
 /** @param {string} id @returns {Promise<{items: KeyFact[]}>} */
 export const keys = (id) => call("GET", `${at(id)}/keys`);

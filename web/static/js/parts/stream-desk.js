@@ -9,13 +9,10 @@ import * as streams from "../lib/streams.js";
 import { Cover } from "../player/cover.js";
 import { Controls } from "../player/controls.js";
 import { Seat } from "../player/seat.js";
+import { Arrival } from "./arrival.js";
 import { connection } from "./connection.js";
 import { KeyList } from "./key-list.js";
 import { toast } from "./toast.js";
-import { warnings } from "./warnings.js";
-
-/** The facts beside the preview are drawn this often, in ms. */
-const DRAW_MS = 1000;
 
 export class StreamDesk {
   /** @param {string} id @param {streams.StreamKey|null} key known only right after it was made */
@@ -30,36 +27,33 @@ export class StreamDesk {
       h("div", { class: "spread" }, this.title, this.badge),
     );
     this.state = h("p", { class: "notice", role: "status", id: "state" }, "Asking the server …");
-    this.warnings = h("div", { class: "stack", id: "warnings", role: "status" });
     this.connection = h("div", { class: "stack" });
     this.keys = new KeyList(id, (made) => this.#connect(made));
-    this.element = h("div", { class: "stack" }, this.state, this.warnings, this.connection, this.keys.element);
-
     const video = h("video", { playsinline: true, muted: true });
     video.muted = true;
     const box = h("div", { class: "player" }, video);
-    this.facts = h("dl", { class: "facts" });
+    this.seat = new Seat(id, video);
+    this.arrival = new Arrival(id, () => this.seat.player.facts().latency);
     this.actions = h("div", { class: "row" });
     this.side = h(
       "aside",
       { class: "stack", "aria-label": "Preview" },
       box,
-      h("div", { class: "sheet stack" }, this.facts, this.actions),
+      h("div", { class: "sheet stack" }, this.arrival.facts, this.actions),
     );
 
-    this.seat = new Seat(id, video);
+    this.element = h("div", { class: "stack" }, this.state, this.arrival.warnings, this.connection, this.keys.element);
+
     this.cover = new Cover(box);
     new Controls(box, this.seat.player);
     this.seat.addEventListener("cover", () => this.cover.show(this.seat.cover));
     this.seat.addEventListener("stream", () => this.#draw());
     this.seat.addEventListener("missing", () => fill(this.state, "This stream does not exist, or it is not yours."));
-    this.drawing = setInterval(() => this.#measure(), DRAW_MS);
-    this.#measure();
     this.#connect(key);
   }
 
   leave() {
-    clearInterval(this.drawing);
+    this.arrival.leave();
     this.seat.leave();
   }
 
@@ -121,28 +115,6 @@ export class StreamDesk {
             ),
       );
     }
-  }
-
-  #measure() {
-    const facts = this.seat.player.facts();
-    const stream = this.seat.stream;
-    const live = stream?.status === "live";
-    const rows = [
-      ["Viewers", stream ? String(stream.viewers) : "–"],
-      ["Picture", live && facts.height ? `${facts.width} × ${facts.height}` : "–"],
-      ["Bit rate", live && facts.bitrate ? format.bitrate(facts.bitrate) : "–"],
-      ["Codecs", (live && facts.codecs) || "–"],
-      ["Delay to viewers", live && facts.latency !== null ? `${facts.latency.toFixed(1)} s` : "–"],
-    ];
-    fill(this.facts, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-    const found = live ? warnings(facts) : [];
-    const key = found.map(({ text }) => text).join("\n");
-    if (this.warnings.dataset.shown === key) return;
-    this.warnings.dataset.shown = key;
-    fill(
-      this.warnings,
-      ...found.map(({ id, text }) => h("p", { class: "notice", "data-kind": "warn", "data-warning": id }, text)),
-    );
   }
 
   /**

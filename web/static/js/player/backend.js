@@ -8,10 +8,6 @@
  * @typedef {object} Facts what is known about the picture now; null = unknown
  * @property {number|null} byDate seconds since the picture's PROGRAM-DATE-TIME
  * @property {number|null} byEdge seconds behind the newest part
- * @property {number|null} bitrate bit/s, as the playlist declares it
- * @property {string} codecs
- * @property {number|null} longestSegment seconds between the keyframes that cut, the longest of the window
- * @property {boolean|null} hasAudio
  */
 
 /**

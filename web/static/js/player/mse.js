@@ -47,17 +47,10 @@ export class MseBackend {
 
   /** @returns {import("./backend.js").Facts} */
   facts() {
-    const details = this.hls.latestLevelDetails;
-    const level = this.hls.levels[this.hls.currentLevel] ?? this.hls.levels[0];
     const shown = this.hls.playingDate;
-    const lengths = (details?.fragments ?? []).filter((fragment) => !fragment.gap).map((fragment) => fragment.duration);
     return {
       byDate: shown === null ? null : (Date.now() - shown.getTime()) / 1000,
-      byEdge: details ? this.hls.latency : null,
-      bitrate: level?.bitrate || null,
-      codecs: [level?.videoCodec, level?.audioCodec].filter(Boolean).join(", "),
-      longestSegment: lengths.length ? Math.max(...lengths) : null,
-      hasAudio: level ? Boolean(level.audioCodec) : null,
+      byEdge: this.hls.latestLevelDetails ? this.hls.latency : null,
     };
   }
 

@@ -32,10 +32,6 @@ export class NativeBackend {
     return {
       byDate: dated ? (Date.now() - start.getTime()) / 1000 - currentTime : null,
       byEdge: seekable.length ? seekable.end(seekable.length - 1) - currentTime : null,
-      bitrate: null,
-      codecs: "",
-      longestSegment: null,
-      hasAudio: null,
     };
   }
 

@@ -86,14 +86,7 @@ export class Player extends EventTarget {
 
   /** @returns {import("./backend.js").Facts & {latency: number|null, width: number, height: number, stalls: number}} */
   facts() {
-    const facts = this.backend?.facts() ?? {
-      byDate: null,
-      byEdge: null,
-      bitrate: null,
-      codecs: "",
-      longestSegment: null,
-      hasAudio: null,
-    };
+    const facts = this.backend?.facts() ?? { byDate: null, byEdge: null };
     return {
       ...facts,
       latency: liveLatency(facts.byDate, facts.byEdge),

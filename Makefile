@@ -35,7 +35,7 @@ test-all: ## everything: slow tests, more examples, a build with bounds checks, 
 
 bench: ## the benchmarks (ONLY=fanout)
 	$(SETUP) bench
-	@$(BIN)/python -m pytest -q bench $(if $(ONLY),-k '$(ONLY)') $(ARGS)
+	@$(BIN)/python -m bench $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 lint: ## ruff, mypy --strict, import directions, stubs against the compiled modules
 	$(SETUP) lint

@@ -42,7 +42,6 @@ REASONS: Final[dict[str, str]] = {
     "shutdown": "the server is shutting down",
     # The peer's own wish
     "unpublished": "the publisher said that it is done",
-    "disconnected": "the peer closed the connection",
-    "reset": "the connection broke",
+    "disconnected": "the peer closed the connection, or it broke",
     "internal": "a bug of ours",
 }

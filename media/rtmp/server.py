@@ -182,7 +182,7 @@ class RtmpServer(Generic[S]):
             reason = "stalled"
         if reason not in REASONS:
             reason = "disconnected"
-        if reason in ("disconnected", "reset"):
+        if reason == "disconnected":
             # Who was done, or was told that the stream is over, may close before we do.
             if connection.unpublished:
                 reason = "unpublished"
@@ -191,8 +191,9 @@ class RtmpServer(Generic[S]):
         connection.ending = reason
         self._leave(connection, reason)
         self._ended(reason)
-        write = _log.peer if reason.startswith("rtmp_") or reason in _FAULTS else _log.info
+        # A line for everybody who published or played; of the others, and of faults, a flood is one line.
         stream = connection.grant.stream_id if connection.grant else connection.playing or None
+        write = _log.peer if stream is None or reason.startswith("rtmp_") or reason in _FAULTS else _log.info
         write("rtmp_closed", reason=reason, peer=connection.peer, stream=stream, media_bytes=connection.media_bytes)
         if self._draining and not self._connections:
             self._empty.set()
@@ -375,7 +376,13 @@ class RtmpServer(Generic[S]):
 
 
 # The reactor's words for an end, in ours.
-_TRANSPORT: Final = {"peer": "disconnected", "timeout": "handshake_timeout", "slow": "slow_reader", "drain": "shutdown"}
+_TRANSPORT: Final = {
+    "peer": "disconnected",
+    "reset": "disconnected",
+    "timeout": "handshake_timeout",
+    "slow": "slow_reader",
+    "drain": "shutdown",
+}
 _CLEAN: Final = frozenset({"shutdown", "stopped", "unpublished"})
 _FAULTS: Final = frozenset(
     {"bad_app", "bad_stream_key", "key_guessing", "handshake_timeout", "publish_timeout", "stalled", "slow_reader", "refused"}

@@ -72,7 +72,7 @@ class House:
         self.refuse: NovaError | None = None
         self.private = False
         self.news = trio.Event()
-        self.connections: SocketConnections
+        self.connections: SocketConnections | None = None
         self.server: RtmpServer[Any]
         self.port = 0
 
@@ -125,7 +125,7 @@ class House:
 
 
 @asynccontextmanager
-async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, reactor: bool = False) -> AsyncIterator[House]:
+async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, reactor: bool) -> AsyncIterator[House]:
     """A server with a house behind it: on trio's sockets, or on the reactor's."""
     house = House()
     limits = session.Limits(chunk_size=chunk_size)
@@ -138,14 +138,14 @@ async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, r
             await nursery.start(real.run)
             _, house.port = real.listen(Listen("rtmp", "127.0.0.1", 0, "rtmp", rtmp=house.server))
         else:
-            house.connections = SocketConnections()
+            house.connections = sockets = SocketConnections()
             house.server = RtmpServer(
-                house, house.connections, new_sequence=MemorySequence, guesses=house, limits=limits, timeouts=timeouts, ended=house.ended
+                house, sockets, new_sequence=MemorySequence, guesses=house, limits=limits, timeouts=timeouts, ended=house.ended
             )
-            house.connections.handler = house.server
+            sockets.handler = house.server
             listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
             house.port = listener.socket.getsockname()[1]
-            nursery.start_soon(house.connections.serve, listener)
+            nursery.start_soon(sockets.serve, listener)
         with trio.fail_after(30):
             yield house
         nursery.cancel_scope.cancel()

@@ -84,7 +84,7 @@ async def test_tags_are_paced_by_their_time_stamps_over_the_wrap(autojump_clock:
 
 async def test_file_is_published_over_a_real_connection(clip: Path) -> None:
     seen: list[Tag] = []
-    async with running() as house:
+    async with running(reactor=False) as house:
         await publish_file(clip, Target.parse(f"{house.url}/{KEY}"), offload=Offload(), remux=no_remux, sent=seen.append)
         assert await house.end() == "unpublished"
         assert [(kind, stamp) for kind, stamp, _, _ in house.ingests[0].records] == [(9, 0), (9, 33), (9, 66)]

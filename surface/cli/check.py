@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal
 
+from nova.core.errors import NovaError
 from nova.core.settings import Loaded, SettingsError
 from nova.core.settings_table import Settings
 from nova.surface.cli.common import load, say
@@ -154,7 +155,7 @@ def _serving(path: Path) -> int:
             return 0
     except Locked as locked:
         return locked.pid if locked.holder == "serve" else 0
-    except Exception:  # noqa: BLE001 - the finding about the directory has said it
+    except (OSError, NovaError):  # the finding about the directory has said it
         return 0
 
 

@@ -157,6 +157,22 @@ def test_changed_source_is_compiled_again(setup: ModuleType, monkeypatch: pytest
     assert not setup.built()
 
 
+def test_changed_module_gets_new_bytecode(setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = tmp_path / "core" / "a.py"
+    module.parent.mkdir()
+    (tmp_path / "nova").mkdir()
+    (tmp_path / "nova" / "core").symlink_to("../core")
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(setup, "ROOT", str(tmp_path))
+    monkeypatch.setattr(setup, "PYTHON", sys.executable)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    assert setup.stale_bytecode() == ["core"]
+    setup.compile_bytecode(["core"])
+    assert setup.stale_bytecode() == []
+    module.write_text("x = 12345\n")
+    assert setup.stale_bytecode() == ["core"]
+
+
 def test_unknown_purpose_is_refused() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools" / "setup.py", "servve"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1

@@ -84,8 +84,9 @@ def _asset(path: str, file: Path) -> Asset:
     body = file.read_bytes()
     kind = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     lines = [("Content-Type", kind), headers.NO_SNIFF]
-    # A page is asked for anew each time (304 when it is the same); what it loads may be an hour old after an upgrade.
-    lines.append(("Cache-Control", "no-cache" if file.suffix == ".html" else "public, max-age=3600"))
+    # Asked for anew each time, 304 when it is the same: a page of one release with a module of another does not work.
+    # Vendored libraries change their bytes with their version only, and a page works with the version before.
+    lines.append(("Cache-Control", "public, max-age=3600" if path.startswith("/vendor/") else "no-cache"))
     if file.suffix in (".html", ".svg"):  # an SVG opened by itself is a page, too
         lines += headers.PAGE
     etag = urlsafe_b64encode(sha256(body).digest()[:12])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from nova.core.clock import Clock
+from nova.core.reactor import Feed
 from nova.media.live.ingest import LiveIngest
 from nova.media.live.manager import LiveStreams
 from nova.media.rtmp.server import Grant, RtmpServer
@@ -52,10 +53,10 @@ class LocalRunning:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._live: LiveStreams | None = None
-        self._rtmp: RtmpServer | None = None
+        self._rtmp: RtmpServer[Feed] | None = None
         self._counts: ViewerCounts | None = None
 
-    def attach(self, live: LiveStreams, rtmp: RtmpServer, counts: ViewerCounts) -> None:
+    def attach(self, live: LiveStreams, rtmp: RtmpServer[Feed], counts: ViewerCounts) -> None:
         self._live, self._rtmp, self._counts = live, rtmp, counts
 
     def stop(self, stream: StreamId, reason: str) -> bool:

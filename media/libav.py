@@ -16,12 +16,15 @@ What shapes this file, all seen with PyAV 18 (libavformat 62):
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
 import av
 import av.error
 
+from nova.core.errors import BadRequest
 from nova.ext.buffer import Arena, Buffer
 from nova.ext.timeline import Part, Tracks
 from nova.media.live.ports import MuxError
@@ -29,6 +32,7 @@ from nova.media.live.ports import MuxError
 _FRAGMENT: Final = "frag_custom+empty_moov+default_base_moof+frag_discont+skip_trailer"
 _PIECE: Final = 32 << 10  # bytes that libav gathers before it calls the sink; more would be mapped and unmapped for each part
 _VIDEO_BASE: Final = Fraction(1, 90_000)
+_LATE_MOST: Final = 32  # pictures; H.264 and HEVC reorder at most 16
 
 
 class _Sink:
@@ -161,3 +165,46 @@ def missing_codecs() -> list[str]:
         except (av.codec.codec.UnknownCodecError, ValueError):
             missing.append(f"{'encoder' if mode == 'w' else 'decoder'} {name}")
     return missing
+
+
+def _timed(packets: Iterator[Any]) -> Iterator[Any]:
+    """The packets, all with a decoding time. Matroska stores none: libav derives it, but not for the first pictures before B-frames."""
+    untimed: dict[int, list[Any]] = {}  # by track; as many as a picture may be late
+    for packet in packets:
+        if packet.size == 0:
+            continue  # the demuxer's mark at the end of a track
+        waiting = untimed.setdefault(packet.stream_index, [])
+        if packet.dts is None:
+            if len(waiting) == _LATE_MOST:
+                raise ValueError("pictures have no decoding times")
+            waiting.append(packet)
+            continue
+        for back, early in enumerate(reversed(waiting), 1):
+            early.dts = packet.dts - back * (packet.duration or 1)
+        yield from waiting
+        waiting.clear()
+        yield packet
+
+
+def remux_flv(path: Path) -> Iterator[bytes]:
+    """A media file as FLV, its packets unchanged: the first video and the first audio track. Blocking; memory for a packet or two.
+
+    Raises BadRequest: libav cannot read the file, or FLV cannot carry what is in it.
+    """
+    try:
+        with av.open(str(path)) as source:
+            tracks = [*source.streams.video[:1], *source.streams.audio[:1]]
+            if not tracks:
+                raise BadRequest(detail=f"{path} has neither picture nor sound")
+            sink = _Sink()
+            with av.open(sink, "w", format="flv", options={"flvflags": "no_duration_filesize"}) as target:
+                outputs = {track.index: target.add_stream_from_template(track, opaque=True) for track in tracks}
+                for packet in _timed(source.demux(*tracks)):
+                    packet.stream = outputs[packet.stream_index]
+                    target.mux(packet)
+                    yield from sink.pieces
+                    sink.pieces.clear()
+            yield from sink.pieces
+    except (av.error.FFmpegError, ValueError) as error:
+        remedy = f"convert it first: ffmpeg -i {path.name} -c:v libx264 -c:a aac out.flv"
+        raise BadRequest(detail=f"{path} cannot be sent as it is ({error}); {remedy}") from error

@@ -13,11 +13,14 @@ from typing import Final, Protocol
 
 from nova.core.errors import BadRequest
 from nova.core.offload import DISK, Offload
+from nova.ext import rtmp
 from nova.media.rtmp import flv
 from nova.media.rtmp.client import Target, paced, publishing
 from nova.media.rtmp.flv import FlvError, FlvReader, Tag
 
+_SEQUENCE_HEADER: Final = 2  # a bit of rtmp.flags
 _BLOCK: Final = 256 * 1024  # bytes read at once
+_EMPTY_AAC: Final = flv.aac_config(b"")  # libav writes one before it has seen the first frame of an MPEG-TS file; the real one follows
 _FRAME_MS: Final = 40  # between two passes of a loop when the file has no second picture to measure by
 
 
@@ -57,8 +60,12 @@ async def file_tags(path: Path, offload: Offload, remux: Remux) -> AsyncGenerato
     with closing(_batches(path, remux)) as batches:
         while (batch := await offload.run(DISK, lambda: next(batches, None))) is not None:
             for tag in batch:
-                first = tag.timestamp if first is None else first
-                yield tag._replace(timestamp=max(0, tag.timestamp - first))
+                if tag.type == flv.AUDIO and tag.data == _EMPTY_AAC:
+                    continue
+                # Metadata and decoder configurations say 0 even where the media begins later.
+                if first is None and tag.type != flv.SCRIPT and not rtmp.flags(tag.type, tag.data) & _SEQUENCE_HEADER:
+                    first = tag.timestamp
+                yield tag._replace(timestamp=0 if first is None else max(0, tag.timestamp - first))
     if first is None:
         raise FlvError(detail=f"there is nothing to publish in {path}")
 

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from nova.core.errors import BadRequest
+from nova.core.offload import Offload
+from nova.media.libav import remux_flv
+from nova.media.rtmp.client import Target
+from nova.media.rtmp.files import publish_file
 from tests.media.rtmp.house import KEY, OTHER_KEY, STREAM, House, running
 
 pytestmark = pytest.mark.ffmpeg
@@ -121,3 +126,31 @@ async def test_play_of_nothing_is_told_to_ffmpeg(reactor: bool) -> None:
         assert played.returncode != 0
         assert b"not live" in played.stderr
         assert await house.end() == "stream_not_live"
+
+
+@pytest.mark.parametrize("container", ["mp4", "ts", "mkv"])
+async def test_any_container_is_published_packet_for_packet(clip: Path, tmp_path: Path, container: str) -> None:
+    path = tmp_path / f"clip.{container}"
+    subprocess.run([*QUIET, "-i", clip, "-t", "0.9", "-c", "copy", path], check=True, timeout=30)
+    async with running(reactor=False) as house:
+        await publish_file(path, Target.parse(f"{house.url}/{KEY}"), offload=Offload(), remux=remux_flv)
+        assert await house.end() == "unpublished"
+    (ingest,) = house.ingests
+    pictures = [record for record in ingest.records if record[0] == 9 and not record[2] & 2 and record[3][1] == 1]
+    assert 26 <= len(pictures) <= 30
+    assert pictures[0][2] & 1
+    assert pictures[0][1] <= 70  # none of the time before the file's first picture
+    stamps = [record[1] for record in pictures]
+    assert stamps == sorted(stamps)
+    assert len({record[3] for record in ingest.records if record[2] & 2}) == 2
+    assert sum(record[0] == 8 for record in ingest.records) > 35
+
+
+async def test_what_flv_cannot_carry_is_said_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    subprocess.run([*QUIET, "-f", "lavfi", "-i", "sine", "-t", "0.1", "-c:a", "pcm_s32le", path], check=True, timeout=30)
+    with pytest.raises(BadRequest, match="convert it first"):
+        list(remux_flv(path))
+    path.write_bytes(b"no media at all")
+    with pytest.raises(BadRequest, match="cannot be sent"):
+        list(remux_flv(path))

@@ -15,7 +15,7 @@ from nova.media.rtmp.files import file_tags, looped, publish_file
 from nova.media.rtmp.flv import Tag
 from tests.media.rtmp.house import KEY, running
 
-META = Tag(flv.SCRIPT, 1000, amf.encode("onMetaData", amf.Array(width=16)))
+META = Tag(flv.SCRIPT, 0, amf.encode("onMetaData", amf.Array(width=16)))
 TAGS = [META, *(Tag(flv.VIDEO, stamp, flv.avc_picture(bytes(5000), key=stamp == 1000)) for stamp in (1000, 1033, 1066))]
 
 
@@ -38,7 +38,7 @@ async def given(*tags: Tag) -> AsyncGenerator[Tag, None]:
 
 async def test_file_begins_at_zero(clip: Path) -> None:
     got = [tag async for tag in file_tags(clip, Offload(), no_remux)]
-    assert got == [tag._replace(timestamp=tag.timestamp - 1000) for tag in TAGS]
+    assert got == [tag._replace(timestamp=max(0, tag.timestamp - 1000)) for tag in TAGS]
 
 
 async def test_other_files_go_through_libav(tmp_path: Path, clip: Path) -> None:
@@ -65,7 +65,7 @@ async def test_what_cannot_be_published_is_said(tmp_path: Path, data: bytes | No
 
 async def test_loop_goes_on_one_frame_behind_the_last() -> None:
     stamps = []
-    loop = looped(lambda: given(*(tag._replace(timestamp=tag.timestamp - 1000) for tag in TAGS)))
+    loop = looped(lambda: given(*(tag._replace(timestamp=max(0, tag.timestamp - 1000)) for tag in TAGS)))
     async for tag in loop:
         stamps.append((tag.type, tag.timestamp))
         if len(stamps) == 7:

@@ -73,7 +73,7 @@ def bench_part_latency(versus: Versus, ram: Path, smoke: bool, generator_core: i
                 viewer.wait(media_s - 1)
             closing = Closing(viewer.parts, log)
             late = closing.late_ms
-            also = {"p95_ms": late[int(len(late) * 0.95)], "max_ms": late[-1], "parts": len(late), "by_next_frame": closing.by_next_frame}
+            also = {"p95_ms": late[int(len(late) * 0.95)], "max_ms": late[-1], "parts": len(late), "by_next_frame": float(closing.by_next_frame)}
             return Sample(len(late), before.until(nova.cpu()), media_s, statistics.median(late), also)
 
         versus(

@@ -34,7 +34,7 @@ def publish(server: RtmpHls | Nova, *, count: int, media_s: float, paced: bool, 
 @pytest.mark.parametrize(("writer", "goal"), [("pyav", 0.9), ("compiled", 0.7)])
 def bench_rtmp_paced_50(versus: Versus, ram: Path, smoke: bool, generator_core: int, writer: str, goal: float) -> None:
     count, media_s = (4, 3) if smoke else (PUBLISHERS, 14)
-    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", f"hls.writer={writer}") as nova:
+    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", f"live.writer={writer}") as nova:
         versus(
             Question(
                 f"rtmp-paced-50-{writer}", f"50 paced 720p publishers to LL-HLS, {writer} writer", "CPU ms per stream-second", "lower", goal
@@ -47,7 +47,7 @@ def bench_rtmp_paced_50(versus: Versus, ram: Path, smoke: bool, generator_core: 
 
 def bench_rtmp_full_speed(versus: Versus, ram: Path, smoke: bool, generator_core: int) -> None:
     count, media_s = (2, 20) if smoke else (10, 60)
-    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", "hls.writer=compiled") as nova:
+    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", "live.writer=compiled") as nova:
         versus(
             Question("rtmp-full-speed", "10 publishers as fast as they are read", "stream-seconds per server-CPU-second", "higher", 2.2),
             anchor=lambda: publish(nginx, count=count, media_s=media_s, paced=False, core=generator_core),

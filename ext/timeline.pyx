@@ -16,6 +16,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove
 
 from nova.ext.aac cimport Audio
+from nova.ext.buffer cimport Buffer
 from nova.ext.h264 cimport H264_IDR, Video, h264_frame
 from nova.ext.rtmp cimport RTMP_AUDIO, RTMP_VIDEO, RtmpRecord
 
@@ -122,15 +123,23 @@ cdef class Timeline:
 
     # What Python sees
 
-    def feed(self, bytes data) -> list:
-        """Consume a batch of whole records (kept for as long as parts need it); the parts that are complete.
+    def feed(self, data) -> list:
+        """Consume a batch of whole records (bytes or a Buffer, kept for as long as parts need it); the parts that are complete.
 
-        Raises ValueError when the last record is cut short.
+        Raises ValueError when the last record is cut short, TypeError for anything else.
         """
-        cdef const uint8_t* at = <const uint8_t*> <const char*> data
+        cdef const uint8_t* at
         cdef size_t left = <size_t> len(data)
         cdef RtmpRecord record
         cdef list made
+        cdef Buffer shared
+        cdef bytes own
+        if isinstance(data, Buffer):
+            shared = data
+            at = shared.buf.data + shared.offset if left else NULL
+        else:
+            own = data
+            at = <const uint8_t*> <const char*> own
         self.batches.append(data)
         self.batch = self.first_batch + <uint32_t> len(self.batches) - 1
         while left:

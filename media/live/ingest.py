@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from nova.core.errors import RateLimited, Unprocessable
 from nova.core.log import Log
+from nova.ext.buffer import Buffer
 from nova.ext.timeline import Part, Timeline
 from nova.media.live.ports import Muxer, MuxError
 from nova.media.live.stream import LiveStream
@@ -70,7 +71,7 @@ class LiveIngest:
             self._timeline.expect(video=video, audio=audio, frame_rate=rate)
         self.declared_bandwidth = int(1000 * (_number(values, "videodatarate") + _number(values, "audiodatarate")))
 
-    def media(self, records: bytes) -> int | None:
+    def media(self, records: bytes | Buffer) -> int | None:
         """See media.rtmp.server.Ingest. Raises RateLimited: above `live.max_bitrate`; Unprocessable: nothing of it can be written."""
         timeline = self._timeline
         parts = timeline.feed(records)

@@ -17,6 +17,7 @@ from nova.media.live.ingest import LiveIngest
 from nova.media.live.ports import Muxer, Objects, Watcher
 from nova.media.live.stream import LiveStream, Shape, State
 from nova.media.live.troubles import TROUBLES
+from nova.media.live.troubles import TROUBLES
 from nova.media.live.window import TICKS
 
 SWEEP_S: Final = 0.5  # how late a grace time or a linger may end
@@ -114,7 +115,7 @@ class LiveStreams:
         if init is None:
             return
         declared = live.ingest.declared_bandwidth if live.ingest is not None else 0
-        measured = peak_bandwidth(stream.rates, round(self._shape.target_duration * TICKS))
+        measured = peak_bandwidth(list(stream.rates), round(self._shape.target_duration * TICKS))
         # Declared until measured, and from then on never less than any viewer has seen.
         bandwidth = measured or int(declared * OVERHEAD) or ASSUMED_BANDWIDTH
         live.hls.describe(
@@ -176,9 +177,10 @@ class LiveStreams:
         return True
 
     def forget(self, stream_id: str) -> None:
-        """Serve nothing more of a stream that has ended."""
+        """Nothing of the stream is served any more, at once; what still runs ends."""
+        self.stop(stream_id, "deleted")
         live = self._streams.get(stream_id)
-        if live is not None and live.stream.state is State.ENDED:
+        if live is not None:
             self._forget(live)
 
     def hide(self, stream_id: str, private: bool) -> None:
@@ -268,5 +270,5 @@ class LiveStreams:
 
 def _rounded(bandwidth: int) -> int:
     """Up to two digits of weight: the playlist changes when something changed, not with every segment."""
-    unit = 10 ** max(len(str(bandwidth)) - 2, 0)
+    unit: int = 10 ** max(len(str(bandwidth)) - 2, 0)
     return -(-bandwidth // unit) * unit

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nova.ext.buffer import Buffer
 from nova.ext.timeline import TROUBLE_NAMES, Part, Timeline
 from nova.media.live.troubles import TROUBLES
 from nova.media.rtmp.flv import AUDIO, VIDEO, Tag, aac_frame, avc_picture
@@ -509,6 +510,14 @@ def test_enhanced_rtmp_with_avc_is_the_same_stream() -> None:
 
     tags = [*headers(), key(0, offset=66), *show(2)[1:]]
     assert [shape(part) for part in feed([enhanced(tag) for tag in tags])] == [shape(part) for part in feed(tags)]
+
+
+def test_a_batch_may_be_a_buffer_that_the_reactor_shares() -> None:
+    data = records(headers() + show(2))
+    parts = Timeline().feed(Buffer(b"before" + data)[6:])
+    assert [shape(part) for part in parts] == [shape(part) for part in Timeline().feed(data)]
+    with pytest.raises(TypeError):
+        Timeline().feed(bytearray(data))  # could change under the frames that point into it
 
 
 @pytest.mark.parametrize("cut", [1, 8, 15, 16, 20])

@@ -80,7 +80,8 @@ def open_http(
 
 def open_rtmp(reactor: Reactor, settings: Settings, handler: RtmpHandler, data: Path, clock: Clock, descriptors: int) -> list[Opened]:
     """RTMP and RTMPS. Raises CannotListen."""
-    bounds = limits(settings, descriptors) | {"head_ms": _ms(settings.rtmp.handshake_timeout)}
+    rtmp = settings.rtmp
+    bounds = limits(settings, descriptors) | {"handshake_ms": _ms(rtmp.handshake_timeout), "stall_ms": _ms(rtmp.idle_timeout)}
     opened = []
     if settings.rtmp.listen is not None:
         opened.append(_open(reactor, "rtmp", settings.rtmp.listen, settings, protocol="rtmp", limits=bounds, rtmp=handler))

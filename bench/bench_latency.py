@@ -20,9 +20,11 @@ VIEWERS = 1000
 
 
 @contextlib.contextmanager
-def publishing(nova: Nova, count: int, media_s: float, core: int, log: Path) -> Iterator[list[tuple[str, str]]]:
-    """Paced publishers for as long as the body runs, at most `media_s`; their streams. The first one's frames go to `log`."""
-    streams = nova.streams(count)
+def publishing(
+    nova: Nova, count: int, media_s: float, core: int, log: Path, streams: list[tuple[str, str]] | None = None
+) -> Iterator[list[tuple[str, str]]]:
+    """Paced publishers for as long as the body runs, at most `media_s`; their streams (new ones). The first one's frames go to `log`."""
+    streams = streams or nova.streams(count)
     command = ["taskset", "-c", str(core), built("rtmp_load"), "-p", str(nova.addresses["rtmp"]), "-K", nova.keys(streams)]
     command += ["-c", str(count), "-d", str(media_s), "-l", log, flv()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as publisher:
@@ -73,7 +75,12 @@ def bench_part_latency(versus: Versus, ram: Path, smoke: bool, generator_core: i
                 viewer.wait(media_s - 1)
             closing = Closing(viewer.parts, log)
             late = closing.late_ms
-            also = {"p95_ms": late[int(len(late) * 0.95)], "max_ms": late[-1], "parts": len(late), "by_next_frame": float(closing.by_next_frame)}
+            also = {
+                "p95_ms": late[int(len(late) * 0.95)],
+                "max_ms": late[-1],
+                "parts": len(late),
+                "by_next_frame": float(closing.by_next_frame),
+            }
             return Sample(len(late), before.until(nova.cpu()), media_s, statistics.median(late), also)
 
         versus(

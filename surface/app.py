@@ -71,6 +71,7 @@ class Server:
         self._h2: H2 | None = None
         self._grpc: GrpcServer
         self._ready = trio.Event()
+        self._announced = trio.Event()
         components = [
             Component("services", self._run_services),
             Component("reactor", self._run_reactor, self._drain_reactor),
@@ -90,6 +91,11 @@ class Server:
         """Serve until `stop`. Raises NovaError: something cannot start; the text has the remedy."""
         sys.setswitchinterval(SWITCH_INTERVAL)
         await self.lifecycle.run()
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether everything has been up."""
+        return self._ready.is_set()
 
     def stop(self) -> None:
         """Drain, then end."""
@@ -129,7 +135,7 @@ class Server:
             new_sequence=lambda: self._reactor.feed(window_bytes=settings.rtmp.play_window),
             guesses=services.guesses,
             limits=rtmp_session.Limits(settings.rtmp.chunk_size, settings.rtmp.window_ack),
-            timeouts=Timeouts(settings.rtmp.handshake_timeout, settings.rtmp.idle_timeout),
+            timeouts=Timeouts(settings.rtmp.publish_timeout, settings.rtmp.idle_timeout),
         )
         self._reactor.on_render(live.render)
         self._running.attach(live, self._rtmp, self._reactor.viewers)
@@ -207,6 +213,7 @@ class Server:
             self._tell({"event": "ready"})
             login = await self._services.operator.run("login", {})
             self._tell({"event": "sign_in", "url": login["url"]})
+            self._announced.set()
             _log.info("ready", seconds=round(time.monotonic() - self._began, 3), version=__version__, **addresses)
             await trio.to_thread.run_sync(self._sink.settle)
             await trio.sleep_forever()
@@ -219,7 +226,7 @@ class Server:
         if url is None:
             raise Unprocessable("bad_settings", "--demo publishes over RTMP: set rtmp.listen")
         task_status.started()
-        await self._ready.wait()
+        await self._announced.wait()
         self._tell({"event": "stream", "id": made["id"], "watch_url": made["watch_url"], "hls_url": made["hls_url"]})
         # To our own listener, wherever the world reaches us.
         port = self._opened["rtmp"].port

@@ -1,11 +1,12 @@
-"""Writes the pages of docs/ that are made from tables: settings and errors. `make docs` runs it, a test compares."""
+"""Writes the pages of docs/ that are made from tables: settings, errors, the HTTP API. `make docs` runs it, a test compares."""
 
 from pathlib import Path
 
 from nova.core.errors import CLASSES, TABLE
-from nova.core.settings import environment_name, table
+from nova.core.settings import environment_name, load, table
 from nova.core.settings_schema import Section, Setting
 from nova.core.settings_table import Settings
+from nova.surface.http import api, docs_page
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make docs` from {}; edit that. -->\n\n"
@@ -83,7 +84,12 @@ def errors_page() -> str:
     return "".join(page)
 
 
-PAGES = {"docs/settings.md": settings_page, "docs/errors.md": errors_page}
+def api_page() -> str:
+    """`docs/api.md`."""
+    return MADE.format("surface/http/routes_*.py") + docs_page.markdown(api.described(load(environ={}).settings))
+
+
+PAGES = {"docs/settings.md": settings_page, "docs/errors.md": errors_page, "docs/api.md": api_page}
 
 
 def main() -> None:

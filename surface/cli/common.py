@@ -26,16 +26,21 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         known, others = group.split(NovaError)
         if known is None or others is not None:
             raise
-        first: BaseException = known
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        assert isinstance(first, NovaError)
-        return fail(first)
+        return fail(first(known))
     except KeyboardInterrupt:
         return 130  # what a shell expects of a program that Ctrl-C ended
     except BrokenPipeError:
         sys.stdout = None  # whoever read it has left; nothing may be flushed into it at exit
         return 1
+
+
+def first(group: BaseExceptionGroup[NovaError]) -> NovaError:
+    """The first error within nested groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, NovaError)
+    return error
 
 
 def fail(error: NovaError) -> int:

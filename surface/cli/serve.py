@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from nova.core import log
-from nova.core.errors import BadRequest
+from nova.core.errors import BadRequest, NovaError
 from nova.core.limits import parse_address
 from nova.core.settings import Loaded
 from nova.core.values import Address
-from nova.surface.cli.common import load
+from nova.surface.cli.common import fail, first, load
 
 BOUND: Final = ("http", "https", "rtmp", "rtmps")  # what --bind moves; gRPC only goes off loopback with mTLS, see docs/cli.md
 
@@ -44,7 +44,6 @@ def run(given: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     async def main() -> None:
-        server = Server(settings, data, demo=given.demo, tell=tell, sink=sink)
         async with trio.open_nursery() as nursery:
             await nursery.start(_watch_signals, server, nursery.cancel_scope)
             await server.run()
@@ -52,7 +51,16 @@ def run(given: argparse.Namespace) -> int:
 
     data = open_data_dir(Path(settings.data.dir), create=True)
     with data.lock("serve"):
-        trio.run(main)
+        server = Server(settings, data, demo=given.demo, tell=tell, sink=sink)
+        try:
+            trio.run(main)
+        except BaseExceptionGroup as group:
+            known, others = group.split(NovaError)
+            if known is None or others is not None:
+                raise
+            code = fail(first(known))
+            # What cannot start is a matter of settings, whatever failed; what ends later is not.
+            return code if server.was_ready else 2
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from nova.core.addresses import Addresses
 from nova.core.clock import Clock
@@ -28,6 +29,8 @@ from nova.surface.identity.attempts import Attempts
 from nova.surface.identity.service import Identity
 from nova.surface.limits import ApiRates, KeyGuesses
 from nova.surface.urls import Urls
+
+Json = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         *PageRoutes(services.assets).table(),
     ]
     return table
+
+
+def described(settings: Settings) -> Json:
+    """The OpenAPI document without a server: a route's row says all of it."""
+    nothing: Any = None
+    services = Services(
+        streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
+        urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"",
+    )  # fmt: skip
+    return openapi.document(routes(settings, services))
 
 
 def build(settings: Settings, services: Services) -> app.Application:

@@ -18,7 +18,9 @@ from urllib.parse import unquote_plus
 
 from quart import Response, request
 from quart.wrappers.base import BaseRequestWebsocket
+from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
@@ -65,11 +67,26 @@ class Conventions:
     body_timeout: float
 
 
+class Connection(TrioASGIHTTPConnection):
+    """Quart's, but an answer whose body is there goes out in one message: the client has it before the server hears of its end."""
+
+    async def _send_response(self, send: Any, response: Any) -> None:
+        body = getattr(response, "response", None)
+        if not isinstance(body, DataBody):
+            await super()._send_response(send, response)
+            return
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": fields})
+        await send({"type": "http.response.body", "body": body.data, "more_body": False})
+
+
 class Application(QuartTrio):
     """Quart-Trio with path aliases and a correlation id in front of everything.
 
     Its static file serving, templates, sessions and command line are not used.
     """
+
+    asgi_http_class = Connection
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         super().__init__("nova", static_folder=None)

@@ -75,7 +75,7 @@ def markdown(document: Json) -> str:
 
 
 def _markdown(document: Json) -> Iterator[str]:
-    yield "# HTTP API\n\nMade from the route table by `make docs`; `/openapi.json` says the same for machines, `/docs` for people.\n"
+    yield "# HTTP API\n\n`/openapi.json` says the same for machines, `/docs` for people with a browser.\n"
     yield f"{document['info']['description']}\nConventions of all routes: [http.md](http.md).\n"
     for tag, operations in _by_tag(document).items():
         yield f"\n## {tag}\n\n| Route | What it does | Takes | Gives | Refuses with |\n|---|---|---|---|---|\n"

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import av
 from av.codec.context import Flags
+from av.video.frame import PictureType
 
 AUDIO_BITRATE: Final = 96_000  # bit/s
 QUALITY: Final = 23  # x264's quantizer: constant, which spares the analysis that rate control needs
@@ -27,7 +28,7 @@ class Coded(NamedTuple):
 class VideoEncoder:
     """H.264 without B-frames: what goes in comes out at once. `config` is the AVCDecoderConfigurationRecord."""
 
-    def __init__(self, width: int, height: int, *, fps: int, gop: int) -> None:
+    def __init__(self, width: int, height: int, *, fps: int) -> None:
         context = av.CodecContext.create("libx264", "w")
         context.width, context.height, context.pix_fmt = width, height, "yuv420p"
         context.time_base, context.framerate = Fraction(1, fps), Fraction(fps)
@@ -37,18 +38,21 @@ class VideoEncoder:
             "tune": "zerolatency",
             "threads": "1",
             "qp": str(QUALITY),
-            # Length-prefixed NAL units, as FLV wants them, and keyframes exactly every `gop` frames.
-            "x264-params": f"annexb=0:keyint={gop}:min-keyint={gop}:scenecut=0",
+            "forced-idr": "1",
+            # Length-prefixed NAL units, as FLV wants them, and no keyframe but those that are asked for.
+            "x264-params": "annexb=0:keyint=infinite:scenecut=0",
         }
         context.open()
         self._context = context
         self._frame = (width, height, "yuv420p")
         self.config = bytes(context.extradata or b"")
 
-    def encode(self, planes: Sequence[bytes], pts: int) -> list[Coded]:
-        """The coded picture. planes: Y, Cb, Cr without padding."""
+    def encode(self, planes: Sequence[bytes], pts: int, *, key: bool) -> list[Coded]:
+        """The coded picture, a keyframe when `key` says so. planes: Y, Cb, Cr without padding."""
         frame = av.VideoFrame(*self._frame)
         frame.pts = pts
+        if key:
+            frame.pict_type = PictureType.I
         for plane, data in zip(frame.planes, planes, strict=True):
             plane.update(data)
         return [Coded(bytes(packet), int(packet.pts or 0), packet.is_keyframe) for packet in self._context.encode(frame)]

@@ -25,10 +25,11 @@ class Broadcast:
     def __init__(self, at: float, width: int = WIDTH, height: int = HEIGHT) -> None:
         """at: seconds since 1970 of the first frame. width, height: as Picture takes them."""
         self._picture = Picture(width, height)
-        self._video = VideoEncoder(width, height, fps=FPS, gop=GOP)
+        self._video = VideoEncoder(width, height, fps=FPS)
         self._audio = AudioEncoder(RATE)
         self._tone = Tone(at)
         self._samples = 0  # given to the encoder
+        self._group = -1  # of pictures: number // GOP of the last frame
 
     def head(self) -> Iterator[flv.Tag]:
         """What comes before the first frame."""
@@ -41,7 +42,9 @@ class Broadcast:
             for coded in self._audio.encode(self._tone.read(self._audio.frame_samples), self._samples):
                 yield flv.Tag(flv.AUDIO, coded.pts * 1000 // RATE, flv.aac_frame(coded.data))
             self._samples += self._audio.frame_samples
-        for coded in self._video.encode(self._picture.draw(int(at * 1000)), number):
+        # By the clock, not by counting: where frames were left out, keyframes still come every two seconds.
+        key, self._group = number // GOP != self._group, number // GOP
+        for coded in self._video.encode(self._picture.draw(int(at * 1000)), number, key=key):
             yield flv.Tag(flv.VIDEO, coded.pts * 1000 // FPS, flv.avc_picture(coded.data, key=coded.key))
 
 

@@ -17,7 +17,6 @@ from nova.media.live.ingest import LiveIngest
 from nova.media.live.ports import Muxer, Objects, Watcher
 from nova.media.live.stream import LiveStream, Shape, State
 from nova.media.live.troubles import TROUBLES
-from nova.media.live.troubles import TROUBLES
 from nova.media.live.window import TICKS
 
 SWEEP_S: Final = 0.5  # how late a grace time or a linger may end

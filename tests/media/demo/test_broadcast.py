@@ -31,6 +31,13 @@ def test_tags_come_in_order_with_the_sound_beside_the_picture(tags: list[flv.Tag
     assert keys == [0, GOP * 1000 // FPS]
 
 
+def test_keyframes_stay_two_seconds_apart_when_frames_are_left_out() -> None:
+    broadcast = Broadcast(NOW, 384, 216)
+    numbers = [0, 1, 40, 75, 76, 119, 120, 200]
+    tags = [[tag for tag in broadcast.frame(number, NOW + number / FPS) if tag.type == flv.VIDEO] for number in numbers]
+    assert [number for number, [tag] in zip(numbers, tags, strict=True) if tag.data[0] >> 4 == 1] == [0, 75, 120, 200]
+
+
 @pytest.mark.ffmpeg
 def test_ffmpeg_reads_the_time_from_every_frame(tags: list[flv.Tag]) -> None:
     file = flv.file_header(audio=True, video=True) + b"".join(map(flv.tag_bytes, tags))

@@ -38,7 +38,7 @@ export class StreamCard {
     this.viewers.setAttribute("aria-label", format.viewers(stream.viewers));
     put(
       this.meta,
-      [stream.started_at ? `for ${format.since(stream.started_at, nowMs)}` : "", ...stream.tags.slice(0, 3)]
+      [stream.started_at ? `live for ${format.since(stream.started_at, nowMs)}` : "", ...stream.tags.slice(0, 3)]
         .filter(Boolean)
         .join(" · "),
     );

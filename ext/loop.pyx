@@ -217,6 +217,15 @@ cdef void handshake(Thread* t, Conn* c) noexcept nogil:
         epoll_ctl(epfd_of(t, c), 3, c.fd, &event)
         c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | (CF_OUT if c.flags & CF_TLS_WANTS_OUT else CF_IN)
         return
+    if c.proto == P_RTMP:
+        epoll_ctl(t.epfd, EPOLL_CTL_DEL, c.fd, NULL)
+        c.flags &= ~<uint32_t> (CF_HANDSHAKE | CF_OUT)
+        c.flags |= CF_IN
+        event.events = EPOLLIN | EPOLLRDHUP
+        event.data.u64 = conn_id(t, c)
+        if epoll_ctl(t.rtmp_epfd, EPOLL_CTL_ADD, c.fd, &event) != 0:
+            conn_close(t, c, R_LIMIT)
+            return
     c.flags &= ~<uint32_t> CF_HANDSHAKE
     if c.flags & CF_OUT:
         event.events = EPOLLRDHUP | EPOLLIN
@@ -229,7 +238,8 @@ cdef void handshake(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef inline int epfd_of(Thread* t, Conn* c) noexcept nogil:
-    return t.rtmp_epfd if c.proto == P_RTMP else t.epfd
+    # Publishers are read by the tick, but their TLS handshakes are not theirs yet: they belong to the loop.
+    return t.rtmp_epfd if c.proto == P_RTMP and not c.flags & CF_HANDSHAKE else t.epfd
 
 
 cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr) noexcept nogil:
@@ -261,7 +271,7 @@ cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(int))  # a merged read finds what a tick brings
     event.events = EPOLLIN | EPOLLRDHUP
     event.data.u64 = conn_id(t, c)
-    c.flags = CF_IN
+    c.flags = CF_IN | (CF_HANDSHAKE if listener.tls != NULL else 0)
     t.stats.accepted += 1
     listener.accepted += 1
     if epoll_ctl(epfd_of(t, c), EPOLL_CTL_ADD, fd, &event) != 0:
@@ -273,7 +283,6 @@ cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr
             conn_close(t, c, R_LIMIT)
             return
         SSL_set_accept_state(c.ssl)
-        c.flags |= CF_HANDSHAKE
         timer_set(t, c, t.now_ms + listener.limits.handshake_ms)
         return
     opened(t, c)

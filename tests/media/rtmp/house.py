@@ -11,6 +11,7 @@ import trio
 from nova.core.clock import SystemClock
 from nova.core.errors import NovaError
 from nova.core.reactor import Listen, Reactor
+from nova.ext.tls import TlsContext
 from nova.media.rtmp import amf, session
 from nova.media.rtmp.server import Grant, RtmpServer, Timeouts
 from tests.media.rtmp.twin import MemorySequence, SocketConnections
@@ -125,8 +126,10 @@ class House:
 
 
 @asynccontextmanager
-async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, reactor: bool) -> AsyncIterator[House]:
-    """A server with a house behind it: on trio's sockets, or on the reactor's."""
+async def running(
+    timeouts: Timeouts | None = None, chunk_size: int = 4096, *, reactor: bool, tls: TlsContext | None = None
+) -> AsyncIterator[House]:
+    """A server with a house behind it: on trio's sockets, or on the reactor's (with `tls`: RTMPS)."""
     house = House()
     limits = session.Limits(chunk_size=chunk_size)
     async with trio.open_nursery() as nursery:
@@ -136,7 +139,7 @@ async def running(timeouts: Timeouts | None = None, chunk_size: int = 4096, *, r
                 house, real, new_sequence=real.feed, guesses=house, limits=limits, timeouts=timeouts, ended=house.ended
             )
             await nursery.start(real.run)
-            _, house.port = real.listen(Listen("rtmp", "127.0.0.1", 0, "rtmp", rtmp=house.server))
+            _, house.port = real.listen(Listen("rtmp", "127.0.0.1", 0, "rtmp", rtmp=house.server, tls=tls))
         else:
             house.connections = sockets = SocketConnections()
             house.server = RtmpServer(

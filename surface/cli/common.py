@@ -62,7 +62,7 @@ def load(arguments: argparse.Namespace, extra: tuple[str, ...] = ()) -> Loaded:
 
 def say(arguments: argparse.Namespace, value: Json, text: str) -> None:
     """A result: one JSON object a line, or text."""
-    sys.stdout.write((json.dumps(value, ensure_ascii=False) if arguments.json else text) + "\n")
+    sys.stdout.write((json.dumps(value, ensure_ascii=False, separators=(",", ":")) if arguments.json else text) + "\n")
     sys.stdout.flush()
 
 

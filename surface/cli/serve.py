@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
     from nova.surface.datadir import open_data_dir
 
     def tell(event: Mapping[str, Any]) -> None:
-        sys.stdout.write((json.dumps(event, ensure_ascii=False) if given.json else line(event)) + "\n")
+        sys.stdout.write((json.dumps(event, ensure_ascii=False, separators=(",", ":")) if given.json else line(event)) + "\n")
         sys.stdout.flush()
 
     async def main() -> None:

@@ -23,6 +23,7 @@ from nova.core.log import Log, Sink
 from nova.core.reactor import Feed, RawStream, Reactor
 from nova.core.settings_table import Settings
 from nova.core.values import Address
+from nova.ext.buffer import Buffer
 from nova.media.door import LocalRunning, StreamDoor
 from nova.media.live import muxers
 from nova.media.live.manager import LiveStreams
@@ -41,6 +42,7 @@ from nova.surface.services import Services, open_services
 if TYPE_CHECKING:
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
+    from nova.surface.http.pages import Asset
 
 SWITCH_INTERVAL: Final = 0.0005  # seconds; else a wake-up of trio waits for 5 ms behind a thread that computes
 DEMO_TITLE: Final = "Demo"
@@ -67,7 +69,8 @@ class Server:
         self._reactor: Reactor
         self._live: LiveStreams
         self._rtmp: RtmpServer[Feed]
-        self._app = LazyApp(self._load)
+        self._app = LazyApp(self._load, self._serve_assets)
+        self._assets: list[Asset] = []
         self._h2: H2 | None = None
         self._grpc: GrpcServer
         self._ready = trio.Event()
@@ -258,6 +261,7 @@ class Server:
         from nova.surface.http import api, pages
 
         services = self._services
+        self._assets = pages.web_assets()
         return api.build(
             self._settings,
             api.Services(
@@ -273,10 +277,21 @@ class Server:
                 services.clock,
                 self._checks,
                 lambda: self._settings.http.listen is None or self._settings.http.listen.loopback,
-                pages.web_assets(),
+                self._assets,
                 pages.error_page(),
             ),
         )
+
+    def _serve_assets(self) -> None:
+        """Pages and their files are hot from now on: the I/O threads answer them by themselves."""
+        for asset in self._assets:
+            self._reactor.objects.put(
+                asset.path,
+                asset.headers,
+                [Buffer(asset.body)],
+                etag=asset.etag,
+                gzip=None if asset.compressed is None else Buffer(asset.compressed),
+            )
 
     async def _checks(self) -> Mapping[str, tuple[bool, str]]:
         state = self.lifecycle.state

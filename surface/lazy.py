@@ -13,11 +13,12 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class LazyApp:
     """An ASGI application that loads another one; requests that come before wait for it.
 
-    load: makes it; runs in a thread, so that the sockets are served meanwhile.
+    load: makes it; runs in a thread, so that the sockets are served meanwhile. loaded: called after it, in the trio thread.
     """
 
-    def __init__(self, load: Callable[[], App]) -> None:
+    def __init__(self, load: Callable[[], App], loaded: Callable[[], None]) -> None:
         self._load = load
+        self._tell = loaded
         self._app: App | None = None
         self._wanted = trio.Event()
         self._loaded = trio.Event()
@@ -39,5 +40,6 @@ class LazyApp:
         await self._wanted.wait()
         # A single-use limiter: the load must not wait behind other blocking calls.
         self._app = await trio.to_thread.run_sync(self._load, limiter=trio.CapacityLimiter(1))
+        self._tell()
         self._loaded.set()
         await trio.sleep_forever()

@@ -94,5 +94,6 @@ def _asset(path: str, file: Path) -> Asset:
     if len(body) >= COMPRESS_FROM and kind.startswith(_TEXT):
         # mtime 0: the same release gives the same bytes on every node.
         compressed = gzip.compress(body, 6, mtime=0)
+        lines.append(("Vary", "Accept-Encoding"))
     text = "".join(f"{name}: {value}\r\n" for name, value in lines)
     return Asset(path.encode(), text.encode("ascii"), body, b'"' + etag + b'"', compressed)

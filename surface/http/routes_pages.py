@@ -40,7 +40,7 @@ class PageRoutes:
         if asset is None:
             raise NotFound(detail="There is nothing at this path.")
         etag = asset.etag.decode()
-        lines = (*asset.header_list(), ("ETag", etag), ("Vary", "Accept-Encoding"))
+        lines = (*asset.header_list(), ("ETag", etag))
         asked = call.headers.get("If-None-Match", "")
         if asked == "*" or etag in [each.strip().removeprefix("W/") for each in asked.split(",")]:
             return Reply(304, None, lines)

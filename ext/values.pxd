@@ -1,0 +1,48 @@
+"""One JSON value in its two spellings, JSON text and msgpack: check, measure, and turn one into the other. Pure, nogil.
+
+Every function takes exactly the grammar that the other spelling has: no NaN, no binary, no extension types, names are strings,
+strings are UTF-8 without lone surrogates, numbers fit a double or 64 bits. Nothing that one reader gets can another not get.
+"""
+from libc.stdint cimport uint8_t, uint32_t
+
+from nova.ext.bytevec cimport ByteVec
+
+cdef enum Form:
+    FORM_JSON = 0
+    FORM_MSGPACK = 1
+
+cdef enum:
+    VALUE_DEPTH = 32                # arrays and objects inside one another, in `data` of a publication
+    VALUE_SCAN_DEPTH = 256          # beyond VALUE_DEPTH and up to here a value is skipped and reported, beyond it refused unread
+
+cdef enum ValueError_:
+    VALUE_E_SYNTAX = -1             # no JSON (RFC 8259), no msgpack, or cut short
+    VALUE_E_UTF8 = -2               # a string that is not UTF-8, or has half a surrogate pair
+    VALUE_E_NUMBER = -3             # JSON: above the range of a double; msgpack: NaN or an infinity
+    VALUE_E_TYPE = -4               # msgpack: binary, an extension, or a name that is no string
+    VALUE_E_DEPTH = -5              # above the depth
+    VALUE_E_NO_MEMORY = -6
+
+cdef enum ValueKind:
+    VALUE_NULL = 0
+    VALUE_FALSE
+    VALUE_TRUE
+    VALUE_INTEGER
+    VALUE_FLOAT
+    VALUE_STRING
+    VALUE_ARRAY
+    VALUE_OBJECT
+
+ctypedef struct ValueScan:
+    uint32_t size                   # bytes of the value
+    uint16_t depth                  # 0: no array or object
+    uint8_t kind                    # ValueKind
+    bint spaced                     # JSON: white space between tokens; json_compact takes it out
+
+# The value that begins at text[0]; what follows it is not looked at. 0, or a ValueError_.
+cdef int value_scan(int form, const uint8_t* text, size_t size, ValueScan* out) noexcept nogil
+# A value that value_scan found appended in another spelling. 0, VALUE_E_DEPTH (above VALUE_DEPTH), or VALUE_E_NO_MEMORY.
+# msgpack is at most 2.25 times its JSON, JSON at most 6 times its msgpack; numbers keep integer and float apart.
+cdef int value_convert(int form, int wanted, const uint8_t* text, size_t size, ByteVec* out) noexcept nogil
+# JSON without white space between its tokens, so that it has no line breaks; 0 or VALUE_E_NO_MEMORY.
+cdef int json_compact(const uint8_t* text, size_t size, ByteVec* out) noexcept nogil

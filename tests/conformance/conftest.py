@@ -10,7 +10,6 @@ from tests.serving import Served, serve
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("nova.surface.app")
     with serve(tmp_path_factory.mktemp("serve") / "data") as running:
         yield running
 

@@ -16,7 +16,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     body, more = b"", True
     while more:
         message = await receive()
-        assert message["type"] == "http.request", message
+        if message["type"] == "http.disconnect":  # the body turned out to be malformed, or its sender left
+            return
         body += message["body"]
         more = message.get("more_body", False)
     length = str(len(body)).encode()

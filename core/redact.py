@@ -15,9 +15,11 @@ HIDDEN: Final = frozenset({
     "token", "webhook_secret",
 })  # fmt: skip
 
+# Each takes time in proportion to the text, whatever the text: peers choose some of it. So no pattern may begin within
+# a run of signs that it then reads to the end.
 _PATTERNS: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+[^\s'\",;]+", re.IGNORECASE), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?"), MASK),  # a JWT, or the head and claims of a broken one
+    (re.compile(r"(?<![\w-])eyJ[\w-]{4,}\.[\w-]+(?:\.[\w-]*)?"), MASK),  # a JWT, or the head and claims of a broken one
     (re.compile(r"\bsk_\w+"), f"sk_{MASK}"),  # a stream key
     (re.compile(r"/~[^/\s'\"?]+"), f"/~{MASK}"),  # a viewer's signed session prefix
     (re.compile(r"(//[^/\s:@]*):[^/\s@]*@"), rf"\1:{MASK}@"),  # the password of a URL

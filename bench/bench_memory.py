@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from bench.bench_latency import publishing
+from bench.bench_rtmp import FORGET
 from bench.method.results import Question, Sample
 from bench.method.versus import Versus
 from bench.servers.check import fetch
@@ -40,7 +41,10 @@ def bench_memory_per_stream(versus: Versus, ram: Path, smoke: bool, generator_co
     count, settle_s = (3, 8) if smoke else (STREAMS, 30)
 
     def run() -> Sample:
-        with Nova(ram / "nova") as nova:
+        with Nova(ram / "nova", *FORGET) as nova:
+            with publishing(nova, 1, 3, generator_core, ram / "frames"):
+                time.sleep(4)
+            time.sleep(4)  # what the first stream of a server loads and keeps is not what a stream costs
             empty = nova.memory()
             with publishing(nova, count, settle_s + 20, generator_core, ram / "frames") as streams:
                 time.sleep(settle_s)  # the window is full, and what was taken for starting is given back

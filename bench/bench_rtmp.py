@@ -13,6 +13,7 @@ from bench.servers.nginx import RtmpHls
 from bench.servers.nova import Nova
 
 PUBLISHERS = 50
+FORGET = ("live.reconnect_grace=1s", "live.ended_linger=1s")  # the streams of one run are gone before the next
 
 
 def publish(server: RtmpHls | Nova, *, count: int, media_s: float, paced: bool, core: int) -> Sample:
@@ -34,7 +35,7 @@ def publish(server: RtmpHls | Nova, *, count: int, media_s: float, paced: bool, 
 @pytest.mark.parametrize(("writer", "goal"), [("pyav", 0.9), ("compiled", 0.7)])
 def bench_rtmp_paced_50(versus: Versus, ram: Path, smoke: bool, generator_core: int, writer: str, goal: float) -> None:
     count, media_s = (4, 3) if smoke else (PUBLISHERS, 14)
-    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", f"live.writer={writer}") as nova:
+    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", f"live.writer={writer}", *FORGET) as nova:
         versus(
             Question(
                 f"rtmp-paced-50-{writer}", f"50 paced 720p publishers to LL-HLS, {writer} writer", "CPU ms per stream-second", "lower", goal
@@ -47,7 +48,7 @@ def bench_rtmp_paced_50(versus: Versus, ram: Path, smoke: bool, generator_core: 
 
 def bench_rtmp_full_speed(versus: Versus, ram: Path, smoke: bool, generator_core: int) -> None:
     count, media_s = (2, 20) if smoke else (10, 60)
-    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", "live.writer=compiled") as nova:
+    with RtmpHls(ram / "nginx") as nginx, Nova(ram / "nova", "live.writer=compiled", *FORGET) as nova:
         versus(
             Question("rtmp-full-speed", "10 publishers as fast as they are read", "stream-seconds per server-CPU-second", "higher", 2.2),
             anchor=lambda: publish(nginx, count=count, media_s=media_s, paced=False, core=generator_core),

@@ -1,12 +1,11 @@
 """RTMP: the chunk stream against its oracle and in two splits, media flags, AMF0, the session, FLV, the players' encoder."""
 
-from array import array
-
 from nova.ext import rtmp
 from nova.ext.rtmp_play import PlayEncoder, split
 from nova.media.rtmp import amf, messages
 from nova.media.rtmp.flv import FlvError, FlvReader, Tag, file_header, tag_bytes
 from nova.media.rtmp.session import Limits, PlayAsked, PublishAsked, Session
+from tests.exact import exact
 from tests.ext import rtmp_oracle as oracle
 from tests.ext.rtmp_oracle import Message, Writer
 from tests.fuzz.registry import target
@@ -56,7 +55,7 @@ def feed(data: bytes, step: int) -> tuple[str, bytes, bytes]:
     records, reply = b"", b""
     for at in range(0, len(data), step):
         try:
-            more, answer = reader.feed(array("B", data[at : at + step]))
+            more, answer = reader.feed(exact(data[at : at + step]))
         except rtmp.ChunkError as error:
             # Records of the feed that fails are lost with it, so splits agree in the error only.
             return error.code, b"", b""
@@ -85,7 +84,7 @@ def rtmp_handshake(data: bytes) -> object:
     for client in (False, True):
         reader = rtmp.ChunkReader(client=client)
         try:
-            _, reply = reader.feed(array("B", data))
+            _, reply = reader.feed(exact(data))
         except rtmp.ChunkError as error:
             kinds.append(error.code)
         else:
@@ -97,7 +96,7 @@ def rtmp_handshake(data: bytes) -> object:
     "rtmp-flags", seeds=[b"\x17\x01", b"\x91hvc1", b"\x97\x02abc\x01hvc1", b"\x96\x11", b"\xaf\x00", b"\x95\x00Opus"], words=[b"\xff\xff"]
 )
 def rtmp_flags(data: bytes) -> object:
-    return rtmp.flags(9, array("B", data)), rtmp.flags(8, array("B", data))
+    return rtmp.flags(9, exact(data)), rtmp.flags(8, exact(data))
 
 
 @target(
@@ -126,7 +125,7 @@ def rtmp_session(data: bytes) -> object:
     seen = []
     for at in range(0, len(data), 50):
         try:
-            records, _ = reader.feed(array("B", data[at : at + 50]))
+            records, _ = reader.feed(exact(data[at : at + 50]))
         except rtmp.ChunkError:
             break
         for event in session.receive(records, at / 1000):

@@ -20,6 +20,7 @@ from nova.core.clock import Clock, SystemClock, rfc3339
 from nova.core.errors import Unavailable, Unprocessable
 from nova.core.lifecycle import Component, Lifecycle, State
 from nova.core.log import Log, Sink
+from nova.core.metrics import Metrics
 from nova.core.reactor import Feed, RawStream, Reactor
 from nova.core.settings_table import Settings
 from nova.core.values import Address
@@ -29,6 +30,7 @@ from nova.media.live import muxers
 from nova.media.live.manager import LiveStreams
 from nova.media.live.stream import Shape
 from nova.media.rtmp import session as rtmp_session
+from nova.media.rtmp.reasons import REASONS
 from nova.media.rtmp.server import RtmpServer, Timeouts
 from nova.media.streams.model import KeyId, StreamId
 from nova.media.streams.service import Streams
@@ -139,7 +141,9 @@ class Server:
             guesses=services.guesses,
             limits=rtmp_session.Limits(settings.rtmp.chunk_size, settings.rtmp.window_ack),
             timeouts=Timeouts(settings.rtmp.publish_timeout, settings.rtmp.idle_timeout),
+            ended=_rtmp_ends(services.metrics),
         )
+        self._measure(services.metrics)
         self._reactor.on_render(live.render)
         self._running.attach(live, self._rtmp, self._reactor.viewers)
         await live.run(task_status=task_status)
@@ -235,6 +239,16 @@ class Server:
         port = self._opened["rtmp"].port
         await publisher.run(f"rtmp://{_reachable(self._opened['rtmp']).rpartition(':')[0]}:{port}/live/{made['key']}")
 
+    def _measure(self, metrics: Metrics) -> None:
+        """What is counted elsewhere and read when somebody asks."""
+        metrics.read("nova_publishers", "Streams that are published now.", "gauge", lambda: [((), self._live.publishers)])
+        metrics.read("nova_rtmp_connections", "Open RTMP connections.", "gauge", lambda: [((), self._rtmp.connections)])
+        metrics.read("nova_objects", "Names in the object table.", "gauge", lambda: [((), len(self._reactor.objects))])
+        metrics.read(
+            "nova_reactor", "Counters of the I/O threads.", "gauge",
+            lambda: [((name,), value) for name, value in self._reactor.engine.stats().items()], ("name",),
+        )  # fmt: skip
+
     # Drains, in the reverse order.
 
     async def _drain_rtmp(self) -> None:
@@ -329,6 +343,11 @@ class _Watcher:
 
     def ended(self, stream: str, reason: str) -> None:
         self._streams.ended(StreamId(stream), reason)
+
+
+def _rtmp_ends(metrics: Metrics) -> Callable[[str], None]:
+    ends = metrics.counter("nova_rtmp_ends", "RTMP connections that ended, by the reason.", {"reason": tuple(REASONS)})
+    return lambda reason: ends.of(reason).inc()
 
 
 def _shape(settings: Settings) -> Shape:

@@ -636,7 +636,9 @@ cdef class Timeline:
             self.key_dts = dts
         if turn:
             self.turn(dts, True, self.audio is not None and self.aclock.live and self.latest - self.aclock.last <= self.timeout_ms)
-        elif sample.key and dts > self.segment_start and self.ends_segment(dts, True):
+            # A picture from before the sound that has gone out already: the new period begins behind that.
+            sample.dts = self.video_dts = max(dts, self.part_start)
+        elif sample.key and dts > self.part_start and self.ends_segment(dts, True):
             self.cut(dts, True, False)
         elif dts > self.part_start and self.part_target and (
                 dts + self.expected_interval() - self.part_start > self.part_target + MS
@@ -650,7 +652,7 @@ cdef class Timeline:
 
     cdef int overdue(self, int64_t before, int64_t now) except -1:
         """The frame at `now` came later than expected, and the part would be too long: end it between sounds, else a frame earlier."""
-        while now - self.part_start > self.part_target and self.cut_audio():
+        while self.tracks.video is not None and now - self.part_start > self.part_target and self.cut_audio():
             pass
         if now - self.part_start > self.part_target and before > self.part_start:
             self.cut(before, self.ends_segment(before, False), False)
@@ -681,6 +683,8 @@ cdef class Timeline:
         at = self.audio_ticks(sample.dts)
         after = self.audio_ticks(sample.dts + sample.duration)
         if self.tracks.video is None and not turn:
+            if self.a.len and at - self.part_start > self.part_target:
+                self.overdue(self.audio_ticks(self.a.at[self.a.len - 1].dts), at)
             if at > self.part_start and (after - self.part_start > self.part_target or self.part_bytes + sample.size > self.max_part):
                 self.cut(at, self.ends_segment(at, True), False)
         self.part_bytes += sample.size
@@ -739,6 +743,7 @@ cdef class Timeline:
         while audio < self.a.len and (everything or self.a.at[audio].dts * TICKS < at * <int64_t> self.audio.c.rate):
             audio += 1
         if video or audio:
+            at = max(at, self.part_start + MS)      # late frames of a part that has gone out: they need one of their own
             part = Part.__new__(Part)
             part.samples = <Sample*> malloc((video + audio) * sizeof(Sample))
             if part.samples == NULL:

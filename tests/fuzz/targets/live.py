@@ -43,7 +43,7 @@ def live_records(data: bytes) -> object:
     for before, after in pairwise(parts):
         assert before.end <= after.start
     for part in parts:
-        assert part.end >= part.start
+        assert part.end > part.start
         if part.new_period:
             boxes(writer.init(part.tracks))
         with suppress(PartTooLarge):

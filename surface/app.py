@@ -358,8 +358,12 @@ def _shape(settings: Settings) -> Shape:
         target_duration=live.target_duration,
         window_segments=live.window_segments,
         timeline_gap=live.timeline_gap,
+        track_wait=live.track_wait,
+        track_timeout=live.track_timeout,
         reconnect_grace=live.reconnect_grace,
+        ended_linger=live.ended_linger,
         max_bitrate=live.max_bitrate,
+        max_segment=live.max_segment,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from nova.ext.timeline import Part, Tracks
 from nova.media.live import muxers
 from nova.media.live.ports import MuxError
 from nova.media.live.stream import State
+from nova.media.live.troubles import TROUBLES
 from nova.media.rtmp.flv import AUDIO, VIDEO, Tag, avc_picture
 from tests.media.live.house import House
 from tests.media.live.m3u8 import Media, media
@@ -434,3 +436,8 @@ def test_silence_of_sound_alone_is_a_stream() -> None:
     ingest.metadata({"audiocodecid": 10.0})
     house.send(ingest, headers(video=None) + [tag for tag in show(5, video=False) if tag.type == AUDIO])
     assert house.live.numbers("s")["codecs"] == "mp4a.40.2"
+
+
+def test_the_docs_have_every_warning() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "live.md").read_text(encoding="utf-8")
+    assert [code for code, words in TROUBLES.items() if f"| `{code}` | {words} |" not in text] == []

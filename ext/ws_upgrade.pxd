@@ -34,5 +34,7 @@ cdef int ws_upgrade_answer(const uint8_t* data, const Head* head, const WsUpgrad
 cdef int ws_choose(const uint8_t* value, size_t size, uint8_t spoken, bint* seen) noexcept nogil
 # ws_offer: 1 with window_bits: an offer of permessage-deflate that can be accepted; 0: none; -400: malformed.
 cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits) noexcept nogil
+# The field value that agrees, appended; 0, or -1 when memory is out.
+cdef int ws_deflate_answer(uint8_t window_bits, ByteVec* out) noexcept nogil
 # Sec-WebSocket-Accept of a key; out has room for WS_ACCEPT_SIZE.
 cdef void ws_accept(const uint8_t* key, size_t size, uint8_t* out) noexcept nogil

@@ -22,6 +22,7 @@ from nova.core.lifecycle import Component, Lifecycle, State
 from nova.core.log import Log, Sink
 from nova.core.metrics import Metrics
 from nova.core.reactor import Feed, RawStream, Reactor
+from nova.core.reactor.resident import ResidentObjects
 from nova.core.settings_table import Settings
 from nova.core.values import Address
 from nova.ext.buffer import Buffer
@@ -74,6 +75,7 @@ class Server:
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
         self._h2: H2 | None = None
+        self._resident: ResidentObjects
         self._grpc: GrpcServer
         self._ready = trio.Event()
         self._announced = trio.Event()
@@ -158,7 +160,16 @@ class Server:
         if address is not None:
             scheme = "http" if "http" in self._opened else "https"
             services.urls.listener = f"{scheme}://{_reachable(address)}"
+        self._resident = ResidentObjects(
+            self._reactor.objects,
+            self._reactor.viewers,
+            self._clock,
+            sessions=services.identity.session_keys,
+            render=self._live.render,
+            wait=self._settings.live.target_duration * self._settings.live.playlist_timeout_targets,
+        )
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._resident.run)
             await nursery.start(self._app.run)
             task_status.started()
             await self._ready.wait()
@@ -320,7 +331,7 @@ class Server:
         if self._h2 is None:
             from nova.surface.h2 import H2
 
-            self._h2 = H2(self._app, self._settings)
+            self._h2 = H2(self._resident.before(self._app), self._settings)
         await self._h2.serve(stream)
 
     def _tell_opened(self, opened: Sequence[Opened]) -> None:

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from nova.surface.http.pages import Asset
 
 SWITCH_INTERVAL: Final = 0.0005  # seconds; else a wake-up of trio waits for 5 ms behind a thread that computes
-DEMO_TITLE: Final = "Demo"
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -238,8 +237,9 @@ class Server:
 
     async def _run_demo(self, *, task_status: trio.TaskStatus[None]) -> None:
         from nova.media.demo import publisher
+        from nova.surface import demo_stream
 
-        made = (await self._services.operator.run("stream_create", {"draft": {"title": DEMO_TITLE}}))[0]
+        made = await demo_stream.obtain(self._services.operator, self._services.streams, self._data.path)
         url = made["rtmp_url"]
         if url is None:
             raise Unprocessable("bad_settings", "--demo publishes over RTMP: set rtmp.listen")

@@ -234,7 +234,7 @@ def _body(route: Route, data: bytes, content_type: str) -> Any:
     else:
         value = bodies.read_json(data, content_type, bodies.PATCH_TYPES if route.kind == "patch" else bodies.JSON_TYPES)
     if route.kind == "patch":
-        # Its members are checked after the merge: what they must look like is what the result must look like.
+        # Its members are checked by schema.read_patch and after the merge: once the caller is known to be allowed to.
         if not isinstance(value, dict):
             raise BadRequest(detail="A merge patch of this resource is a JSON object.")
         return value

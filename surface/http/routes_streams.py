@@ -45,6 +45,7 @@ from nova.surface.http.schema import (
     optional,
     page_of,
     read,
+    read_patch,
     required,
 )
 from nova.surface.urls import Urls
@@ -193,9 +194,9 @@ class StreamRoutes:
             Route("GET", f"{one}/grants", "list_stream_grants", self.list_grants, "List who may watch a private stream",
                   answers={200: page_of(GRANT, "StreamGrantPage")}, errors=("not_found",), **write),
             Route("PUT", f"{one}/grants/{{user}}", "grant_stream", self.grant, "Let a user watch a private stream",
-                  answers={204: None}, errors=("not_found", "quota_exceeded"), **write),
+                  answers={204: None}, errors=("not_found", "quota_exceeded"), idempotent=True, **write),
             Route("DELETE", f"{one}/grants/{{user}}", "revoke_stream_grant", self.revoke, "Take it back, running sessions too",
-                  answers={204: None}, errors=("not_found",), **write),
+                  answers={204: None}, errors=("not_found",), idempotent=True, **write),
         ]  # fmt: skip
 
     async def create(self, call: Call) -> Reply:
@@ -218,8 +219,9 @@ class StreamRoutes:
 
     async def change(self, call: Call) -> Reply:
         before = await self.streams.owned(_id(call), call.caller)  # who may not change it learns nothing about the body
-        wanted = read(CREATE, merge_patch(_editable(before), call.body))
-        changes = Changes(**{name: _value(name, wanted[name]) for name in call.body})
+        patch = read_patch(PATCH, call.body)
+        wanted = read(CREATE, merge_patch(_editable(before), patch))
+        changes = Changes(**{name: _value(name, wanted[name]) for name in patch})
         return Reply(body=self._shown(await self.streams.change(before.id, call.caller, changes), call))
 
     async def delete(self, call: Call) -> Reply:

@@ -40,6 +40,18 @@ def read(shape: Shape, value: Json) -> Json:
     return found
 
 
+def read_patch(shape: Object, value: Mapping[str, Json]) -> Mapping[str, Json]:
+    """`value` as a merge patch of an object with the members of `shape`, null for any of them. Raises BadRequest.
+
+    What they must look like is what the result of the merge must look like: that is for `read`.
+    """
+    errors: list[FieldError] = []
+    shape.check_names(value, "", errors)
+    if errors:
+        raise BadRequest(detail="The patch names what this resource does not have.", fields=errors)
+    return value
+
+
 def _wrong(errors: list[FieldError], pointer: str, detail: str) -> None:
     errors.append(FieldError(pointer, "invalid_field", detail))
 
@@ -227,8 +239,7 @@ class Object:
     def check(self, value: Json, pointer: str, errors: list[FieldError]) -> Json:
         if not isinstance(value, dict):
             return _wrong(errors, pointer, "must be an object")
-        unknown = [] if self.open else [name for name in value if name not in self.members]
-        errors += [FieldError(f"{pointer}/{_escape(name[:100])}", "unknown_field", "is not a field of this request") for name in unknown]
+        self.check_names(value, pointer, errors)
         found: dict[str, Json] = {}
         for name, member in self.members.items():
             if name in value:
@@ -238,6 +249,11 @@ class Object:
             else:
                 found[name] = member.default
         return found
+
+    def check_names(self, value: Mapping[str, Json], pointer: str, errors: list[FieldError]) -> None:
+        """Only that there is no unknown member: what a merge patch must hold before it is merged."""
+        unknown = [] if self.open else [name for name in value if name not in self.members]
+        errors += [FieldError(f"{pointer}/{_escape(name[:100])}", "unknown_field", "is not a field of this request") for name in unknown]
 
     def schema(self) -> dict[str, Json]:
         if self.name:

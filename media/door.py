@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -19,6 +20,10 @@ class ViewerCounts(Protocol):
 
     def count(self, tag: int, now: int) -> int:
         """Distinct viewers of `tag` in the window that ends at `now` (unix seconds)."""
+        ...
+
+    def touch(self, tag: int, viewer: int, now: int) -> None:
+        """The viewer (64 bits) asked for something of `tag` at `now`; 0 is so long ago that it does not count."""
         ...
 
 
@@ -83,6 +88,11 @@ class LocalRunning:
             return 0
         tag = self._live.tag(stream)
         return self._counts.count(tag, int(self._clock.wall())) if tag else 0
+
+    def gone(self, stream: StreamId, viewer: bytes) -> None:
+        if self._live is not None and self._counts is not None and (tag := self._live.tag(stream)):
+            # As ext/session numbers them: the first eight bytes as they lie in memory, never 0.
+            self._counts.touch(tag, int.from_bytes(viewer[:8], sys.byteorder) or 1, 0)
 
     def numbers(self, stream: StreamId) -> Mapping[str, object]:
         return {} if self._live is None else self._live.numbers(stream)

@@ -87,6 +87,9 @@ class NothingRuns:
     def viewers(self, stream: StreamId) -> int:
         return 0
 
+    def gone(self, stream: StreamId, viewer: bytes) -> None:
+        """Nobody is counted."""
+
     def numbers(self, stream: StreamId) -> Mapping[str, object]:
         return {}
 

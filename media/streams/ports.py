@@ -98,6 +98,10 @@ class Running(Protocol):
         """Distinct sessions with a request in the last ten seconds; without a session, address and User-Agent."""
         ...
 
+    def gone(self, stream: StreamId, viewer: bytes) -> None:
+        """The session of this viewer (16 bytes) has ended: it counts no more, however lately it asked for something."""
+        ...
+
     def numbers(self, stream: StreamId) -> Mapping[str, object]:
         """Of the publisher: bitrate, frame rate, size, codecs; empty when none runs."""
         ...

@@ -193,7 +193,7 @@ class Streams:
         self._index.remove_stream(stream)  # first: nobody may start while it goes away
         self._running.stop(stream, "deleted")
         self._journal.forget(stream)
-        self._revoke(self._joined.take(stream, unless=lambda user: False))
+        self._revoke(stream, self._joined.take(stream, unless=lambda user: False))
         await self._store.delete(stream)
         self._private.discard(stream)
 
@@ -271,7 +271,7 @@ class Streams:
         if not await self._store.revoke(stream, user):
             raise NotFound(detail="This user has no grant for this stream.")
         if found.visibility is Visibility.PRIVATE:
-            self._revoke(self._joined.take(stream, unless=lambda joined: joined != user))
+            self._revoke(stream, self._joined.take(stream, unless=lambda joined: joined != user))
 
     async def list_grants(self, stream: StreamId, caller: Caller) -> list[UserId]:
         """Raises NotFound, Forbidden."""
@@ -297,9 +297,9 @@ class Streams:
             viewer = self._sessions.viewer(session.encode(), stream.encode())
             if viewer is not None:
                 self._joined.remove(viewer)
-                self._revoke([viewer])
+                self._revoke(stream, [viewer])
         elif caller.user is not None:
-            self._revoke(self._joined.take(stream, unless=lambda user: user != caller.user))
+            self._revoke(stream, self._joined.take(stream, unless=lambda user: user != caller.user))
         else:
             missing = FieldError("/session", "missing_field", "is required without a token")
             raise BadRequest(detail="Which session leaves?", fields=(missing,))
@@ -313,11 +313,13 @@ class Streams:
         found = await self._store.get(stream)
         if found is None:
             return None
-        if found.visibility is Visibility.PRIVATE:
-            held = None if session is None else self._sessions.viewer(session.encode(), stream.encode())
-            if held is None:
-                return None
+        if found.visibility is Visibility.PRIVATE and (session is None or not self.admits(stream, session)):
+            return None
         return self._seen(found)
+
+    def admits(self, stream: StreamId, session: str) -> bool:
+        """Whether the session is good for this stream now. Synchronous."""
+        return self._sessions.viewer(session.encode(), stream.encode()) is not None
 
     # What the live half tells: synchronous, so that a publisher never waits for the store.
 
@@ -417,8 +419,9 @@ class Streams:
         self._running.hide(stream.id, private)
         if private:
             allowed = {stream.owner, *await self._store.grants(stream.id)}
-            self._revoke(self._joined.take(stream.id, unless=lambda user: user in allowed))
+            self._revoke(stream.id, self._joined.take(stream.id, unless=lambda user: user in allowed))
 
-    def _revoke(self, viewers: list[bytes]) -> None:
+    def _revoke(self, stream: StreamId, viewers: list[bytes]) -> None:
         for viewer in viewers:
             self._sessions.revoke(viewer)
+            self._running.gone(stream, viewer)

@@ -52,6 +52,7 @@ TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("media", "/v1/reels", "GET POST"),
     ("media", "/v1/reels/{id}", "GET DELETE"),
     ("media", "/vod/{rest:path}", "GET"),
+    ("cdn", "/cdn/s/{rest:path}", "GET POST PUT PATCH DELETE"),
     ("cdn", "/cdn/{rest:path}", "GET"),
     ("cdn", "/v1/cdn/assets", "GET POST"),
     ("cdn", "/v1/cdn/assets/{id}", "GET PATCH DELETE"),

@@ -10,6 +10,7 @@ class FakeRunning:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, ...]] = []
+        self.left: list[bytes] = []
         self.watching: dict[str, int] = {}
 
     def stop(self, stream: StreamId, reason: str) -> bool:
@@ -25,6 +26,9 @@ class FakeRunning:
 
     def viewers(self, stream: StreamId) -> int:
         return self.watching.get(stream, 0)
+
+    def gone(self, stream: StreamId, viewer: bytes) -> None:
+        self.left.append(viewer)
 
     def numbers(self, stream: StreamId) -> Mapping[str, object]:
         return {"bitrate": 1000} if stream in self.watching else {}

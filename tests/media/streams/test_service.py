@@ -212,6 +212,8 @@ async def test_leaving_ends_the_session_that_is_named_or_all_of_the_callers(worl
     await world.streams.leave(stream.id, NOBODY, sessions[0])
     await world.streams.leave(stream.id, ALICE, None)
     assert good() == [False, False, False, True]
+    assert world.running.left == world.sessions.revoked  # they count no more
+    assert len(world.running.left) == 3
     await world.streams.leave(stream.id, NOBODY, "nonsense")
     with pytest.raises(BadRequest):
         await world.streams.leave(stream.id, NOBODY, None)

@@ -115,7 +115,8 @@ async def test_a_patch_is_a_merge_patch(site: Site) -> None:
     assert (changed["title"], changed["description"], changed["tags"], changed["visibility"]) == ("New", "", [], "public")
     assert (await patch({})).json == changed
     assert (await site.ask("PATCH", path, {"title": "Newer"}, user="alice")).json["title"] == "Newer"
-    for body, pointer in (({"title": None}, "/title"), ({"id": "x"}, "/id"), ({"status": "live"}, "/status"), ({"tags": [1]}, "/tags/0")):
+    wrong = (({"title": None}, "/title"), ({"id": "x"}, "/id"), ({"bogus": None}, "/bogus"), ({"tags": [1]}, "/tags/0"))
+    for body, pointer in wrong:
         refused = await patch(body)
         assert refused.status == 400
         assert [error["pointer"] for error in refused.json["errors"]] == [pointer]
@@ -240,7 +241,7 @@ async def test_granted_users_watch_a_private_stream(site: Site) -> None:
 
 async def test_media_of_a_stream_that_is_not_live_says_when_to_come_back(site: Site) -> None:
     made = await site.stream()
-    for path in ("index.m3u8", "ts/index.m3u8", "thumb.jpg", "seg-1.m4s"):
+    for path in ("index.m3u8", "seg-1.m4s"):
         answer = await site.ask("GET", f"/live/{made['id']}/{path}", headers={"Origin": "https://elsewhere.example"})
         assert (answer.status, answer.json["code"]) == (404, "stream_not_live")
         assert int(answer["retry-after"]) >= 1
@@ -250,6 +251,28 @@ async def test_media_of_a_stream_that_is_not_live_says_when_to_come_back(site: S
     nothing = await site.ask("GET", "/live/01234567-0000-7000-8000-000000000000/index.m3u8")
     assert hidden.status == nothing.status == 404
     assert {**hidden.json, "correlation_id": ""} == {**nothing.json, "correlation_id": ""}
+
+
+async def test_renditions_that_come_later_are_not_yet_there_for_any_stream(site: Site) -> None:
+    made = await site.stream()
+    session = (await site.ask("POST", f"/v1/streams/{made['id']}/join")).json["session"]
+    for prefix in (made["id"], f"~{session}/{made['id']}", "01234567-0000-7000-8000-000000000000"):
+        for name in ("ts/index.m3u8", "ts/seg-1.ts", "thumb.jpg"):
+            answer = await site.ask("GET", f"/live/{prefix}/{name}")
+            assert (answer.status, answer.json["code"]) == (501, "not_yet")
+
+
+async def test_an_ended_session_of_a_live_stream_is_told_so_and_not_to_wait(site: Site) -> None:
+    made = await site.stream()
+    site.streams.started(StreamId(made["id"]), KeyId(made["key_id"]))
+    session = (await site.ask("POST", f"/v1/streams/{made['id']}/join")).json["session"]
+    path = f"/live/~{session}/{made['id']}/index.m3u8"
+    assert (await site.ask("GET", path)).json["code"] == "stream_not_live"  # its first part is under way
+    await site.ask("POST", f"/v1/streams/{made['id']}/leave", {"session": session})
+    answer = await site.ask("GET", path)
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+    assert "join" in answer.json["detail"]
+    assert "retry-after" not in answer
 
 
 async def test_status_and_analytics_follow_the_publisher(site: Site) -> None:

@@ -6,6 +6,7 @@ ctypedef struct Buf:
     uint8_t* data
     size_t size       # bytes written; these never change again
     size_t cap
+    int lent          # pages of the memfd were given to the kernel by reference (sendfile): they may be on their way for long
 
 cdef Buf* buf_new(size_t cap) noexcept nogil
 cdef Buf* buf_copy(const void* data, size_t size) noexcept nogil

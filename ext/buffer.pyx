@@ -42,6 +42,7 @@ cdef Buf* buf_new(size_t cap) noexcept nogil:
     buf.data = <uint8_t*> buf + sizeof(Buf)
     buf.size = 0
     buf.cap = cap
+    buf.lent = 0
     nova_add64(&resident, <int64_t> cap)
     return buf
 
@@ -80,6 +81,7 @@ cdef Buf* buf_memfd(size_t cap) noexcept nogil:
     buf.data = <uint8_t*> at
     buf.size = 0
     buf.cap = cap
+    buf.lent = 0
     return buf
 
 
@@ -232,6 +234,21 @@ cdef class Arena:
             raise ValueError("only bytes that are written can be viewed")
         nova_ref(&self.buf.refs)
         return buffer_wrap(self.buf, offset, size)
+
+    def recycle(self) -> bool:
+        """Start anew on the pages that were written: touching fresh ones costs several times the copy into them.
+
+        False, and nothing changes: somebody holds bytes of them, or the kernel may (`lent`), or the arena is sealed.
+        """
+        cdef long used = <long> ((self.buf.size + PAGE - 1) & ~(<size_t> PAGE - 1))
+        if self.sealed or self.buf.lent or nova_add32(&self.buf.refs, 0) != 1:
+            return False
+        # What an earlier, longer use has touched beyond the last one goes back.
+        if ftruncate(self.buf.fd, used) != 0 or ftruncate(self.buf.fd, <long> self.buf.cap) != 0:
+            return False
+        nova_add64(&resident, -<int64_t> self.buf.size)
+        self.buf.size = 0
+        return True
 
     def seal(self) -> None:
         """No more appends; gives the address space and file size beyond the last page back."""

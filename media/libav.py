@@ -19,7 +19,7 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import av
 import av.error
@@ -157,7 +157,7 @@ class PyavMuxer:
 
 def missing_codecs() -> list[str]:
     """What this build of libav should have and has not: decoders of what people send, encoders of the demo and of renditions."""
-    wanted = (("h264", "r"), ("aac", "r"), ("libx264", "w"), ("aac", "w"))
+    wanted: tuple[tuple[str, Literal["r", "w"]], ...] = (("h264", "r"), ("aac", "r"), ("libx264", "w"), ("aac", "w"))
     missing = []
     for name, mode in wanted:
         try:

@@ -74,6 +74,7 @@ class LiveStream:
             first_msn=int(clock.wall() / shape.segment_target),
         )
         self._clock = clock
+        self._spare: Arena | None = None  # of a forgotten segment that nobody reads any more: its pages are warm
         self._init: Init | None = None
         self._next_init = 0
         self._wall_offset: float | None = None  # unix seconds at tick 0 of the period
@@ -94,7 +95,8 @@ class LiveStream:
             changed()
         if segment is None:
             assert self._init is not None
-            arena = Arena(self.shape.max_segment + ARENA_SPARE)
+            arena = self._spare or Arena(self.shape.max_segment + ARENA_SPARE)
+            self._spare = None
             segment = self.window.begin(self._init, self._discontinuity, part.start, self._wall(part), arena)
             self._discontinuity = False
         data = muxer.part(part, segment.arena)
@@ -145,6 +147,9 @@ class LiveStream:
         for old in forgotten:
             for output in self.outputs:
                 output.forget(old)
+            old.parts.clear()
+            if self._spare is None and old.arena.recycle():
+                self._spare = old.arena
         needed = {each.init.number for each in self.window} | ({self._init.number} if self._init else set())
         for init in {old.init.number: old.init for old in forgotten}.values():
             if init.number not in needed:

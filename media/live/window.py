@@ -27,9 +27,9 @@ class Init:
     tracks: Tracks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PartInfo:
-    """A part as playlists see it. duration: ticks."""
+    """A part as playlists see it; never changed. duration: ticks."""
 
     index: int
     duration: int
@@ -98,7 +98,6 @@ class Window:
         """The segment under way is whole; the segments that nobody may ask for any more."""
         last = self.listed[-1]
         last.closed = True
-        last.arena.seal()
         total = sum(segment.duration for segment in self.listed)
         # RFC 8216bis, 6.2.2: what stays lists three target durations at least.
         while len(self.listed) > self._least and total - self.listed[0].duration >= 3 * self._target:

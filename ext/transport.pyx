@@ -114,6 +114,7 @@ cdef Py_ssize_t write_plain(Thread* t, Conn* c, Out* list, uint32_t count) noexc
     cdef long offset
     if list[0].buf != NULL and list[0].buf.fd >= 0 and list[0].size >= SENDFILE_MIN:
         offset = <long> list[0].offset
+        list[0].buf.lent = 1
         while True:
             sent = sendfile(c.fd, list[0].buf.fd, &offset, list[0].size)
             if sent >= 0 or errno != EINTR:

@@ -90,7 +90,7 @@ cdef class Timeline:
     cdef bint video_any, audio_any, video_tried
     # the period and the part under way
     cdef Tracks tracks
-    cdef bint fresh, opening, forced
+    cdef bint fresh, opening, forced, short_start
     cdef Samples v, a
     cdef Held* hold
     cdef size_t hold_len, hold_cap, hold_bytes

@@ -98,11 +98,12 @@ cdef class Timeline:
     fixed_part_target: ticks, when the stream's playlist has announced one already. position: ticks at which it goes on; afterwards
     those after its last part.
     max_part, max_segment: bytes after which one is cut whatever its length.
+    short_start: the first segment is one part. There are players that show nothing of a playlist without a whole segment.
     """
 
     def __init__(self, *, double part_target=0.2, double segment_target=2.0, double target_duration=4.0, double gap=1.0,
                  double track_wait=1.0, double track_timeout=10.0, int64_t fixed_part_target=0, int64_t position=0,
-                 size_t max_part=8 << 20, size_t max_segment=32 << 20):
+                 size_t max_part=8 << 20, size_t max_segment=32 << 20, bint short_start=False):
         self.target = <int64_t> (part_target * TICKS)
         self.segment_target = <int64_t> (segment_target * TICKS)
         self.limit = <int64_t> (target_duration * TICKS)
@@ -113,6 +114,7 @@ cdef class Timeline:
         self.position = position
         self.max_part = max_part
         self.max_segment = max_segment
+        self.short_start = short_start
         self.batches = []
         self.out = []
 
@@ -598,6 +600,10 @@ cdef class Timeline:
         """Whether a part that ends at `at`, where a key frame or any other begins, is the last of its segment."""
         cdef int64_t length = at - self.segment_start
         cdef int64_t limit = self.limit
+        if self.short_start:
+            self.short_start = False
+            self.forced = self.tracks.video is not None
+            return True
         # EXTINF is rounded before it is compared (RFC 8216bis, 4.4.3.1): key frames that come every 4.004 s may keep their distance.
         if self.limit < self.gop <= self.limit + self.limit // 100:
             limit = self.limit + self.limit // 100

@@ -54,6 +54,7 @@ class LiveIngest:
             fixed_part_target=stream.part_target,
             position=stream.position,
             max_segment=shape.max_segment,
+            short_start=not stream.part_target,
         )
         self._told: dict[str, int] = {}
         self._failures = 0
@@ -81,7 +82,7 @@ class LiveIngest:
                 raise self._too_fast()
             return timeline.wake_at
         self._deliver(parts)
-        self._level = max(0.0, self._level + len(records) - self.stream.shape.max_bitrate * sum(p.end - p.start for p in parts) / TICKS)
+        self._level = max(0.0, self._level + len(records) - self.stream.shape.max_bitrate * (parts[-1].end - parts[0].start) / TICKS)
         if self._level > self._allowance:
             raise self._too_fast()
         self._report()

@@ -34,10 +34,19 @@ async def test_the_first_playlist_is_there_with_the_first_part() -> None:
     house.send(ingest, headers() + show(0.199))
     assert not house.paths()
     house.send(ingest, [inter(200)])
-    assert house.paths() == {"index.m3u8", "init-0.mp4", next(p for p in house.paths() if p.startswith("part-"))}
+    assert {path.partition("-")[0] for path in house.paths()} == {"index.m3u8", "init", "part", "seg"}
     first = await playlist(house)
-    assert [part.duration for part in first.parts] == [0.2]
+    # A whole segment at once: there are players that show nothing before they have one.
+    assert [[part.duration for part in segment.parts] for segment in first.segments] == [[0.2]]
     assert house.clock.monotonic() == pytest.approx(1000.2)
+
+
+async def test_the_segment_after_the_short_first_one_ends_at_the_next_key_frame() -> None:
+    house = House()
+    ingest = house.publish()
+    house.send(ingest, headers() + show(6.5))
+    listed = await playlist(house)
+    assert [round(segment.duration, 3) for segment in listed.segments] == [0.2, 1.8, 2.0, 2.0]
 
 
 async def test_a_segment_is_the_rope_of_its_parts() -> None:

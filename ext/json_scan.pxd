@@ -25,6 +25,24 @@ ctypedef struct JsonMembers:
     uint32_t count
     JsonMember items[JSON_MAX_MEMBERS]
 
+ctypedef struct JsonCursor:
+    const uint8_t* text
+    size_t size
+    size_t at
+
+
+cdef inline void json_space(JsonCursor* c) noexcept nogil:
+    cdef uint8_t b
+    while c.at < c.size:
+        b = c.text[c.at]
+        if b != c' ' and b != c'\t' and b != c'\n' and b != c'\r':
+            return
+        c.at += 1
+
+
+cdef int json_scan_string(JsonCursor* c, uint32_t* start, uint32_t* length) noexcept nogil
+cdef int json_scan_number(JsonCursor* c) noexcept nogil
+cdef int json_scan_word(JsonCursor* c, const char* word) noexcept nogil
 cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMembers* out) noexcept nogil
 cdef const JsonMember* json_member(const JsonMembers* members, const char* name) noexcept nogil
 cdef Py_ssize_t json_string(const uint8_t* raw, size_t size, uint8_t* out) noexcept nogil

@@ -8,22 +8,10 @@ above the limits.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memchr, memcmp, memmove, strlen
 
-
-ctypedef struct Cursor:
-    const uint8_t* text
-    size_t size
-    size_t at
-
-
-cdef inline void skip_space(Cursor* c) noexcept nogil:
-    cdef uint8_t b
-    while c.at < c.size:
-        b = c.text[c.at]
-        if b != c' ' and b != c'\t' and b != c'\n' and b != c'\r':
-            return
-        c.at += 1
+cdef extern from "nova_json.h" nogil:
+    const uint8_t* nova_json_plain(const uint8_t* p, const uint8_t* end)
 
 
 cdef inline int hex_value(uint8_t b) noexcept nogil:
@@ -142,7 +130,7 @@ cdef inline size_t put_utf8(uint32_t code, uint8_t* out) noexcept nogil:
     return 4
 
 
-cdef int scan_string(Cursor* c, uint32_t* start, uint32_t* length) noexcept nogil:
+cdef int json_scan_string(JsonCursor* c, uint32_t* start, uint32_t* length) noexcept nogil:
     """Over the string at the cursor, quotes included; 0 with what is between them, or -1."""
     cdef uint8_t b
     cdef int step
@@ -151,7 +139,10 @@ cdef int scan_string(Cursor* c, uint32_t* start, uint32_t* length) noexcept nogi
         return -1
     c.at += 1
     start[0] = <uint32_t> c.at
-    while c.at < c.size:
+    while True:
+        c.at = <size_t> (nova_json_plain(c.text + c.at, c.text + c.size) - c.text)
+        if c.at >= c.size:
+            return -1
         b = c.text[c.at]
         if b == c'"':
             length[0] = <uint32_t> c.at - start[0]
@@ -166,10 +157,9 @@ cdef int scan_string(Cursor* c, uint32_t* start, uint32_t* length) noexcept nogi
         if step < 0:
             return -1
         c.at += <size_t> step
-    return -1
 
 
-cdef bint scan_digits(Cursor* c) noexcept nogil:
+cdef bint scan_digits(JsonCursor* c) noexcept nogil:
     """Over one digit or more."""
     cdef size_t before = c.at
     while c.at < c.size and c.text[c.at] >= c'0' and c.text[c.at] <= c'9':
@@ -177,7 +167,7 @@ cdef bint scan_digits(Cursor* c) noexcept nogil:
     return c.at > before
 
 
-cdef int scan_number(Cursor* c) noexcept nogil:
+cdef int json_scan_number(JsonCursor* c) noexcept nogil:
     if c.at < c.size and c.text[c.at] == c'-':
         c.at += 1
     if c.at < c.size and c.text[c.at] == c'0':
@@ -197,7 +187,7 @@ cdef int scan_number(Cursor* c) noexcept nogil:
     return 0
 
 
-cdef int scan_word(Cursor* c, const char* word) noexcept nogil:
+cdef int json_scan_word(JsonCursor* c, const char* word) noexcept nogil:
     cdef size_t length = strlen(word)
     if c.size - c.at < length or memcmp(c.text + c.at, word, length) != 0:
         return -1
@@ -205,7 +195,7 @@ cdef int scan_word(Cursor* c, const char* word) noexcept nogil:
     return 0
 
 
-cdef int scan_value(Cursor* c, int depth) noexcept nogil:
+cdef int scan_value(JsonCursor* c, int depth) noexcept nogil:
     """Over one value of any kind; its kind, or -1. `depth`: how many more levels may open (a bounded recursion)."""
     cdef uint8_t b
     cdef uint32_t start
@@ -214,43 +204,43 @@ cdef int scan_value(Cursor* c, int depth) noexcept nogil:
         return -1
     b = c.text[c.at]
     if b == c'"':
-        return JSON_STRING if scan_string(c, &start, &length) == 0 else -1
+        return JSON_STRING if json_scan_string(c, &start, &length) == 0 else -1
     if b == c'{' or b == c'[':
         if depth <= 0:
             return -1
         return scan_inside(c, b, depth)
     if b == c't':
-        return JSON_TRUE if scan_word(c, b"true") == 0 else -1
+        return JSON_TRUE if json_scan_word(c, b"true") == 0 else -1
     if b == c'f':
-        return JSON_FALSE if scan_word(c, b"false") == 0 else -1
+        return JSON_FALSE if json_scan_word(c, b"false") == 0 else -1
     if b == c'n':
-        return JSON_NULL if scan_word(c, b"null") == 0 else -1
-    return JSON_NUMBER if scan_number(c) == 0 else -1
+        return JSON_NULL if json_scan_word(c, b"null") == 0 else -1
+    return JSON_NUMBER if json_scan_number(c) == 0 else -1
 
 
-cdef int scan_inside(Cursor* c, uint8_t opening, int depth) noexcept nogil:
+cdef int scan_inside(JsonCursor* c, uint8_t opening, int depth) noexcept nogil:
     """Over the array or object at the cursor; its kind, or -1."""
     cdef uint8_t closing = c'}' if opening == c'{' else c']'
     cdef int kind = JSON_OBJECT if opening == c'{' else JSON_ARRAY
     cdef uint32_t start
     cdef uint32_t length
     c.at += 1
-    skip_space(c)
+    json_space(c)
     if c.at < c.size and c.text[c.at] == closing:
         c.at += 1
         return kind
     while True:
         if kind == JSON_OBJECT:
-            if scan_string(c, &start, &length) != 0:
+            if json_scan_string(c, &start, &length) != 0:
                 return -1
-            skip_space(c)
+            json_space(c)
             if c.at >= c.size or c.text[c.at] != c':':
                 return -1
             c.at += 1
-            skip_space(c)
+            json_space(c)
         if scan_value(c, depth - 1) < 0:
             return -1
-        skip_space(c)
+        json_space(c)
         if c.at >= c.size:
             return -1
         if c.text[c.at] == closing:
@@ -259,7 +249,7 @@ cdef int scan_inside(Cursor* c, uint8_t opening, int depth) noexcept nogil:
         if c.text[c.at] != c',':
             return -1
         c.at += 1
-        skip_space(c)
+        json_space(c)
 
 
 cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMembers* out) noexcept nogil:
@@ -267,7 +257,7 @@ cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMem
 
     scratch: `size` bytes for the decoded names; it must live as long as `out` is used.
     """
-    cdef Cursor c
+    cdef JsonCursor c
     cdef JsonMember* member
     cdef uint32_t start
     cdef uint32_t length
@@ -281,17 +271,17 @@ cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMem
     c.text = text
     c.size = size
     c.at = 0
-    skip_space(&c)
+    json_space(&c)
     if c.at >= size or text[c.at] != c'{':
         return -1
     c.at += 1
-    skip_space(&c)
+    json_space(&c)
     if c.at < size and text[c.at] == c'}':
         c.at += 1
-        skip_space(&c)
+        json_space(&c)
         return 0 if c.at == size else -1
     while True:
-        if out.count == JSON_MAX_MEMBERS or scan_string(&c, &start, &length) != 0:
+        if out.count == JSON_MAX_MEMBERS or json_scan_string(&c, &start, &length) != 0:
             return -1
         decoded = json_string(text + start, length, scratch + used)
         if decoded < 0:
@@ -303,11 +293,11 @@ cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMem
         member.name = scratch + used
         member.name_len = <uint32_t> decoded
         used += <size_t> decoded
-        skip_space(&c)
+        json_space(&c)
         if c.at >= size or text[c.at] != c':':
             return -1
         c.at += 1
-        skip_space(&c)
+        json_space(&c)
         start = <uint32_t> c.at
         kind = scan_value(&c, JSON_MAX_DEPTH - 1)
         if kind < 0:
@@ -319,17 +309,17 @@ cdef int json_object(const uint8_t* text, size_t size, uint8_t* scratch, JsonMem
             member.value += 1
             member.value_len -= 2
         out.count += 1
-        skip_space(&c)
+        json_space(&c)
         if c.at >= size:
             return -1
         if text[c.at] == c'}':
             c.at += 1
-            skip_space(&c)
+            json_space(&c)
             return 0 if c.at == size else -1
         if text[c.at] != c',':
             return -1
         c.at += 1
-        skip_space(&c)
+        json_space(&c)
 
 
 cdef const JsonMember* json_member(const JsonMembers* members, const char* name) noexcept nogil:
@@ -343,23 +333,27 @@ cdef const JsonMember* json_member(const JsonMembers* members, const char* name)
 
 
 cdef Py_ssize_t json_string(const uint8_t* raw, size_t size, uint8_t* out) noexcept nogil:
-    """Decode what stands between the quotes of a scanned string into `out` (room for `size`); the bytes, or -1."""
+    """Decode what stands between the quotes of a scanned string into `out` (room for `size`, or `raw` itself); the bytes, or -1."""
     cdef size_t at = 0
     cdef size_t written = 0
+    cdef const uint8_t* escape
+    cdef size_t run
     cdef uint32_t code
     cdef int step
-    while at < size:
-        if raw[at] != c'\\':
-            out[written] = raw[at]
-            written += 1
-            at += 1
-            continue
+    while True:
+        escape = <const uint8_t*> memchr(raw + at, c'\\', size - at) if at < size else NULL
+        run = <size_t> (escape - raw) - at if escape != NULL else size - at
+        if run:
+            memmove(out + written, raw + at, run)
+            written += run
+            at += run
+        if escape == NULL:
+            return <Py_ssize_t> written
         step = escape_size(raw + at, size - at, &code)
         if step < 0:
             return -1
         written += put_utf8(code, out + written)  # never longer than the escape
         at += <size_t> step
-    return <Py_ssize_t> written
 
 
 cdef bint json_string_is(const uint8_t* raw, size_t size, const uint8_t* wanted, size_t wanted_len) noexcept nogil:
@@ -389,28 +383,28 @@ cdef bint json_string_is(const uint8_t* raw, size_t size, const uint8_t* wanted,
 
 cdef int json_array_has(const uint8_t* raw, size_t size, const uint8_t* wanted, size_t wanted_len) noexcept nogil:
     """Whether the scanned array `raw` holds the string `wanted`: 1 or 0; -1 when it holds anything but strings."""
-    cdef Cursor c
+    cdef JsonCursor c
     cdef uint32_t start
     cdef uint32_t length
     cdef int found = 0
     c.text = raw
     c.size = size
     c.at = 1
-    skip_space(&c)
+    json_space(&c)
     if c.at < size and raw[c.at] == c']':
         return 0
     while True:
-        if scan_string(&c, &start, &length) != 0:
+        if json_scan_string(&c, &start, &length) != 0:
             return -1
         if json_string_is(raw + start, length, wanted, wanted_len):
             found = 1
-        skip_space(&c)
+        json_space(&c)
         if c.at >= size:
             return -1
         if raw[c.at] == c']':
             return found
         c.at += 1
-        skip_space(&c)
+        json_space(&c)
 
 
 cdef int64_t json_milliseconds(const uint8_t* raw, size_t size) noexcept nogil:
@@ -495,11 +489,11 @@ def members(data) -> list[tuple[bytes, int, bytes]]:
 def milliseconds(data) -> int:
     """The number `data` of seconds as milliseconds, -1 when it is out of range. Raises ValueError when it is no number."""
     cdef bytes text = bytes(data)
-    cdef Cursor c
+    cdef JsonCursor c
     c.text = <const uint8_t*> <const char*> text
     c.size = <size_t> len(text)
     c.at = 0
-    if scan_number(&c) != 0 or c.at != c.size:
+    if json_scan_number(&c) != 0 or c.at != c.size:
         raise ValueError("not a JSON number")
     return json_milliseconds(c.text, c.size)
 
@@ -508,7 +502,7 @@ def array_has(data, wanted) -> bool:
     """Whether the JSON array `data` holds the string `wanted`. Raises ValueError unless it is an array of strings."""
     cdef bytes text = bytes(data)
     cdef bytes word = bytes(wanted)
-    cdef Cursor c
+    cdef JsonCursor c
     cdef int found = -1
     c.text = <const uint8_t*> <const char*> text
     c.size = <size_t> len(text)

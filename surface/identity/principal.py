@@ -92,7 +92,7 @@ def require_owner(principal: Principal | None, owner: str, what: str, *, visible
 
 
 def acting(principal: Principal, for_user: str | None, named: str | None = None) -> Principal:
-    """Who a call is made for: the token's user, or with a `service` token the user of `x-nova-user`.
+    """Who a call is made for: the token's user, or with a `service` token the user of `x-nova-user`, with a user's scopes.
 
     named: a user id in the body, which may only repeat it.
     Raises Forbidden: another user is named.
@@ -103,7 +103,7 @@ def acting(principal: Principal, for_user: str | None, named: str | None = None)
             raise Forbidden("missing_scope", "the scope service is needed to act for another user")
         if not USER_ID.fullmatch(for_user):
             raise Forbidden("forbidden", "x-nova-user is not a user id")
-        acts = replace(principal, user=UserId(for_user), service=principal.user)
+        acts = replace(principal, user=UserId(for_user), service=principal.user, scopes=principal.scopes | scopes.USER)
     if named is not None and named != acts.user:
         raise Forbidden("forbidden", "the user in the body is not the one that acts")
     return acts

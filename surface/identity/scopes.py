@@ -27,7 +27,7 @@ TABLE: Final = (
     Scope("notify", "Read one's notifications and register devices for them.", common=True),
     Scope("cdn:admin", "Register, invalidate and prewarm what the CDN serves."),
     Scope("metrics:read", "Read /metrics."),
-    Scope("service", "Another service of Nova: acts for the user that the call names."),
+    Scope("service", "Another service of Nova: acts for the user that the call names, with that user's scopes."),
     Scope("admin", "Everything: also what belongs to others, users, tokens and revocations."),
 )
 NAMES: Final = tuple(scope.name for scope in TABLE)

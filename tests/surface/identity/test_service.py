@@ -364,6 +364,7 @@ def test_a_service_acts_for_the_user_that_it_names() -> None:
     service = person(user="feed", scopes=frozenset({"service"}))
     found = acting(service, "bob", "bob")
     assert (found.user, found.service) == ("bob", "feed")
+    assert found.scopes == {"service", "stream:write", "chat", "media:write", "message", "notify"}  # bob's, as in a token of bob
     assert acting(person(), None, "ana").user == "ana"
     for principal, named, in_body in (
         (person(), "bob", None),

@@ -12,6 +12,7 @@ import trio
 from nova.core.addresses import Addresses
 from nova.core.bus import MemoryBus
 from nova.core.clock import Clock, rfc3339
+from nova.core.errors import Unprocessable
 from nova.core.idempotency import SCHEMA as IDEMPOTENCY
 from nova.core.idempotency import Idempotency
 from nova.core.ids import Ids
@@ -94,12 +95,27 @@ class NothingRuns:
         return {}
 
 
+def not_served(settings: Settings) -> list[tuple[str, str]]:
+    """What the settings ask for and this version does not have, as key and remedy: nobody may believe that it is used."""
+    asked = (
+        ("bus.url", settings.bus.url, "the bus runs in this process"),
+        ("blobs.url", settings.blobs.url, "files stay in the data directory"),
+    )
+    return [
+        (key, f"{key}: this version has no other place yet; leave it unset, then {instead}")
+        for key, url, instead in asked
+        if url is not None
+    ]
+
+
 @asynccontextmanager
 async def open_services(settings: Settings, data: DataDir, clock: Clock, running: Running) -> AsyncIterator[Services]:
     """Open the store and load what is asked without awaiting. `data` is locked by the caller.
 
     Raises NovaError: the store or a key cannot be read, or is not ours.
     """
+    for _, detail in not_served(settings):
+        raise Unprocessable("bad_settings", detail)
     ids, offload, metrics = Ids(clock), Offload(), Metrics()
     url = DEFAULT if settings.store.url is None else settings.store.url.text()
     exempt = Networks(settings.limits.exempt)

@@ -98,11 +98,13 @@ async def publish_file(
     remux: Remux,
     loop: bool = False,
     sent: Callable[[Tag], None] = lambda tag: None,
+    stopped: Callable[[], bool] = lambda: False,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Publish a media file at the pace of its time stamps; returns at its end, with `loop` never.
+    """Publish a media file at the pace of its time stamps; returns at its end, with `loop` only when stopped.
 
-    sent: told about every tag, for progress. Raises BadRequest: the file; PublishError: the server.
+    sent: told about every tag, for progress. stopped: asked after every tag; true ends the stream as the file's end does.
+    Raises BadRequest: the file; PublishError: the server.
     """
 
     def once() -> AsyncGenerator[Tag, None]:
@@ -112,3 +114,5 @@ async def publish_file(
         async for tag in tags:
             await publisher.send(tag)
             sent(tag)
+            if stopped():
+                break

@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nova.core import settings as settings_
 from nova.core.errors import BadRequest, NovaError
 from nova.core.settings import Loaded
 
 Json = Any
+
+INTERRUPTED: Final = 130  # what a shell expects of a program that Ctrl-C ended
 
 
 def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
@@ -23,12 +25,14 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
     except NovaError as error:
         return fail(error)
     except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:
+            return INTERRUPTED
         known, others = group.split(NovaError)
         if known is None or others is not None:
             raise
         return fail(first(known))
     except KeyboardInterrupt:
-        return 130  # what a shell expects of a program that Ctrl-C ended
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = None  # whoever read it has left; nothing may be flushed into it at exit
         return 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nova.surface.cli.common import ask_async, load, say
 from nova.surface.cli.progress import Progress
+
+if TYPE_CHECKING:
+    import trio
 
 
 def arguments(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
@@ -25,6 +30,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 async def _publish(given: argparse.Namespace) -> None:
+    import trio
+
     from nova.core.errors import BadRequest, Unavailable
     from nova.core.offload import Offload
     from nova.media import libav
@@ -49,10 +56,27 @@ async def _publish(given: argparse.Namespace) -> None:
             raise Unavailable(detail="the server takes no RTMP: set rtmp.listen")
         say(given, {"event": "publishing", "id": made["id"], "watch_url": made["watch_url"]}, f"watch: {made['watch_url']}")
     progress = Progress(sys.stderr, str(given.file))
-    try:
-        await publish_file(
-            given.file, Target.parse(url), offload=Offload(), remux=libav.remux_flv, loop=given.loop,
-            sent=lambda tag: progress.step(tag.timestamp / 1000, len(tag.data)),
-        )  # fmt: skip
-    finally:
-        progress.done()
+    stopping = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, stopping, nursery.cancel_scope)
+        try:
+            await publish_file(
+                given.file, Target.parse(url), offload=Offload(), remux=libav.remux_flv, loop=given.loop,
+                sent=lambda tag: progress.step(tag.timestamp / 1000, len(tag.data)), stopped=stopping.is_set,
+            )  # fmt: skip
+        finally:
+            progress.done()
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(stopping: trio.Event, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
+    """The first signal ends the stream cleanly, so that viewers do not wait for its return; a second one ends at once."""
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            if stopping.is_set():
+                scope.cancel()
+                return
+            stopping.set()

@@ -28,6 +28,7 @@ from nova.surface.grpc.services import METHODS, Service
 from nova.surface.grpc.status import DETAILS_KEY, message_of, pack
 from nova.surface.grpc.tls import Certificates, Tls
 from nova.surface.identity.principal import acting
+from nova.surface.listeners import refusal
 
 WAITING_PER_THREAD: Final = 16  # calls that may wait for a thread; a burst is served, a flood refused (RESOURCE_EXHAUSTED)
 METADATA_BYTES: Final = 16 * 1024  # of a call; a token has one or two KiB
@@ -127,9 +128,7 @@ class GrpcServer:
             else:
                 port = server.add_secure_port(str(config.listen), Certificates(config.tls, self._log).credentials())
         except RuntimeError:
-            raise errors.Unavailable(
-                "unavailable", f"gRPC cannot listen on {config.listen}: {_why(config.listen)}; set grpc.listen"
-            ) from None
+            raise errors.Unavailable("unavailable", _why(config.listen)) from None
         return server, Address(config.listen.host, port)
 
 
@@ -137,9 +136,9 @@ def _why(address: Address) -> str:
     """grpc does not say why a port is not to be had; a plain socket does."""
     try:
         with socket.create_server((address.host, address.port), family=socket.AF_INET6 if ":" in address.host else socket.AF_INET):
-            return "the address was refused"
+            return f"grpc.listen: cannot listen on {address}"
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return refusal("grpc", address, error)
 
 
 class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]

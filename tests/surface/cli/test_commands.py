@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from nova.media.rtmp import flv
+from nova.media.rtmp.flv import Tag
 from nova.surface import cli
 from tests.serving import Served, serve
 
@@ -182,6 +184,8 @@ def test_settings_are_printed_with_their_sources(tmp_path: Path) -> None:
         (["--set", "live.part_target=10s"], "live.part_target"),
         (["--set", "grpc.listen=0.0.0.0:50051"], "grpc.tls.cert"),
         (["--config", "missing.toml"], "missing.toml"),
+        (["--set", "bus.url=redis://127.0.0.1"], "bus.url"),
+        (["--set", "blobs.url=s3://bucket/prefix"], "blobs.url"),
         (["--bind", "1.2.3.4:80"], "--bind"),
     ],
 )
@@ -321,6 +325,24 @@ def test_check_gives_every_problem_with_its_remedy(tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert "http.listen" in wrong.stdout
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_publish_over_and_over_ends_its_stream_when_it_is_stopped(server: Served, tmp_path: Path, number: signal.Signals) -> None:
+    film = tmp_path / "film.flv"
+    pictures = (Tag(flv.VIDEO, at, flv.avc_picture(bytes(100), key=at == 0)) for at in (0, 33))
+    film.write_bytes(flv.file_header(audio=False, video=True) + b"".join(map(flv.tag_bytes, pictures)))
+    command = [sys.executable, "-m", "nova", "publish", str(film), "--loop", "--data", str(server.data), "--json"]
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root) as publisher:
+        assert publisher.stdout is not None and publisher.stderr is not None
+        stream = json.loads(publisher.stdout.readline())["id"]
+        while get(server, f"/v1/streams/{stream}")["status"] != "live":
+            assert publisher.poll() is None, publisher.stderr.read()
+        publisher.send_signal(number)
+        assert publisher.wait(SECONDS) == 0
+        assert b"Traceback" not in publisher.stderr.read()
+    assert get(server, f"/v1/streams/{stream}")["status"] == "ended"  # at once, not after the grace time
 
 
 def test_publish_needs_a_file_and_a_server(tmp_path: Path) -> None:

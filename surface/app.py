@@ -268,8 +268,11 @@ class Server:
         await self._rtmp.drain()
 
     async def _drain_live(self) -> None:
-        """Players learn from their playlists that nothing follows."""
+        """Players learn from their playlists that nothing follows: who waits at once, who polls with their next look."""
         self._live.close()
+        if self._reactor.viewers.counts(int(self._clock.wall())):
+            # RFC 8216bis, 6.3.4: a client looks again after a target duration at the latest.
+            await trio.sleep(min(self._settings.live.target_duration, self._settings.shutdown.grace / 2))
 
     async def _drain_grpc(self) -> None:
         await self._grpc.drain()

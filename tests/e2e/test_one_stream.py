@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,13 @@ def test_sigterm_gives_publishers_and_viewers_a_clean_end(tmp_path: Path, film: 
         stream = site.stream()
         with published(film, stream["rtmp_url"]) as publisher:
             until(lambda: playable(site, stream["hls_url"]))
-            assert served.stop() == 0
+            served.process.terminate()
+            playlist = ""
+            with suppress(urllib.error.URLError):
+                while served.process.poll() is None and "#EXT-X-ENDLIST" not in playlist:
+                    _, playlist = site.ask("GET", stream["hls_url"].replace("index", "video"))
+            assert "#EXT-X-ENDLIST" in playlist  # also for players that poll
+            assert served.process.wait(SECONDS) == 0
             assert publisher.wait(SECONDS) != 0
     with serve(tmp_path / "data") as served:
         again = Site(served)

@@ -1,13 +1,13 @@
 """The connection table of one I/O thread: slots in slabs that never move, with generations.
 
-A connection's id is thread, generation and index. An fd may be used again at once; an id is not, so that a message for a
-connection that is gone reaches nobody.
+A connection's id is thread (8 bits), generation (32) and index (24). An fd may be used again at once; an id is not before 2^32 other
+connections had its slot, so that a message for a connection that is gone reaches nobody.
 """
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from nova.ext.io cimport (
-    CF_AGAIN, CF_IN, CF_OUT, CF_OWED, CONN_CHUNK, NO_CONN, P_RTMP,
+    CF_AGAIN, CF_EOF, CF_HUP, CF_IN, CF_OUT, CF_OWED, CONN_CHUNK, H_HEAD, NO_CONN, P_HTTP, P_RAW, P_RTMP,
 )
 from nova.ext.timer cimport wheel_link, wheel_unlink
 
@@ -26,17 +26,17 @@ cdef Conn* conn_at(Thread* t, uint32_t index) noexcept nogil:
 
 
 cdef uint64_t conn_id(Thread* t, Conn* c) noexcept nogil:
-    return <uint64_t> t.index << 56 | <uint64_t> (c.generation & 0xFFFFFF) << 32 | c.index
+    return <uint64_t> t.index << 56 | <uint64_t> c.generation << 24 | c.index
 
 
 cdef Conn* conn_get(Thread* t, uint64_t name) noexcept nogil:
     """The connection of that id, NULL when it is gone."""
-    cdef uint32_t index = <uint32_t> name
+    cdef uint32_t index = <uint32_t> name & 0xFFFFFF
     cdef Conn* c
     if index >= t.slab_count * CONN_CHUNK:
         return NULL
     c = conn_at(t, index)
-    if c.fd < 0 or (c.generation & 0xFFFFFF) != <uint32_t> (name >> 32 & 0xFFFFFF):
+    if c.fd < 0 or c.generation != <uint32_t> (name >> 24):
         return NULL
     return c
 
@@ -45,6 +45,8 @@ cdef bint grow(Thread* t) noexcept nogil:
     cdef Conn** slabs
     cdef Conn* slab
     cdef uint32_t i, base = t.slab_count * CONN_CHUNK
+    if base > 0xFFFFFF - CONN_CHUNK:  # the index has 24 bits in an id
+        return False
     if t.slab_count == t.slab_cap:
         slabs = <Conn**> realloc(t.slabs, (t.slab_cap + 64) * sizeof(Conn*))
         if slabs == NULL:
@@ -104,14 +106,20 @@ cdef void conn_table_free(Thread* t) noexcept nogil:
 
 
 cdef int conn_arm(Thread* t, Conn* c, bint input, bint output) noexcept nogil:
-    """Say which readiness of the socket matters; a system call only when that changes. The end of the peer always matters."""
+    """Say which readiness of the socket matters; a system call only when that changes.
+
+    That the peer has finished sending is news while trio works on its request; else who reads on will find out, and a loop that
+    neither reads nor closes would be woken for ever.
+    """
     cdef uint32_t want = (CF_IN if input else 0) | (CF_OUT if output else 0)
     cdef epoll_event event
-    if c.flags & (CF_IN | CF_OUT) == want or c.fd < 0:
+    if input or (not c.flags & CF_EOF and (c.proto == P_RAW or (c.proto == P_HTTP and c.phase != H_HEAD))):
+        want |= CF_HUP
+    if c.flags & (CF_IN | CF_OUT | CF_HUP) == want or c.fd < 0:
         return 0
-    event.events = EPOLLRDHUP | (EPOLLIN if input else 0) | (EPOLLOUT if output else 0)
+    event.events = (EPOLLIN if input else 0) | (EPOLLOUT if output else 0) | (EPOLLRDHUP if want & CF_HUP else 0)
     event.data.u64 = conn_id(t, c)
-    c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | want
+    c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT | CF_HUP)) | want
     return epoll_ctl(t.rtmp_epfd if c.proto == P_RTMP else t.epfd, EPOLL_CTL_MOD, c.fd, &event)
 
 
@@ -144,7 +152,7 @@ cdef void conn_owe(Thread* t, Conn* c, uint16_t what) noexcept nogil:
 
 cdef void timer_set(Thread* t, Conn* c, int64_t deadline) noexcept nogil:
     """Deadline in ms of the reactor's clock. Moving it later costs nothing: the wheel looks again when it comes by."""
-    cdef bint sooner = c.wheel_slot == NO_CONN or deadline < c.deadline
+    cdef bint sooner = c.wheel_slot == NO_CONN or c.deadline == 0 or deadline < c.deadline
     c.deadline = deadline
     if sooner:
         wheel_unlink(t, c)
@@ -152,4 +160,5 @@ cdef void timer_set(Thread* t, Conn* c, int64_t deadline) noexcept nogil:
 
 
 cdef void timer_clear(Thread* t, Conn* c) noexcept nogil:
+    """No deadline. The wheel drops the connection when it comes by; until then its place says nothing."""
     c.deadline = 0

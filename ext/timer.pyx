@@ -13,6 +13,12 @@ cdef void wheel_open(Thread* t) noexcept nogil:
     t.wheel_now = t.now_ms // WHEEL_TICK_MS
 
 
+cdef void wheel_back(Thread* t) noexcept nogil:
+    """A test has set the clock back: the wheel goes on from there, and looks at every connection again within its round."""
+    if t.now_ms // WHEEL_TICK_MS < t.wheel_now:
+        t.wheel_now = t.now_ms // WHEEL_TICK_MS
+
+
 cdef void wheel_link(Thread* t, Conn* c) noexcept nogil:
     cdef int64_t tick = c.deadline // WHEEL_TICK_MS + 1
     cdef uint32_t slot

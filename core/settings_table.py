@@ -262,10 +262,11 @@ class Reactor(Section):
     """The I/O threads that own the sockets."""
 
     backlog: int = row(4096, "Length of the accept queue.", "A burst of 2,000 connects must not drop a SYN.", least=16, most=65535)
-    command_ring: ByteSize = row("4MiB", "Room for commands from trio to one I/O thread; full: the caller waits.", "The commands of one turn of trio's loop with 10,000 connections; bodies go by reference.", least="64KiB", most="1GiB")
+    command_ring: ByteSize = row("4MiB", "Room for commands from trio to one I/O thread; full: the caller waits.", "The commands of one turn of trio's loop with 10,000 connections; bodies go by reference.", least="256KiB", most="1GiB")
     event_ring: ByteSize = row(
         "8MiB", "Room for events from one I/O thread to trio.",
-        "Above three quarters the thread stops reading the sockets that need Python.", least="64KiB", most="1GiB",
+        "Full: the thread reads no sockets that need Python until half of it is free. Two requests with the largest heads must fit.",
+        least="2MiB", most="1GiB",
     )
     object_bytes: ByteSize = row(
         "1GiB", "Bytes that the object table may hold.", "Live windows take about 5 MB a stream of 5 Mbit/s.", least="1MiB", most="1TiB",

@@ -1,5 +1,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+cdef enum:
+    RING_LEAST = 262144 # bytes; the largest record that is put without asking twice (64 KiB) fits when half of it is free
+    PIECE_MOST = 65536  # bytes of payload that are copied into a record; more goes by reference
+
 ctypedef struct Record:
     uint32_t size       # bytes of header and payload, rounded up to 8
     uint16_t kind

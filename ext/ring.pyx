@@ -18,7 +18,7 @@ cdef enum:
 
 
 cdef int ring_open(Ring* ring, uint64_t capacity, int bell, int room_bell) noexcept nogil:
-    """`capacity`: a power of two, bytes. 0, or -1 when memory is out."""
+    """`capacity`: bytes, a power of two, at least RING_LEAST. 0, or -1 when memory is out."""
     ring.data = <uint8_t*> malloc(capacity)
     if ring.data == NULL:
         return -1
@@ -95,6 +95,7 @@ cdef Record* ring_peek(Ring* ring) noexcept nogil:
 
 cdef void ring_pop(Ring* ring, Record* record) noexcept nogil:
     nova_store64(&ring.head, ring.head + record.size)
+    nova_fence()  # the producer says that it starves, then looks at `head`: one of the two must see the other
     if ring.starved and (ring.tail - ring.head) * 2 < ring.capacity:
         if nova_swap32(&ring.starved, 0):
             bell_ring(ring.room_bell)

@@ -199,7 +199,7 @@ async def test_head_gets_no_body_and_the_length_of_one() -> None:
 
 async def test_tiny_rings_lose_nothing() -> None:
     data = bytes(1 << 20)
-    async with reactor(http(echo), event_ring=1 << 18, command_ring=1 << 16) as (_, [address]):
+    async with reactor(http(echo), event_ring=1 << 18, command_ring=1 << 18) as (_, [address]):
         async def one() -> None:
             async with connect(address) as client:
                 for _ in range(2):

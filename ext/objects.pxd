@@ -83,6 +83,7 @@ cdef bint objects_versioned(ObjectMap* map, uint16_t site, const uint8_t* path, 
 cdef int objects_find(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size, bint session,
                       int64_t msn, int64_t part, bint park, uint64_t conn, Waiter** waiter, Hit* hit) noexcept nogil
 cdef void objects_unpark(ObjectMap* map, Waiter* waiter) noexcept nogil
+cdef void objects_unask(ObjectMap* map, Waiter* waiter) noexcept nogil
 cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil
 cdef void body_unref(Body* body) noexcept nogil
 

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_load64, nova_ref
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.ring cimport bell_ring
@@ -146,10 +146,19 @@ cdef void objects_unpark(ObjectMap* map, Waiter* waiter) noexcept nogil:
     free(waiter)
 
 
+cdef void objects_unask(ObjectMap* map, Waiter* waiter) noexcept nogil:
+    """As `objects_unpark`, and trio was not asked to render after all: the next reader asks again."""
+    pthread_mutex_lock(&map.lock)
+    if waiter.entry != NULL:
+        waiter.entry.flags &= ~<uint16_t> E_ASKED
+    pthread_mutex_unlock(&map.lock)
+    objects_unpark(map, waiter)
+
+
 cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil:
     """One reader of this thread that can be answered, out of its list (the caller frees it), or NULL."""
     cdef Waiter* waiter
-    if map.ready[thread] == NULL:  # a race here is settled by the doorbell that follows
+    if nova_load64(<uint64_t*> &map.ready[thread]) == 0:  # a race here is settled by the doorbell that follows
         return NULL
     pthread_mutex_lock(&map.lock)
     waiter = map.ready[thread]
@@ -400,7 +409,7 @@ cdef class ObjectTable:
         entry = obtain(self.map, site, <const uint8_t*> <const char*> path, <size_t> len(path))
         if entry != NULL and entry.body == NULL:
             entry.tag = tag
-            entry.flags = E_EXPECTED | (E_PRIVATE if private else 0)
+            entry.flags = (entry.flags & (E_VERSIONED | E_ASKED)) | E_EXPECTED | (E_PRIVATE if private else 0)
         pthread_mutex_unlock(&self.map.lock)
         if entry == NULL:
             raise MemoryError

@@ -140,7 +140,9 @@ cdef class Sequence:
 
     def close(self) -> None:
         """No more items: readers end once they have read what there is."""
+        pthread_mutex_lock(&self.seq.lock)  # with it a reader that joins meanwhile either sees the end or is told of it
         self.seq.closed = True
+        pthread_mutex_unlock(&self.seq.lock)
         if self.notify is not None:
             self.notify(self)
 

@@ -6,15 +6,18 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store64, nova_swap32
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store32, nova_store64, nova_swap32
 from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
-from nova.ext.http1 cimport HF_CHUNKED, HF_EXPECT_CONTINUE, HF_KEEP_ALIVE, Header
+from nova.ext.http1 cimport HF_CHUNKED, HF_EXPECT_CONTINUE, HF_KEEP_ALIVE, HTTP_MAX_HEADERS, Header
 from nova.ext.io cimport (
     MAX_LISTENERS, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, Listener, Shared, Thread, session_check, token_check,
 )
 from nova.ext.loop cimport loop_close, loop_open, loop_run
 from nova.ext.objects cimport ObjectTable
-from nova.ext.ring cimport Record, bell_clear, bell_ring, ring_close, ring_doze, ring_open, ring_peek, ring_pop, ring_put, ring_ring, ring_room, ring_woke
+from nova.ext.ring cimport (
+    PIECE_MOST, RING_LEAST, Record, bell_clear, bell_ring, ring_close, ring_doze, ring_open, ring_peek, ring_pop, ring_put, ring_ring,
+    ring_woke,
+)
 from nova.ext.rtmp cimport rtmp_error
 from nova.ext.sequence cimport Seq, Sequence, seq_unref
 from nova.ext.session cimport SessionKeys, session_verify
@@ -22,8 +25,8 @@ from nova.ext.tls cimport TlsContext
 from nova.ext.token cimport TokenTable, token_error, token_verify
 from nova.ext.viewers cimport Viewers
 from nova.ext.wire cimport (
-    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_STOP, CM_UNLISTEN,
-    CM_WAKE_AT, EV_BODY, EV_CLOSED, EV_DATA, EV_DRAINED, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, OpenedInfo, RequestInfo,
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
+    CM_WAKE_AT, EV_BODY, EV_CLOSED, EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, OpenedInfo, RequestInfo,
     SF_CLOSE, SF_END,
 )
 
@@ -52,6 +55,7 @@ DRAINED = EV_DRAINED
 OPENED = EV_OPENED
 RECORDS = EV_RECORDS
 DATA = EV_DATA
+EMPTY = EV_EMPTY
 RENDER = EV_RENDER
 END = SF_END
 CLOSE = SF_CLOSE
@@ -132,11 +136,20 @@ cdef tuple event_of(Thread* t, Record* r):
     return (r.kind, r.conn)
 
 
+cdef void command_drop(uint16_t kind, uint64_t arg) noexcept:
+    """What a command holds that nobody will carry out."""
+    if kind == CM_SEND_BUF:
+        buf_unref(<Buf*> arg)
+    elif kind == CM_FOLLOW or kind == CM_SEQUENCE:
+        seq_unref(<Seq*> arg)
+
+
 @cython.no_gc_clear  # __dealloc__ needs the tables
 cdef class Engine:
     """N I/O threads and what they share.
 
-    threads: 1 to 16. event_ring, command_ring: bytes, powers of two. Raises OSError when the kernel refuses an fd.
+    threads: 1 to 16. event_ring, command_ring: bytes, powers of two from 262144 on. Raises ValueError for others, OSError when the
+    kernel refuses an fd.
     """
     cdef Shared shared
     cdef Thread* threads
@@ -154,6 +167,9 @@ cdef class Engine:
         cdef Thread* t
         if not 1 <= threads <= MAX_THREADS:
             raise ValueError(f"a reactor has 1 to {MAX_THREADS} threads")
+        for size in (event_ring, command_ring):
+            if size < RING_LEAST or size & (size - 1):
+                raise ValueError(f"a ring has {RING_LEAST} bytes or more, a power of two: {size}")
         self.count = threads
         self.objects = ObjectTable()
         self.viewers = Viewers()
@@ -165,6 +181,7 @@ cdef class Engine:
             raise MemoryError
         self.shared.threads = threads
         self.shared.clock_ms = self.shared.clock_unix = -1
+        self.shared.largest = PIECE_MOST
         self.shared.objects = self.objects.map
         self.shared.viewers = self.viewers.map
         self.objects.map.threads = threads
@@ -185,12 +202,35 @@ cdef class Engine:
 
     def __dealloc__(self):
         cdef int i
-        cdef Record* r
         if self.threads == NULL:
             return
+        self.release()
         for i in range(self.count):
             if self.threads[i].rx != NULL:
                 loop_close(&self.threads[i])
+            ring_close(&self.threads[i].commands)
+            ring_close(&self.threads[i].events)
+            if self.threads[i].bell > 0:
+                close(self.threads[i].bell)
+            if self.bells[i] > 0:
+                close(self.bells[i])
+        free(self.threads)
+
+    cdef int release(self) except -1:
+        """Give back what the rings still refer to, and the listening sockets. No thread runs any more, or yet."""
+        cdef int i
+        cdef Record* r
+        for held in self.held:  # a garbage collection may have emptied the list already
+            for kind, _, _, arg, _, _ in held:
+                command_drop(kind, arg)
+            held.clear()
+        for i in range(self.count):
+            if self.threads[i].commands.data != NULL:
+                r = ring_peek(&self.threads[i].commands)
+                while r != NULL:
+                    command_drop(r.kind, r.arg)
+                    ring_pop(&self.threads[i].commands, r)
+                    r = ring_peek(&self.threads[i].commands)
             if self.threads[i].events.data != NULL:
                 r = ring_peek(&self.threads[i].events)
                 while r != NULL:
@@ -198,18 +238,14 @@ cdef class Engine:
                         buf_unref(<Buf*> r.arg)
                     ring_pop(&self.threads[i].events, r)
                     r = ring_peek(&self.threads[i].events)
-            ring_close(&self.threads[i].commands)
-            ring_close(&self.threads[i].events)
-            if self.threads[i].bell > 0:
-                close(self.threads[i].bell)
-            if self.bells[i] > 0:
-                close(self.bells[i])
         for i in range(MAX_LISTENERS):
             if self.shared.listeners[i].fd >= 0:
                 close(self.shared.listeners[i].fd)
+                self.shared.listeners[i].fd = -1
         for fd in self.retired:
             close(fd)
-        free(self.threads)
+        self.retired.clear()
+        return 0
 
     # Lifecycle
 
@@ -220,13 +256,19 @@ cdef class Engine:
             loop_run(t)
 
     def stop(self) -> None:
-        """End every thread's `run` after the commands before this one."""
+        """End every thread's `run` after the commands that are in its ring; every connection closes."""
         cdef int i
+        nova_store64(&self.shared.stop, 1)  # not a command: it needs no room in a ring that nobody looks after any more
         for i in range(self.count):
-            self.post(i, CM_STOP, 0, 0, 0, 0, b"")
+            bell_ring(self.threads[i].bell)
+
+    def shut(self) -> None:
+        """After every `run` has returned: close the listening sockets; commands and events that are left go nowhere."""
+        self.release()
 
     def drain_connections(self) -> None:
-        """Accept nothing new; idle connections close, busy ones after their answer."""
+        """Accept nothing new. Idle connections close, busy ones after their answer; parked requests are answered 503, RTMP
+        connections end when what was sent to them is out. Each thread says EMPTY when it has no connection left."""
         cdef int i
         for i in range(self.count):
             self.post(i, CM_DRAIN, 0, 0, 0, 0, b"")
@@ -256,11 +298,16 @@ cdef class Engine:
                uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000) -> int:
         """Serve the listening socket `fd` (non-blocking; owned from now on); the listener's number.
 
-        max_head: bytes of a request head. head_ms, body_ms, idle_ms, park_ms, handshake_ms, stall_ms: see `Limits` in io.pxd.
-        min_rate: bytes a second that a reader must take. Raises ValueError when there are 64 listeners already.
+        max_head: bytes of a request head, at most a quarter of the event ring less what describes it. head_ms, body_ms, idle_ms, park_ms, handshake_ms, stall_ms: see `Limits` in io.pxd.
+        min_rate: bytes a second that a reader must take. Raises ValueError when there are 64 listeners
+        already, or the event ring has no room for such heads.
         """
         cdef int number, i
         cdef Listener* l = NULL
+        # A request goes up in one event: its head, the places of its fields, the claims of its token, which are shorter than the head.
+        cdef uint64_t largest = <uint64_t> max_head * 2 + sizeof(RequestInfo) + HTTP_MAX_HEADERS * sizeof(Header) + sizeof(Record)
+        if largest * 2 > self.threads[0].events.capacity:
+            raise ValueError(f"request heads of {max_head} bytes need a larger event ring than {self.threads[0].events.capacity} bytes")
         for number in range(MAX_LISTENERS):
             if self.shared.listeners[number].fd < 0 and self.shared.listeners[number].conns == 0:
                 l = &self.shared.listeners[number]
@@ -282,6 +329,8 @@ cdef class Engine:
         if tls is not None:
             self.tls.append(tls)
             l.tls = tls.ctx
+        if largest > self.shared.largest:
+            nova_store32(&self.shared.largest, <uint32_t> largest)
         l.fd = fd
         for i in range(self.count):
             self.post(i, CM_LISTEN, 0, 0, <uint64_t> number, 0, b"")
@@ -378,7 +427,7 @@ cdef class Engine:
                 return
             data = b""
         piece = data if type(data) is bytes else bytes(data)
-        if len(piece) > 65536:
+        if len(piece) > PIECE_MOST:
             self.send(conn, Buffer(piece), flags)
         else:
             self.post(<int> (conn >> 56), CM_SEND, flags, conn, 0, 0, piece)
@@ -404,9 +453,11 @@ cdef class Engine:
         self.post(<int> (conn >> 56), CM_WAKE_AT, 0, conn, 0, timestamp, b"")
 
     def follow(self, uint64_t conn, Sequence sequence not None, bytes prologue=b"") -> None:
-        """RTMP: send `prologue`, then every item of the sequence from its newest key item on. `attach` the sequence first."""
+        """RTMP: send `prologue`, then every item of the sequence from its newest key item on."""
+        if prologue:
+            self.send(conn, prologue)
         nova_ref(&sequence.seq.refs)
-        self.post(<int> (conn >> 56), CM_FOLLOW, 0, conn, <uint64_t> sequence.seq, 0, prologue)
+        self.post(<int> (conn >> 56), CM_FOLLOW, 0, conn, <uint64_t> sequence.seq, 0, b"")
 
     def news(self, Sequence sequence not None) -> None:
         """The sequence has new items: tell every thread that has readers. Give it to `Sequence.on_append`."""

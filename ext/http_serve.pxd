@@ -4,7 +4,8 @@ from nova.ext.io cimport Conn, Thread
 
 cdef void http_open(Thread* t, Conn* c) noexcept nogil
 cdef void http_input(Thread* t, Conn* c) noexcept nogil
-cdef void http_resume(Thread* t, Conn* c) noexcept nogil
+cdef void http_again(Thread* t, Conn* c) noexcept nogil
+cdef void http_drain(Thread* t, Conn* c) noexcept nogil
 cdef void http_output(Thread* t, Conn* c) noexcept nogil
 cdef void http_timeout(Thread* t, Conn* c) noexcept nogil
 cdef void http_sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil

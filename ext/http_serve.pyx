@@ -17,16 +17,16 @@ from nova.ext.http1 cimport (
 )
 from nova.ext.identity cimport identify, session_of, viewer_of
 from nova.ext.io cimport (
-    CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HEAD_ONLY, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
-    CF_STARVED, CF_STOPPED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits,
+    CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
+    CF_RATED, CF_STARTED, CF_STARVED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits,
 )
-from nova.ext.lifecycle cimport conn_close
+from nova.ext.lifecycle cimport conn_close, conn_linger, conn_part
 from nova.ext.objects cimport (
-    E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, body_unref, objects_find, objects_unpark,
+    E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, body_unref, objects_find, objects_unask, objects_unpark,
 )
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.ssl cimport SSL_pending
-from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, send_fin, tx_copy, tx_flush
+from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, tx_copy, tx_flush
 from nova.ext.viewers cimport viewers_touch
 from nova.ext.wire cimport (
     EV_BODY, EV_DRAINED, EV_RENDER, EV_REQUEST, OW_DRAINED, OW_INPUT, R_DRAIN, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT,
@@ -39,8 +39,7 @@ cdef enum:
     PIPELINE = 64               # requests that one connection may have answered in a turn
     BACKLOG_STOP = 262144       # bytes not taken by the peer above which no further request of it is parsed
     BACKLOG_LOW = 65536         # bytes below which trio is told to go on
-    REST_MAX = 65536            # bytes kept while an answer is awaited; then reading stops
-    LINGER_MS = 2000            # how long a refused peer may still send before the connection is cut
+    REST_MAX = 16384            # bytes of further requests kept while an answer is awaited; then reading stops
 
 cdef enum Took:
     T_ANSWERED = 0
@@ -62,21 +61,28 @@ cdef void http_open(Thread* t, Conn* c) noexcept nogil:
 cdef void set_deadline(Thread* t, Conn* c) noexcept nogil:
     """What the connection waits for now decides how long."""
     cdef Limits* limits = limits_of(t, c)
-    if c.phase == H_LINGER:
-        timer_set(t, c, t.now_ms + LINGER_MS)
-    elif c.out_count:
-        if c.deadline == 0 or c.deadline > t.now_ms + limits.body_ms:
-            c.sent = 0
+    if c.out_count:
+        if not c.flags & CF_RATED:
+            c.flags |= CF_RATED
+            c.moved = 0
+            c.since = t.now_ms
             timer_set(t, c, t.now_ms + limits.body_ms)
-    elif c.phase == H_PARKED:
+        return
+    if c.flags & CF_RATED:
+        c.flags &= ~<uint32_t> CF_RATED
+        timer_clear(t, c)
+    if c.phase == H_PARKED:
         timer_set(t, c, c.park_deadline)
     elif c.phase == H_ANSWER:
-        if c.flags & CF_BODY and c.credit > 0:
-            timer_set(t, c, t.now_ms + limits.body_ms)
-        else:
+        if not c.flags & CF_BODY or c.credit <= 0 or c.flags & CF_STARVED:
             timer_clear(t, c)
+        elif c.deadline == 0:
+            c.moved = 0
+            c.since = t.now_ms
+            timer_set(t, c, t.now_ms + limits.body_ms)
     elif c.flags & CF_PARTIAL_HEAD:
-        pass  # runs since the head's first byte
+        if c.deadline == 0:  # else it runs since the head's first byte
+            timer_set(t, c, t.now_ms + limits.head_ms)
     else:
         timer_set(t, c, t.now_ms + limits.idle_ms)
 
@@ -84,7 +90,7 @@ cdef void set_deadline(Thread* t, Conn* c) noexcept nogil:
 cdef void arm(Thread* t, Conn* c) noexcept nogil:
     """Read while there is somebody to take it; hear of room while there is a backlog."""
     cdef bint input = True
-    if c.flags & CF_STARVED or (c.phase != H_LINGER and c.out_bytes > BACKLOG_STOP):
+    if c.flags & (CF_STARVED | CF_EOF) or c.out_bytes > BACKLOG_STOP:
         input = False
     elif c.phase == H_ANSWER:
         input = c.credit > 0 if c.flags & CF_BODY else c.rbuf.len < REST_MAX
@@ -93,32 +99,20 @@ cdef void arm(Thread* t, Conn* c) noexcept nogil:
     conn_arm(t, c, input, c.out_count > 0)
 
 
-cdef void finish_last(Thread* t, Conn* c) noexcept nogil:
-    """The last answer of this connection is sent. What the peer still sends is thrown away for a moment, or a reset could overtake the
-    answer on its way (RFC 9112, 9.6)."""
-    c.flags &= ~<uint32_t> CF_CLOSE_AFTER
-    if c.flags & CF_EOF:
-        conn_close(t, c, R_PEER)
-        return
-    send_fin(c)
-    c.phase = H_LINGER
-    c.rbuf.len = 0
-    vec_free(&c.rbuf)
-    set_deadline(t, c)
-    arm(t, c)
-
-
 cdef void settle(Thread* t, Conn* c) noexcept nogil:
     """After a turn's work: flush, then arm socket and timer for what is awaited."""
-    if c.fd < 0:
-        t.tx_count = 0
-        return
     if tx_flush(t, c) < 0:
         conn_close(t, c, R_RESET)
         return
-    if c.out_count == 0 and c.flags & CF_CLOSE_AFTER:
-        finish_last(t, c)
+    if c.fd < 0 or c.phase == H_LINGER:
         return
+    if c.out_count == 0:
+        if c.flags & CF_CLOSE_AFTER:
+            conn_linger(t, c, R_LOCAL)
+            return
+        if c.flags & CF_EOF and c.phase == H_HEAD and not c.flags & (CF_AGAIN | CF_STARVED):
+            conn_close(t, c, R_PEER)
+            return
     set_deadline(t, c)
     arm(t, c)
     if c.ssl != NULL and c.flags & CF_IN and SSL_pending(c.ssl) > 0:
@@ -133,11 +127,21 @@ cdef void refuse(Thread* t, Conn* c, int status) noexcept nogil:
     c.flags |= CF_CLOSE_AFTER
 
 
+cdef void lose(Thread* t, Conn* c, int status, uint16_t reason) noexcept nogil:
+    """The request's body will not come whole. Trio hears of the end, the peer of the cause, if nothing else was answered yet."""
+    if c.flags & CF_STARTED:
+        conn_close(t, c, reason)
+        return
+    conn_part(t, c, reason)
+    c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED)
+    refuse(t, c, status)
+
+
 cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
     """Give a request to trio: head and identity. T_UP, or T_FULL."""
     cdef RequestInfo info
     cdef uint8_t* copy
-    if not ring_room(&t.events, sizeof(RequestInfo) + head.count * sizeof(Header) + head.size + 4096):
+    if not ring_room(&t.events, t.shared.largest):
         conn_owe(t, c, OW_INPUT)
         c.flags |= CF_STARVED
         return T_FULL
@@ -167,6 +171,12 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
     info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)
     memcpy(t.up.data, &info, sizeof(RequestInfo))
+    if head.flags & HF_CHUNKED:
+        free(c.chunked)
+        c.chunked = <Chunked*> calloc(1, sizeof(Chunked))
+        if c.chunked == NULL:
+            refuse(t, c, 503)
+            return T_ANSWERED
     if not ring_put(&t.events, EV_REQUEST, 0, conn_id(t, c), 0, 0, t.up.data, <uint32_t> t.up.len, NULL, 0):
         conn_owe(t, c, OW_INPUT)
         c.flags |= CF_STARVED
@@ -175,15 +185,14 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     t.stats.handed_up += 1
     c.flags |= CF_KNOWN
     c.phase = H_ANSWER
-    c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED | CF_KEEP | CF_HEAD_ONLY)
+    c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED | CF_KEEP | CF_STARTED | CF_LATE)
+    c.park_deadline = 0
+    timer_clear(t, c)
     if head.flags & HF_KEEP_ALIVE and not t.draining:
         c.flags |= CF_KEEP
-    if head.method == HTTP_HEAD:
-        c.flags |= CF_HEAD_ONLY
     c.credit = 0
     c.body_left = 0
     if head.flags & HF_CHUNKED:
-        c.chunked = <Chunked*> calloc(1, sizeof(Chunked))
         c.flags |= CF_BODY | CF_CHUNKED
     elif head.content_length > 0:
         c.body_left = head.content_length
@@ -252,17 +261,20 @@ cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nog
     if found == F_MISS:
         return hand_up(t, c, data, head)
     if hit.flags & E_VERSIONED and not sensible and found != F_BODY:
-        found = F_TOO_FAR
         if c.waiter != NULL:
-            objects_unpark(t.shared.objects, c.waiter)
+            if found == F_RENDER:
+                objects_unask(t.shared.objects, c.waiter)
+            else:
+                objects_unpark(t.shared.objects, c.waiter)
             c.waiter = NULL
+        found = F_TOO_FAR
     if hit.tag:
         viewers_touch(t.shared.viewers, hit.tag, viewer if session else viewer_of(c, data, head), t.now_unix)
     if found == F_PARKED or found == F_RENDER:
         if found == F_RENDER and not ring_put(&t.events, EV_RENDER, 0, 0, t.shared.listeners[c.listener].site, 0,
                                               path, <uint32_t> path_len, NULL, 0):
             # Nobody was asked, so nobody would answer: come back when the ring has room.
-            objects_unpark(t.shared.objects, c.waiter)
+            objects_unask(t.shared.objects, c.waiter)
             c.waiter = NULL
             conn_owe(t, c, OW_INPUT)
             c.flags |= CF_STARVED
@@ -293,48 +305,74 @@ cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nog
     return T_ANSWERED
 
 
+cdef Py_ssize_t unchunk(Thread* t, Conn* c, const uint8_t* data, size_t size) noexcept nogil:
+    """Take chunks apart and give their payload to trio in one event, however small they are; the number of bytes used, or -status."""
+    cdef const uint8_t* body
+    cdef size_t length, step, used = 0
+    cdef int r = 0
+    t.up.len = 0
+    while used < size and r == 0:
+        r = chunked_feed(c.chunked, data + used, size - used, &step, &body, &length)
+        if r < 0:
+            return r
+        used += step
+        if length and vec_append(&t.up, body, length) < 0:
+            return -503
+    if t.up.len or r == 1:
+        ring_put(&t.events, EV_BODY, r == 1, conn_id(t, c), 0, 0, t.up.data, <uint32_t> t.up.len, NULL, 0)
+    c.credit -= <int64_t> t.up.len
+    if r == 1:
+        c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED)
+        free(c.chunked)
+        c.chunked = NULL
+    return <Py_ssize_t> used
+
+
 cdef size_t body_up(Thread* t, Conn* c, const uint8_t* data, size_t size) noexcept nogil:
     """Give bytes of a request's body to trio, as far as it has asked for them; the number of bytes used."""
     cdef size_t used = 0, step
-    cdef const uint8_t* body
-    cdef size_t length
-    cdef int r
+    cdef Py_ssize_t r
     while used < size and c.flags & CF_BODY and c.credit > 0:
-        if not ring_room(&t.events, BODY_PIECE):
+        if not ring_room(&t.events, t.shared.largest):
             conn_owe(t, c, OW_INPUT)
             c.flags |= CF_STARVED
             break
+        step = size - used if size - used < BODY_PIECE else BODY_PIECE
+        if <int64_t> step > c.credit:
+            step = <size_t> c.credit
         if c.flags & CF_CHUNKED:
-            step = size - used if size - used < BODY_PIECE else BODY_PIECE
-            r = chunked_feed(c.chunked, data + used, step, &step, &body, &length)
+            r = unchunk(t, c, data + used, step)
             if r < 0:
-                # The framing is lost: nothing after this can be trusted. Trio hears of the end, the peer of the reason.
-                if c.sent == 0 and c.out_count == 0:
-                    refuse(t, c, -r)
-                    tx_flush(t, c)
-                    send_fin(c)
-                conn_close(t, c, R_PROTOCOL)
+                lose(t, c, <int> -r, R_PROTOCOL)  # nothing after this can be trusted
                 return size
-            used += step
-            if length or r == 1:
-                ring_put(&t.events, EV_BODY, 1 if r == 1 else 0, conn_id(t, c), 0, 0, body, <uint32_t> length, NULL, 0)
-            c.credit -= <int64_t> length
-            if r == 1:
-                c.flags &= ~<uint32_t> (CF_BODY | CF_CHUNKED)
-                free(c.chunked)
-                c.chunked = NULL
+            step = <size_t> r
         else:
-            step = size - used if size - used < BODY_PIECE else BODY_PIECE
             if <int64_t> step > c.body_left:
                 step = <size_t> c.body_left
             c.body_left -= <int64_t> step
-            ring_put(&t.events, EV_BODY, 1 if c.body_left == 0 else 0, conn_id(t, c), 0, 0, data + used, <uint32_t> step, NULL, 0)
-            used += step
             c.credit -= <int64_t> step
+            ring_put(&t.events, EV_BODY, c.body_left == 0, conn_id(t, c), 0, 0, data + used, <uint32_t> step, NULL, 0)
             if c.body_left == 0:
                 c.flags &= ~<uint32_t> CF_BODY
+        used += step
     ring_ring(&t.events)
+    if used and c.flags & CF_BODY and not c.flags & CF_RATED:
+        pace(t, c, used)
     return used
+
+
+cdef void pace(Thread* t, Conn* c, size_t came) noexcept nogil:
+    """Some of a body came: the next must come within the time, and over each such time the least rate be reached."""
+    cdef Limits* limits = limits_of(t, c)
+    c.moved += came
+    if t.now_ms - c.since >= limits.body_ms:
+        if c.moved < <uint64_t> limits.min_rate * limits.body_ms // 1000:
+            t.stats.timeouts += 1
+            lose(t, c, 408, R_SLOW)
+            return
+        c.since = t.now_ms
+        c.moved = 0
+    timer_set(t, c, t.now_ms + limits.body_ms)
 
 
 cdef size_t consume(Thread* t, Conn* c, const uint8_t* data, size_t size) noexcept nogil:
@@ -365,7 +403,8 @@ cdef size_t consume(Thread* t, Conn* c, const uint8_t* data, size_t size) noexce
         if r == 0:
             if not c.flags & CF_PARTIAL_HEAD:
                 c.flags |= CF_PARTIAL_HEAD
-                timer_set(t, c, t.now_ms + limits_of(t, c).head_ms)
+                if not c.flags & CF_RATED:
+                    timer_set(t, c, t.now_ms + limits_of(t, c).head_ms)
             break
         if r < 0:
             refuse(t, c, -r)
@@ -385,8 +424,13 @@ cdef void http_input(Thread* t, Conn* c) noexcept nogil:
     """The socket has bytes, or its peer has finished."""
     cdef Py_ssize_t n
     cdef size_t used, before
-    n = conn_read(t, c, t.rx, HTTP_READ)
+    cdef bint waits = c.phase == H_PARKED or (c.phase == H_ANSWER and not c.flags & CF_BODY)
+    n = conn_read(t, c, t.rx, REST_MAX if waits else HTTP_READ)
     if n == READ_AGAIN:
+        return
+    if n == 0 and c.phase == H_HEAD and c.out_count:
+        c.flags |= CF_EOF  # it has asked for the last time, and still takes the answers
+        arm(t, c)
         return
     if n <= 0:
         conn_close(t, c, R_PEER if n == 0 else R_RESET)
@@ -423,6 +467,16 @@ cdef void http_resume(Thread* t, Conn* c) noexcept nogil:
     settle(t, c)
 
 
+cdef void http_again(Thread* t, Conn* c) noexcept nogil:
+    """A turn later: go on with what was read, then with what OpenSSL has read and the socket does not show."""
+    if c.rbuf.len == 0:
+        http_input(t, c)
+        return
+    http_resume(t, c)
+    if c.fd >= 0 and c.ssl != NULL and c.flags & CF_IN and SSL_pending(c.ssl) > 0:
+        http_input(t, c)
+
+
 cdef void http_output(Thread* t, Conn* c) noexcept nogil:
     """The socket takes bytes again."""
     if out_resume(t, c) < 0:
@@ -443,35 +497,54 @@ cdef void http_timeout(Thread* t, Conn* c) noexcept nogil:
     if c.phase == H_LINGER:
         conn_close(t, c, R_LOCAL)
     elif c.out_count:
-        if c.sent < <uint64_t> limits.min_rate * limits.body_ms // 1000:
+        if c.moved >= <uint64_t> limits.min_rate * limits.body_ms // 1000:
+            c.moved = 0
+            timer_set(t, c, t.now_ms + limits.body_ms)
+        else:
             t.stats.timeouts += 1
             conn_close(t, c, R_SLOW)
-        else:
-            c.sent = 0
-            timer_set(t, c, t.now_ms + limits.body_ms)
+    elif c.phase == H_ANSWER:
+        if c.flags & CF_BODY:
+            t.stats.timeouts += 1
+            lose(t, c, 408, R_TIMEOUT)
+            settle(t, c)
     elif c.phase == H_PARKED:
-        if c.waiter != NULL:
-            objects_unpark(t.shared.objects, c.waiter)
-            c.waiter = NULL
-        c.flags |= CF_LATE
-        c.phase = H_HEAD
-        http_resume(t, c)
+        http_give_up(t, c)
     elif c.phase == H_HEAD and c.flags & CF_PARTIAL_HEAD:
         t.stats.timeouts += 1
         refuse(t, c, 408)
         settle(t, c)
-    elif c.phase == H_ANSWER:
-        t.stats.timeouts += 1
+    elif c.phase == H_HEAD:
         conn_close(t, c, R_TIMEOUT)
-    else:
-        conn_close(t, c, R_TIMEOUT)
+
+
+cdef void http_give_up(Thread* t, Conn* c) noexcept nogil:
+    """The wait of a parked request is over: answer with what there is, else 503."""
+    if c.waiter != NULL:
+        objects_unpark(t.shared.objects, c.waiter)
+        c.waiter = NULL
+    c.flags |= CF_LATE
+    c.phase = H_HEAD
+    http_resume(t, c)
+
+
+cdef void http_drain(Thread* t, Conn* c) noexcept nogil:
+    """No further request of this connection: now when it is idle, else after the answer under way."""
+    if c.flags & CF_HANDSHAKE:
+        conn_close(t, c, R_DRAIN)
+    elif c.phase == H_PARKED:
+        http_give_up(t, c)
+    elif c.phase == H_HEAD and c.out_count:
+        c.flags |= CF_CLOSE_AFTER
+    elif c.phase == H_HEAD and c.rbuf.len == 0:
+        conn_close(t, c, R_DRAIN)
+    elif c.phase == H_LINGER:
+        conn_close(t, c, R_DRAIN)
 
 
 cdef void http_sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
     """Trio's bytes are in the stretch list; `flags` (SendFlag) say whether the answer is complete."""
-    if c.phase != H_ANSWER:
-        tx_flush(t, c)
-        return
+    c.flags |= CF_STARTED
     if flags & SF_END:
         c.flags &= ~<uint32_t> (CF_KNOWN | CF_DRAIN)
         c.phase = H_HEAD

@@ -52,7 +52,7 @@ cdef enum ConnFlag:
     CF_BODY = 2048              # HTTP: the request's body is not all read
     CF_CHUNKED = 4096           # HTTP: ... and comes in chunks
     CF_EOF = 8192               # the peer has finished sending
-    CF_HEAD_ONLY = 16384        # HTTP: the answer is to a HEAD
+    CF_STARTED = 16384          # HTTP: some of the answer under way was sent
     CF_TLS_WANTS_OUT = 32768
     CF_PARTIAL_HEAD = 65536     # HTTP: the head's deadline runs
     CF_FOLLOWS = 131072         # reads a sequence
@@ -60,6 +60,8 @@ cdef enum ConnFlag:
     CF_STOPPED = 524288         # input stopped by credit
     CF_LATE = 1048576           # HTTP: the wait of a parked request is over
     CF_VIDEO = 2097152          # RTMP: has sent video
+    CF_RATED = 4194304          # HTTP: the deadline is that of a backlog
+    CF_HUP = 8388608            # EPOLLRDHUP armed: the end of the peer's sending is news even while nothing is read
 
 cdef enum RtmpWake:
     RW_ALWAYS = 0               # hand records up at every tick
@@ -104,8 +106,9 @@ ctypedef struct Conn:
     uint32_t out_count
     uint32_t out_cap
     size_t out_bytes
-    uint64_t sent               # bytes since the last look at the least rate
+    uint64_t moved              # bytes taken by the peer, or given of a body, since the last look at the least rate
     # time, ms of the reactor's clock
+    int64_t since               # when the look at the least rate began, or the backlog
     int64_t deadline            # 0: none
     uint32_t wheel_slot         # NO_CONN: not on the wheel
     uint32_t wheel_next
@@ -126,10 +129,10 @@ ctypedef struct Conn:
 ctypedef struct Limits:
     uint32_t max_head           # bytes
     uint32_t head_ms            # a head must be complete this soon after its first byte
-    uint32_t body_ms            # a body, or a reader, must move this often
+    uint32_t body_ms            # how often the rate of a body, or of a reader with a backlog, is looked at
     uint32_t idle_ms            # between two requests
     uint32_t park_ms            # a parked reader waits at most this long
-    uint32_t min_rate           # bytes a second that a reader must take
+    uint32_t min_rate           # bytes a second that a peer must take of an answer, or give of a body
     uint32_t max_conns
     uint32_t handshake_ms       # TLS and RTMP handshakes
     uint32_t stall_ms           # RTMP: no bytes from the peer
@@ -172,7 +175,8 @@ ctypedef struct Shared:         # what all threads of one reactor see
     session_check session_verify
     int64_t clock_ms            # -1, or the time that a test has set
     int64_t clock_unix          # -1, or the time that a test has set
-    uint64_t stop
+    uint32_t largest            # payload bytes of the largest event: with room for it, input can go up
+    uint64_t stop               # not 0: threads end when their commands are carried out
 
 ctypedef struct Thread:
     int index
@@ -216,7 +220,9 @@ ctypedef struct Thread:
     size_t tx_used
     Out tx_out[TX_STRETCHES]
     uint32_t tx_count
+    bint tx_failed              # a stretch before the ones that wait was lost
     uint64_t accept_off         # listeners out of the epoll set because no fd was to be had
     int64_t accept_retry
     bint draining
+    bint told                   # trio has heard that no connection is left
     Stats stats

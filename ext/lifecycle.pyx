@@ -3,26 +3,47 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from nova.ext.atomics cimport nova_add32, nova_add64
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_swap32
 from nova.ext.buffer cimport Buf, buf_copy
 from nova.ext.bytevec cimport vec_free
-from nova.ext.conn cimport conn_again, conn_at, conn_free, conn_id, conn_owe
-from nova.ext.io cimport CF_CLOSE_AFTER, CF_CLOSED, CF_KNOWN, CF_LISTED, CF_OWED, CF_STARVED, NO_CONN
+from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_free, conn_id, conn_owe, timer_set
+from nova.ext.io cimport (
+    CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
+    CF_STARVED, H_LINGER, NO_CONN, P_HTTP, P_RTMP,
+)
 from nova.ext.objects cimport objects_unpark
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.rtmp cimport rtmp_reader_free
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.ssl cimport ERR_clear_error, SSL_free, SSL_shutdown
-from nova.ext.transport cimport out_free
+from nova.ext.transport cimport out_free, send_fin
 from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    enum: EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN
 
 cdef extern from "unistd.h" nogil:
     int close(int fd)
 
-
 cdef enum:
     RECORDS_KEPT = 131072       # bytes of a connection's own memory between two batches
     HANDED_MAX = 67108864       # bytes of records that trio may have to take before publishers are no longer read
+    LINGER_MS = 2000            # how long a peer may still send after our last byte before the connection is cut
+    LINGER_DRAIN_MS = 200       # ... when the program is about to end
+
+
+cdef bint behind(Thread* t) noexcept nogil:
+    """Whether trio has too many bytes of records to take; when so, its next step in the ring rings this thread's bell."""
+    if nova_add64(&t.handed, 0) <= HANDED_MAX:
+        return False
+    nova_swap32(&t.events.starved, 1)
+    return nova_add64(&t.handed, 0) > HANDED_MAX
 
 
 cdef bint records_up(Thread* t, Conn* c) noexcept nogil:
@@ -31,7 +52,7 @@ cdef bint records_up(Thread* t, Conn* c) noexcept nogil:
     cdef size_t size = c.rtmp.records.len
     if size == 0:
         return True
-    if not ring_room(&t.events, 0) or nova_add64(&t.handed, 0) > HANDED_MAX:
+    if behind(t) or not ring_room(&t.events, 0):
         return False
     buf = buf_copy(c.rtmp.records.data, size)
     if buf == NULL:
@@ -93,10 +114,7 @@ cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     free(c.chunked)
     c.chunked = NULL
     if c.rtmp != NULL:
-        rtmp_reader_free(c.rtmp.reader)
-        c.rtmp.reader = NULL
-        if c.flags & CF_LISTED:
-            t.rtmp_conns -= 1
+        rtmp_end(t, c)
     nova_add32(&t.shared.listeners[c.listener].conns, -1)
     t.stats.closed += 1
     c.reason = reason
@@ -107,10 +125,55 @@ cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
         release(t, c)
 
 
+cdef void rtmp_end(Thread* t, Conn* c) noexcept nogil:
+    rtmp_reader_free(c.rtmp.reader)
+    c.rtmp.reader = NULL
+    if c.flags & CF_LISTED:
+        c.flags &= ~<uint32_t> CF_LISTED
+        t.rtmp_conns -= 1
+
+
+cdef void conn_part(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
+    """For trio the connection ends here; its socket may live on a little."""
+    c.reason = reason
+    if c.flags & CF_KNOWN:
+        c.flags &= ~<uint32_t> (CF_KNOWN | CF_DRAIN)
+        conn_owe(t, c, OW_CLOSED)
+
+
+cdef void conn_linger(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
+    """The last byte for this peer is sent. What it still sends is thrown away for a moment: closing at once could make a reset of it,
+    which overtakes the last words on their way (RFC 9112, 9.6)."""
+    cdef epoll_event event
+    if c.flags & (CF_EOF | CF_HANDSHAKE):
+        conn_close(t, c, reason)
+        return
+    conn_part(t, c, reason)
+    follow_end(t, c)
+    send_fin(c)
+    vec_free(&c.rbuf)
+    c.flags &= ~<uint32_t> (CF_CLOSE_AFTER | CF_STARVED | CF_RATED)
+    if c.proto == P_RTMP:
+        rtmp_end(t, c)
+        vec_free(&c.rtmp.records)
+        epoll_ctl(t.rtmp_epfd, EPOLL_CTL_DEL, c.fd, NULL)
+        event.events = EPOLLIN
+        event.data.u64 = conn_id(t, c)
+        epoll_ctl(t.epfd, EPOLL_CTL_ADD, c.fd, &event)
+        c.flags = (c.flags & ~<uint32_t> (CF_OUT | CF_HUP)) | CF_IN
+    c.proto = P_HTTP
+    c.phase = H_LINGER
+    conn_arm(t, c, True, False)
+    timer_set(t, c, t.now_ms + (LINGER_DRAIN_MS if t.draining else LINGER_MS))
+
+
 cdef void conn_finish(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     """Close once everything is sent."""
+    if c.proto == P_HTTP and c.phase == H_LINGER:
+        return
+    follow_end(t, c)
     if c.out_count == 0:
-        conn_close(t, c, reason)
+        conn_linger(t, c, reason)
     else:
         c.flags |= CF_CLOSE_AFTER
         c.reason = reason
@@ -132,7 +195,8 @@ cdef bint pay(Thread* t, Conn* c) noexcept nogil:
             return False
         c.owed &= ~<uint16_t> OW_CLOSED
     if c.owed & OW_INPUT:
-        if nova_add64(&t.handed, 0) > HANDED_MAX:
+        # Without room for any event it would only be owed again: a turn without an end.
+        if c.fd >= 0 and (behind(t) or not ring_room(&t.events, t.shared.largest)):
             return False
         c.owed &= ~<uint16_t> OW_INPUT
         c.flags &= ~<uint32_t> CF_STARVED

@@ -15,10 +15,10 @@ from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_at, conn_get, conn_id, conn_new, conn_owe, conn_table_free, timer_set
 from nova.ext.http1 cimport http1_format_date
 from nova.ext.http_serve cimport (
-    http_continue, http_credit, http_input, http_open, http_output, http_resume, http_sent, http_timeout, http_unparked,
+    http_again, http_continue, http_credit, http_drain, http_input, http_open, http_output, http_sent, http_timeout, http_unparked,
 )
 from nova.ext.io cimport (
-    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_HANDSHAKE, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_HEAD,
+    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
     Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, RECV_SIZE, TX_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
@@ -31,11 +31,11 @@ from nova.ext.rtmp_serve cimport (
 )
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
-from nova.ext.timer cimport wheel_due, wheel_open, wheel_sleep
+from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
 from nova.ext.wire cimport (
-    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_STOP, CM_UNLISTEN,
-    CM_WAKE_AT, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
+    CM_WAKE_AT, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
 )
 
 cdef extern from "sys/epoll.h" nogil:
@@ -104,6 +104,7 @@ cdef void look_at_clock(Thread* t) noexcept nogil:
     cdef int64_t given = <int64_t> nova_load64(<uint64_t*> &t.shared.clock_ms)
     if given >= 0:
         t.now_ms = given
+        wheel_back(t)
     else:
         clock_gettime(CLOCK_MONOTONIC, &at)
         t.now_ms = <int64_t> at.tv_sec * 1000 + at.tv_nsec // 1000000
@@ -146,8 +147,8 @@ cdef int loop_open(Thread* t) noexcept nogil:
     return 0
 
 
-cdef void loop_close(Thread* t) noexcept nogil:
-    """Close every connection and give everything back. After the thread has ended."""
+cdef void close_all(Thread* t) noexcept nogil:
+    """The end: nobody is left whom trio could hear of."""
     cdef uint32_t i
     cdef Conn* c
     for i in range(t.slab_count * CONN_CHUNK):
@@ -155,6 +156,15 @@ cdef void loop_close(Thread* t) noexcept nogil:
         if c.fd >= 0:
             c.flags &= ~<uint32_t> CF_KNOWN
             conn_close(t, c, R_LOCAL)
+
+
+cdef void loop_close(Thread* t) noexcept nogil:
+    """Give everything back. After the thread has ended."""
+    cdef uint32_t i
+    cdef Conn* c
+    close_all(t)
+    for i in range(t.slab_count * CONN_CHUNK):
+        c = conn_at(t, i)
         if c.rtmp != NULL:
             vec_free(&c.rtmp.records)
             free(c.rtmp)
@@ -215,12 +225,12 @@ cdef void handshake(Thread* t, Conn* c) noexcept nogil:
         event.events = EPOLLRDHUP | (EPOLLOUT if c.flags & CF_TLS_WANTS_OUT else EPOLLIN)
         event.data.u64 = conn_id(t, c)
         epoll_ctl(epfd_of(t, c), 3, c.fd, &event)
-        c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | (CF_OUT if c.flags & CF_TLS_WANTS_OUT else CF_IN)
+        c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | CF_HUP | (CF_OUT if c.flags & CF_TLS_WANTS_OUT else CF_IN)
         return
     if c.proto == P_RTMP:
         epoll_ctl(t.epfd, EPOLL_CTL_DEL, c.fd, NULL)
         c.flags &= ~<uint32_t> (CF_HANDSHAKE | CF_OUT)
-        c.flags |= CF_IN
+        c.flags |= CF_IN | CF_HUP
         event.events = EPOLLIN | EPOLLRDHUP
         event.data.u64 = conn_id(t, c)
         if epoll_ctl(t.rtmp_epfd, EPOLL_CTL_ADD, c.fd, &event) != 0:
@@ -271,7 +281,7 @@ cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(int))  # a merged read finds what a tick brings
     event.events = EPOLLIN | EPOLLRDHUP
     event.data.u64 = conn_id(t, c)
-    c.flags = CF_IN | (CF_HANDSHAKE if listener.tls != NULL else 0)
+    c.flags = CF_IN | CF_HUP | (CF_HANDSHAKE if listener.tls != NULL else 0)
     t.stats.accepted += 1
     listener.accepted += 1
     if epoll_ctl(epfd_of(t, c), EPOLL_CTL_ADD, fd, &event) != 0:
@@ -386,13 +396,13 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
     if r.kind < CM_LISTEN:
         c = conn_get(t, r.conn)
     if r.kind == CM_SEND:
-        if c != NULL:
+        if c != NULL and takes(c):
             if r.length:
                 tx_copy(t, c, payload, r.length)
             sent(t, c, r.flags)
     elif r.kind == CM_SEND_BUF:
         buf = <Buf*> r.arg
-        if c != NULL:
+        if c != NULL and takes(c):
             memcpy(span, payload, sizeof(span))
             tx_slice(t, c, buf, span[0], span[1])
             sent(t, c, r.flags)
@@ -423,8 +433,6 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
             rtmp_wake_at(t, c, r.aux)
     elif r.kind == CM_FOLLOW:
         if c != NULL and c.proto == P_RTMP:
-            if r.length:
-                tx_copy(t, c, payload, r.length)
             follow_start(t, c, <Seq*> r.arg)
         else:
             seq_unref(<Seq*> r.arg)
@@ -440,8 +448,15 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
         t.draining = True
         for i in range(t.slab_count * CONN_CHUNK):
             c = conn_at(t, i)
-            if c.fd >= 0 and c.proto == P_HTTP and c.phase == H_HEAD and c.out_count == 0 and c.rbuf.len == 0:
-                conn_close(t, c, R_DRAIN)
+            if c.fd >= 0 and c.proto == P_HTTP:
+                http_drain(t, c)
+            elif c.fd >= 0 and c.proto == P_RTMP:
+                conn_finish(t, c, R_DRAIN)
+
+
+cdef inline bint takes(Conn* c) noexcept nogil:
+    """Whether bytes of trio belong here. An answer that the reactor has given up, and given itself, has no further ones."""
+    return c.proto != P_HTTP or c.phase == H_ANSWER
 
 
 cdef void sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
@@ -454,16 +469,13 @@ cdef void sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
 
 
 cdef bint commands(Thread* t) noexcept nogil:
-    """Carry out what trio has written; False when it says stop."""
+    """Carry out what trio has written; False when nothing is left and it says stop."""
     cdef Record* record
     cdef int i
     for i in range(COMMANDS):
         record = ring_peek(&t.commands)
         if record == NULL:
-            return True
-        if record.kind == CM_STOP:
-            ring_pop(&t.commands, record)
-            return False
+            return nova_load64(&t.shared.stop) == 0
         carry_out(t, record)
         ring_pop(&t.commands, record)
     return True
@@ -497,9 +509,9 @@ cdef void go_again(Thread* t) noexcept nogil:
         c.flags &= ~<uint32_t> CF_AGAIN
         if c.fd < 0:
             continue
-        if c.proto == P_HTTP and c.rbuf.len and not c.flags & CF_HANDSHAKE:
-            http_resume(t, c)
-        elif c.fd >= 0:
+        if c.proto == P_HTTP and not c.flags & CF_HANDSHAKE:
+            http_again(t, c)
+        else:
             on_input(t, c)
     for i in range(t.again_count - count):
         t.again[i] = t.again[count + i]
@@ -519,7 +531,7 @@ cdef void timeouts(Thread* t) noexcept nogil:
 
 
 cdef void loop_run(Thread* t) noexcept nogil:
-    """Until trio says stop."""
+    """Until trio says stop; then every connection is closed."""
     cdef epoll_event events[EVENTS]
     cdef int count, i
     cdef int64_t wait, other
@@ -538,7 +550,7 @@ cdef void loop_run(Thread* t) noexcept nogil:
             wait = ACCEPT_PAUSE_MS
         if t.shared.clock_ms >= 0 and wait > 5:
             wait = 5  # a test moves the clock without ringing
-        if t.again_count or t.shared.objects.ready[t.index] != NULL or not ring_doze(&t.commands):
+        if t.again_count or nova_load64(<uint64_t*> &t.shared.objects.ready[t.index]) or not ring_doze(&t.commands):
             wait = 0
         count = epoll_wait(t.epfd, events, EVENTS, <int> wait)
         ring_woke(&t.commands)
@@ -559,3 +571,7 @@ cdef void loop_run(Thread* t) noexcept nogil:
         timeouts(t)
         if t.accept_off and t.now_ms >= t.accept_retry:
             retry_accepts(t)
+        if t.draining and t.live == 0 and not t.told:
+            t.told = ring_put(&t.events, EV_EMPTY, 0, 0, 0, 0, NULL, 0, NULL, 0)
+            ring_ring(&t.events)
+    close_all(t)

@@ -3,9 +3,9 @@ from libc.stdint cimport int64_t, uint32_t
 
 from nova.ext.conn cimport conn_again, conn_arm, conn_id, conn_owe, timer_clear, timer_set
 from nova.ext.io cimport CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_STARVED
-from nova.ext.lifecycle cimport conn_close
+from nova.ext.lifecycle cimport conn_close, conn_linger
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
-from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, send_fin, tx_flush
+from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_flush
 from nova.ext.wire cimport EV_DATA, OW_DRAINED, OW_INPUT, R_LOCAL, R_PEER, R_RESET, R_SLOW
 
 cdef enum:
@@ -14,20 +14,19 @@ cdef enum:
 
 
 cdef void settle(Thread* t, Conn* c) noexcept nogil:
-    if c.fd < 0:
-        t.tx_count = 0
-        return
     if tx_flush(t, c) < 0:
         conn_close(t, c, R_RESET)
+        return
+    if c.fd < 0:
         return
     if c.out_count == 0:
         timer_clear(t, c)
         if c.flags & CF_CLOSE_AFTER:
-            send_fin(c)
-            conn_close(t, c, R_LOCAL)
+            conn_linger(t, c, R_LOCAL)
             return
     elif c.deadline == 0:
-        c.sent = 0
+        c.moved = 0
+        c.since = t.now_ms
         timer_set(t, c, t.now_ms + t.shared.listeners[c.listener].limits.body_ms)
     conn_arm(t, c, c.credit > 0 and not c.flags & (CF_STARVED | CF_EOF), c.out_count > 0)
 
@@ -73,7 +72,7 @@ cdef void raw_output(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef void raw_timeout(Thread* t, Conn* c) noexcept nogil:
-    if c.out_count and c.sent < <uint64_t> t.shared.listeners[c.listener].limits.min_rate * t.shared.listeners[c.listener].limits.body_ms // 1000:
+    if c.out_count and c.moved < <uint64_t> t.shared.listeners[c.listener].limits.min_rate * t.shared.listeners[c.listener].limits.body_ms // 1000:
         t.stats.timeouts += 1
         conn_close(t, c, R_SLOW)
         return

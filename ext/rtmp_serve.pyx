@@ -16,14 +16,14 @@ from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_DRAIN, CF_FOLLOWS, CF_KNOWN, CF_LISTED, CF_STARVED, CF_VIDEO, Follow, Limits, NO_CONN, P_RTMP, RECV_SIZE, RW_ALWAYS,
     RW_AT, Rtmp,
 )
-from nova.ext.lifecycle cimport conn_close, follow_end, records_up
+from nova.ext.lifecycle cimport conn_close, conn_linger, follow_end, records_up
 from nova.ext.ring cimport ring_ring
 from nova.ext.rtmp cimport (
     RTMP_AUDIO, RTMP_KEY, RTMP_MEDIA, RTMP_SEQUENCE_HEADER, RTMP_SERVER, RTMP_VIDEO, RtmpLimits, RtmpRecord, rtmp_handshaken,
     rtmp_limits_default, rtmp_reader_feed, rtmp_reader_new,
 )
 from nova.ext.sequence cimport Item, seq_join, seq_take, seq_unref
-from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, send_fin, tx_copy, tx_flush, tx_slice
+from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_copy, tx_flush, tx_slice
 from nova.ext.wire cimport OW_DRAINED, OW_INPUT, OW_RECORDS, R_ENDED, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT
 
 cdef extern from "sys/epoll.h" nogil:
@@ -93,18 +93,25 @@ cdef void rtmp_turn(Thread* t) noexcept nogil:
     cdef epoll_event events[RTMP_EVENTS]
     cdef epoll_event event
     cdef Conn* c
-    cdef int count, i
+    cdef int count = RTMP_EVENTS, i
+    cdef uint32_t seen = 0
     if t.rtmp_due == 0 or t.now_ms < t.rtmp_due:
         return
-    count = epoll_wait(t.rtmp_epfd, events, RTMP_EVENTS, 0)
-    for i in range(count):
-        c = conn_get(t, events[i].data.u64)
-        if c == NULL:
-            continue
-        if events[i].events & EPOLLOUT:
-            rtmp_output(t, c)
-        if c.fd >= 0 and events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP):
-            rtmp_input(t, c)
+    while count == RTMP_EVENTS and seen <= t.rtmp_conns:  # the set hands them out in turn: nobody comes twice before all have come
+        count = epoll_wait(t.rtmp_epfd, events, RTMP_EVENTS, 0)
+        for i in range(count):
+            c = conn_get(t, events[i].data.u64)
+            if c == NULL or c.proto != P_RTMP:
+                continue
+            if events[i].events & EPOLLOUT:
+                rtmp_output(t, c)
+            if c.fd < 0 or c.proto != P_RTMP:
+                continue
+            if events[i].events & (EPOLLHUP | EPOLLERR) and c.flags & CF_STARVED:
+                conn_close(t, c, R_RESET)  # nothing reads it, so it would be ready for ever
+            elif events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP):
+                rtmp_input(t, c)
+        seen += RTMP_EVENTS
     ring_ring(&t.events)
     t.rtmp_due = 0
     t.rtmp_read_at = t.now_ms
@@ -150,7 +157,8 @@ cdef void set_deadline(Thread* t, Conn* c) noexcept nogil:
     if c.follow != NULL:
         if c.out_count:
             if c.deadline == 0:
-                c.sent = 0
+                c.moved = 0
+                c.since = t.now_ms
                 timer_set(t, c, t.now_ms + limits_of(t, c).body_ms)
         else:
             timer_clear(t, c)
@@ -162,15 +170,13 @@ cdef void set_deadline(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef void settle(Thread* t, Conn* c) noexcept nogil:
-    if c.fd < 0:
-        t.tx_count = 0
-        return
     if tx_flush(t, c) < 0:
         conn_close(t, c, R_RESET)
         return
+    if c.fd < 0 or c.proto != P_RTMP:
+        return
     if c.out_count == 0 and c.flags & CF_CLOSE_AFTER:
-        send_fin(c)
-        conn_close(t, c, c.reason if c.reason else R_LOCAL)
+        conn_linger(t, c, c.reason if c.reason else R_LOCAL)
         return
     set_deadline(t, c)
     conn_arm(t, c, not c.flags & (CF_STARVED | CF_CLOSE_AFTER), c.out_count > 0)
@@ -232,7 +238,7 @@ cdef void rtmp_timeout(Thread* t, Conn* c) noexcept nogil:
         conn_close(t, c, R_TIMEOUT)
         return
     if c.follow != NULL:
-        if c.out_count and c.sent < <uint64_t> limits.min_rate * limits.body_ms // 1000:
+        if c.out_count and c.moved < <uint64_t> limits.min_rate * limits.body_ms // 1000:
             conn_close(t, c, R_SLOW)
             return
     elif t.now_ms - c.rtmp.read_ms >= limits.stall_ms and not c.flags & CF_STARVED:

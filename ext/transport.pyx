@@ -200,7 +200,7 @@ cdef Py_ssize_t write_list(Thread* t, Conn* c, Out* list, uint32_t count, uint32
                 n = 0
     done[0] = i
     t.stats.bytes_out += <uint64_t> total
-    c.sent += <uint64_t> total
+    c.moved += <uint64_t> total
     return total
 
 
@@ -258,14 +258,14 @@ cdef void tx_copy(Thread* t, Conn* c, const void* data, size_t size) noexcept no
     cdef Buf* copy
     if size > TX_SIZE // 4:
         copy = buf_copy(data, size)
-        if copy != NULL:
-            tx_slice(t, c, copy, 0, size)
-            buf_unref(copy)
-        return
-    if t.tx_used + size > TX_SIZE or t.tx_count == TX_STRETCHES:
-        tx_flush(t, c)
-        if c.fd < 0:
+        if copy == NULL:
+            t.tx_failed = True
             return
+        tx_slice(t, c, copy, 0, size)
+        buf_unref(copy)
+        return
+    if (t.tx_used + size > TX_SIZE or t.tx_count == TX_STRETCHES) and tx_flush(t, c) < 0:
+        t.tx_failed = True
     memcpy(t.tx + t.tx_used, data, size)
     if t.tx_count and t.tx_out[t.tx_count - 1].buf == NULL and \
             t.tx_out[t.tx_count - 1].offset + t.tx_out[t.tx_count - 1].size == t.tx_used:
@@ -282,8 +282,8 @@ cdef void tx_slice(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noe
     """Send shared bytes with what follows, at the next `tx_flush`; takes a reference of its own."""
     if size == 0 or c.fd < 0:
         return
-    if t.tx_count == TX_STRETCHES:
-        tx_flush(t, c)
+    if t.tx_count == TX_STRETCHES and tx_flush(t, c) < 0:
+        t.tx_failed = True
     nova_ref(&buf.refs)
     t.tx_out[t.tx_count].buf = buf
     t.tx_out[t.tx_count].offset = offset
@@ -295,10 +295,11 @@ cdef int tx_flush(Thread* t, Conn* c) noexcept nogil:
     """Send what was gathered; the rest becomes backlog. 0, or -1: the connection has failed and must be closed."""
     cdef uint32_t done = 0, i
     cdef uint32_t count = t.tx_count
-    cdef int failed = 0
+    cdef int failed = -1 if t.tx_failed else 0  # bytes before these are lost: what follows must not pass for the whole
+    t.tx_failed = False
     if count == 0:
-        return 0
-    if c.out_count == 0 and c.fd >= 0:
+        return failed
+    if c.out_count == 0 and c.fd >= 0 and not failed:
         if write_list(t, c, t.tx_out, count, &done) < 0:
             failed = -1
     if failed or c.fd < 0:

@@ -10,6 +10,7 @@ cdef enum Event:
     EV_RECORDS = 6              # RTMP: records
     EV_DATA = 7                 # raw: bytes; flags: 1 = the peer has finished sending
     EV_RENDER = 8               # payload: the path that somebody waits for; arg: the site
+    EV_EMPTY = 9                # a thread that drains has no connection left
 
 cdef enum Command:
     CM_SEND = 1                 # payload bytes to send; flags: SendFlag
@@ -19,12 +20,11 @@ cdef enum Command:
     CM_CLOSE = 5                # aux: 0 at once, 1 when everything is sent
     CM_MARK = 6                 # tell me when the backlog is low
     CM_WAKE_AT = 7              # RTMP: aux: time stamp
-    CM_FOLLOW = 8               # arg: a Seq (one reference); payload: the prologue
+    CM_FOLLOW = 8               # arg: a Seq (one reference)
     CM_LISTEN = 9               # arg: index of the listener
     CM_UNLISTEN = 10            # arg: index of the listener
     CM_SEQUENCE = 11            # arg: a Seq (one reference) that has news
-    CM_DRAIN = 12               # no new requests: idle connections close
-    CM_STOP = 13
+    CM_DRAIN = 12               # no new connections; those that are idle, parked or of RTMP end
 
 cdef enum SendFlag:
     SF_END = 1                  # HTTP: the answer is complete

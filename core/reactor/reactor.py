@@ -79,6 +79,7 @@ class Reactor:
         self._rtmp: dict[int, RtmpHandler] = {}
         self._tasks: trio.Nursery | None = None
         self._render: Callable[[bytes], None] | None = None
+        self._empty = 0  # threads that drain and have no connection left
         self._idle = trio.Event()
         self._date_at = 0
         self._date = b""
@@ -88,27 +89,31 @@ class Reactor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled: then requests are cancelled, connections closed, threads joined."""
         limiter = trio.CapacityLimiter(self.engine.count)
-        async with trio.open_nursery() as threads:
-            for index in range(self.engine.count):
-                threads.start_soon(self._thread, index, limiter)
-            try:
-                async with trio.open_nursery() as tasks:
-                    self._tasks = tasks
-                    for index in range(self.engine.count):
-                        tasks.start_soon(self._events, index)
-                    task_status.started()
-            finally:
-                self._tasks = None
-                self.engine.stop()
+        try:
+            async with trio.open_nursery() as threads:
+                for index in range(self.engine.count):
+                    threads.start_soon(self._thread, index, limiter)
+                try:
+                    async with trio.open_nursery() as tasks:
+                        self._tasks = tasks
+                        for index in range(self.engine.count):
+                            tasks.start_soon(self._events, index)
+                        task_status.started()
+                finally:
+                    self._tasks = None
+                    self.engine.stop()
+        finally:
+            self.engine.shut()
 
     async def drain(self) -> None:
-        """Accept nothing new and wait until no request is under way. The caller bounds the time."""
+        """Accept nothing new and wait until every request is answered, every answer taken and every connection closed.
+
+        Idle connections close at once, parked requests are answered 503. The caller bounds the time.
+        """
         for number in self._listeners:
             self.engine.unlisten(number)
         self.engine.drain_connections()
-        while self._exchanges or self._streams:
-            self._idle = trio.Event()
-            await self._idle.wait()
+        await self._idle.wait()
 
     def listen(self, spec: Listen) -> tuple[str, int]:
         """Open a listener; its address. Raises OSError: the address can not be had."""
@@ -218,6 +223,9 @@ class Reactor:
             self._opened(event)
         elif kind == ext.CLOSED:
             self._closed(conn, event[2])
+        elif kind == ext.EMPTY:
+            self._empty += 1
+            self._settled()
 
     def _opened(self, event: tuple[Any, ...]) -> None:
         _, conn, number, protocol, peer, port, tls, alpn = event
@@ -300,7 +308,7 @@ class Reactor:
             self._settled()
 
     def _settled(self) -> None:
-        if not self._exchanges and not self._streams:
+        if self._empty == self.engine.count and not self._exchanges and not self._streams:
             self._idle.set()
 
     def _date_line(self) -> bytes:

@@ -41,6 +41,7 @@ cdef inline size_t mp_item(const uint8_t* p, size_t size, MpItem* out) noexcept 
     cdef uint64_t wide
     cdef float single
     cdef int width
+    out.kind = MP_NIL
     out.whole = 0
     out.real = 0
     out.count = 0

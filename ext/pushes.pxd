@@ -1,12 +1,14 @@
 """Replies and pushes of the channel protocol, encoded once in JSON or msgpack. Pure, nogil; `form` is a Form of values.pxd.
 
 Every function appends one whole item and answers 0, or -1 when memory is out. Strings are UTF-8 without their quotes; `data` and `info`
-are values in the same form. A frame holds one item, or several: batch_open, the items with batch_next between them, batch_close.
+are values in the same form.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nova.ext.bytevec cimport ByteVec
 from nova.ext.commands cimport Text
+from nova.ext.msgpack cimport mp_put_array
+from nova.ext.values cimport FORM_JSON
 
 ctypedef struct Publication:
     uint64_t offset
@@ -39,6 +41,21 @@ cdef int reply_subscribe(int form, ByteVec* out, uint32_t id, uint64_t offset, c
 cdef int reply_history(int form, ByteVec* out, uint32_t id, uint64_t offset, const Text* epoch, bint more,
                        const Publication* publications, uint32_t count) noexcept nogil
 cdef int reply_presence(int form, ByteVec* out, uint32_t id, uint64_t total, bint more, const Member* members, uint32_t count) noexcept nogil
-# --- several items in one frame ---
-# Room for the opening that a batch of `count` items needs; bytes written to out, at most 5.
-cdef size_t batch_open(int form, uint8_t* out, uint32_t count) noexcept nogil
+# --- several items in one frame: open, item, next, item … close ---
+# Each writes to `out` and gives the bytes: at most BATCH_ROOM for the opening, 1 or 0 for the others.
+cdef enum:
+    BATCH_ROOM = 5
+
+cdef inline size_t batch_open(int form, uint8_t* out, uint32_t count) noexcept nogil:
+    if form == FORM_JSON:
+        out[0] = c'['
+        return 1
+    return mp_put_array(out, count)
+
+cdef inline size_t batch_next(int form, uint8_t* out) noexcept nogil:
+    out[0] = c','
+    return 1 if form == FORM_JSON else 0
+
+cdef inline size_t batch_close(int form, uint8_t* out) noexcept nogil:
+    out[0] = c']'
+    return 1 if form == FORM_JSON else 0

@@ -290,8 +290,11 @@ cdef class Engine:
 
     def set_clock(self, int64_t ms=-1, int64_t unix=-1) -> None:
         """Stop the reactor's clocks at `ms` (monotonic) and `unix` (seconds); -1: the system's own again. For tests."""
+        cdef int i
         nova_store64(<uint64_t*> &self.shared.clock_ms, <uint64_t> ms)
         nova_store64(<uint64_t*> &self.shared.clock_unix, <uint64_t> unix)
+        for i in range(self.count):
+            bell_ring(self.threads[i].bell)
 
     def listen(self, int fd, str protocol, *, TlsContext tls=None, uint16_t site=0, uint32_t max_head=32768, uint32_t head_ms=10000,
                uint32_t body_ms=10000, uint32_t idle_ms=75000, uint32_t park_ms=12000, uint32_t min_rate=1024,

@@ -560,6 +560,9 @@ cdef void http_credit(Thread* t, Conn* c, uint64_t bytes) noexcept nogil:
     """Trio asks for more of the body."""
     if c.phase != H_ANSWER or not c.flags & CF_BODY:
         return
+    if c.credit <= 0:  # the time in which nobody asked for more is not the peer's
+        c.moved = 0
+        c.since = t.now_ms
     c.credit += <int64_t> bytes
     http_resume(t, c)
 

@@ -227,3 +227,16 @@ async def test_drain_lets_a_request_end_and_refuses_new_connections() -> None:
             go.set()
             assert (await client.answer())[2] == b"done"
             assert await client.to_end() == b""
+
+
+async def test_time_before_the_application_asks_is_not_the_clients() -> None:
+    """A body that lay waiting is judged from the moment on which it was asked for."""
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        await trio.sleep(0.3)
+        await answer(send, await whole_body(receive))
+
+    async with reactor(http(app, body_ms=200)) as (_, [address]), connect(address) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbo")
+        await trio.testing.wait_all_tasks_blocked(0.35)
+        await client.send(b"dy")
+        assert (await client.answer())[::2] == (200, b"body")

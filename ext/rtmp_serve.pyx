@@ -45,6 +45,7 @@ cdef enum:
     FOLLOW_BACKLOG = 262144     # bytes unsent above which a reader takes nothing new
     FOLLOW_TAKE = 32
     BACKLOG_LOW = 65536
+    STRANGER_MESSAGE = 262144   # bytes of unfinished messages before a publisher is admitted; a first key picture sent too early may fit
 
 
 cdef inline Limits* limits_of(Thread* t, Conn* c) noexcept nogil:
@@ -59,6 +60,8 @@ cdef int rtmp_open(Thread* t, Conn* c) noexcept nogil:
         return -1
     rtmp_limits_default(&limits)
     limits.role = RTMP_SERVER
+    # Whoever is not admitted yet has commands to send: many such peers must not hold the largest media messages.
+    limits.message = limits.held = STRANGER_MESSAGE
     c.rtmp.reader = rtmp_reader_new(&limits)
     if c.rtmp.reader == NULL:
         return -1
@@ -257,7 +260,12 @@ cdef void rtmp_sent(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef void rtmp_wake_at(Thread* t, Conn* c, uint32_t timestamp) noexcept nogil:
-    """Trio waits for the frame of that time stamp."""
+    """Trio waits for the frame of that time stamp. The first time: it has admitted a publisher."""
+    cdef RtmpLimits limits
+    if c.rtmp.reader.limits.message == STRANGER_MESSAGE:
+        rtmp_limits_default(&limits)
+        c.rtmp.reader.limits.message = limits.message
+        c.rtmp.reader.limits.held = limits.held
     c.rtmp.wake = RW_AT
     c.rtmp.wake_at = timestamp
     c.rtmp.scanned = 0

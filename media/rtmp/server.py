@@ -80,7 +80,8 @@ class RtmpConnections(Protocol[S_contra]):
         ...
 
     def wake_at(self, conn: int, timestamp: int) -> None:
-        """Hand up media when a record of this time (ms, 32 bits) or later has come."""
+        """Hand up media when a record of this time (ms, 32 bits) or later has come. The first call admits a publisher: before it
+        the peer may send small messages only."""
         ...
 
     def close(self, conn: int, reason: str) -> None:
@@ -324,6 +325,7 @@ class RtmpServer(Generic[S]):
             self._plays[grant.stream_id].restart()
         else:
             self._plays[grant.stream_id] = LivePlay(self._limits.chunk_size, self._new_sequence)
+        self._down.wake_at(connection.id, 0)
         self._down.send(connection.id, connection.session.start_publish())
         _log.info("rtmp_publish", peer=connection.peer, stream=grant.stream_id, key_id=grant.key_id, takeover=before is not None)
 

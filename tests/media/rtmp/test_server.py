@@ -202,6 +202,18 @@ async def test_bad_peer_is_gone_with_a_reason_and_the_others_play_on(data: bytes
         await (await house.ingest()).until(lambda ingest: ingest.records)
 
 
+async def test_large_messages_are_for_admitted_publishers() -> None:
+    large = Tag(flv.VIDEO, 0, flv.avc_picture(bytes(2**20), key=True))
+    async with houses.running(reactor=True) as house:
+        async with raw(house) as stranger:
+            with contextlib.suppress(trio.BrokenResourceError):  # it closes before it has read all
+                await stranger.send_all(SHAKE + rtmp.encode(9, 0, 1, large.data, csid=6))
+            assert await house.end() == "rtmp_message_size"
+        async with publisher(house) as stream:
+            await stream.send(large)
+            await (await house.ingest()).until(lambda ingest: ingest.records)
+
+
 async def test_truncated_at_every_byte_of_a_publish(running: Running) -> None:
     wire = b"".join(
         (

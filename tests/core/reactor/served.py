@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -23,6 +24,29 @@ async def reactor(*specs: Listen, threads: int = 1, event_ring: int = 1 << 20, c
             yield made, addresses
         finally:
             nursery.cancel_scope.cancel()
+
+
+class Clock:
+    """The reactor's clock, which stands still unless a test moves it."""
+
+    def __init__(self, made: Reactor) -> None:
+        self._engine = made.engine
+        self.ms = int(time.monotonic() * 1000)
+        self._engine.set_clock(ms=self.ms)
+
+    async def advance(self, seconds: float) -> None:
+        """Move it; returns when every thread has looked at it and at its deadlines."""
+        self.ms += int(seconds * 1000)
+        self._engine.set_clock(ms=self.ms)
+        turns = self._engine.stats()["turns"] + 4 * self._engine.count  # with a clock of ours a thread turns every 5 ms
+        await until(lambda: self._engine.stats()["turns"] > turns)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait until an I/O thread has got so far."""
+    with trio.fail_after(10):
+        while not true():
+            await trio.sleep(0.001)
 
 
 def http(app: App | None = None, **limits: int) -> Listen:
@@ -49,13 +73,13 @@ class Client:
         """Bytes up to and with `mark`."""
         while mark not in self.rest:
             if not await self._more():
-                raise EOFError(bytes(self.rest))
+                raise EOFError(bytes(self.rest[:200]))
         return self._take(self.rest.index(mark) + len(mark))
 
     async def exactly(self, size: int) -> bytes:
         while len(self.rest) < size:
             if not await self._more():
-                raise EOFError(bytes(self.rest))
+                raise EOFError(bytes(self.rest[:200]))
         return self._take(size)
 
     def _take(self, size: int) -> bytes:
@@ -98,7 +122,15 @@ class Client:
 
 
 @asynccontextmanager
-async def connect(address: tuple[str, int]) -> AsyncIterator[Client]:
-    stream = await trio.open_tcp_stream(*address)
-    async with stream:
+async def connect(address: tuple[str, int], *, window: int = 0) -> AsyncIterator[Client]:
+    """window: bytes of the client's receive buffer, 0: what the kernel finds right."""
+    async with await dial(address, window) as stream:
         yield Client(stream)
+
+
+async def dial(address: tuple[str, int], window: int = 0) -> trio.SocketStream:
+    sock = trio.socket.socket()
+    if window:
+        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, window)
+    await sock.connect(address)
+    return trio.SocketStream(sock)

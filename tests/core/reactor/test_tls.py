@@ -17,7 +17,7 @@ from nova.core.reactor import Listen
 from nova.ext.tls import TlsContext, TlsError
 from nova.core.settings import load
 from nova.surface.h2 import H2
-from tests.core.reactor.served import Client, http, reactor
+from tests.core.reactor.served import Client, dial, http, reactor
 
 Pair = tuple[Path, Path]
 
@@ -56,8 +56,10 @@ def client_context(pair: Pair, *alpn: str) -> ssl.SSLContext:
     return context
 
 
-async def tls(address: tuple[str, int], context: ssl.SSLContext, name: str = "localhost") -> trio.SSLStream[trio.SocketStream]:
-    stream = trio.SSLStream(await trio.open_tcp_stream(*address), context, server_hostname=name, https_compatible=True)
+async def tls(
+    address: tuple[str, int], context: ssl.SSLContext, name: str = "localhost", window: int = 0
+) -> trio.SSLStream[trio.SocketStream]:
+    stream = trio.SSLStream(await dial(address, window), context, server_hostname=name, https_compatible=True)
     with trio.fail_after(10):
         await stream.do_handshake()
     return stream

@@ -25,6 +25,14 @@ from nova.ext.tls import TlsContext
 
 _log = Log("nova.reactor")
 _BATCH: Final = 512  # events between two checkpoints of the trio thread
+# A peer that is gone without a word (half-open TCP) is found by probes within a minute, one that owes acknowledgements in half of it.
+_HALF_OPEN: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
 
 
 class RtmpHandler(Protocol):
@@ -123,6 +131,8 @@ class Reactor:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            for level, name, value in _HALF_OPEN:
+                sock.setsockopt(level, name, value)  # accepted sockets inherit it
             sock.bind((spec.host, spec.port))
             sock.listen(spec.backlog)
             address = sock.getsockname()[:2]

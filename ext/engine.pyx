@@ -489,6 +489,10 @@ cdef class Engine:
         total["parked_now"] = self.objects.map.waiting
         return total
 
+    def thread_stats(self, int index) -> dict:
+        """Counters of one thread."""
+        return self.threads[index].stats
+
     def listener_stats(self, int number) -> dict:
         """Connections now, accepted and refused, of one listener."""
         cdef Listener* l = &self.shared.listeners[number]

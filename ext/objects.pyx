@@ -463,6 +463,10 @@ cdef class ObjectTable:
         pthread_mutex_unlock(&self.map.lock)
         return entry != NULL
 
+    def limit_waiting(self, uint64_t most) -> None:
+        """How many requests may wait at once; one more is answered 503."""
+        self.map.max_waiting = most
+
     def waiting(self, bytes path, *, uint16_t site=0) -> int:
         """Requests that wait for `path` now."""
         cdef Entry* entry

@@ -105,7 +105,8 @@ async def test_pipelined_requests_are_answered_in_order_hot_and_cold() -> None:
 
     async with reactor(http(app)) as (made, [address]), connect(address) as client:
         made.objects.put(b"/hot", b"Content-Type: text/plain\r\n", [b"hot"], etag=b'"1"')
-        await client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % path for path in (b"/1", b"/hot", b"/2", b"/hot", b"/hot", b"/3")))
+        paths = (b"/1", b"/hot", b"/2", b"/hot", b"/hot", b"/3")
+        await client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % path for path in paths))
         bodies = [(await client.answer())[2] for _ in range(6)]
     assert bodies == [b"cold /1", b"hot", b"cold /2", b"hot", b"hot", b"cold /3"]
 

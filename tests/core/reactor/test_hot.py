@@ -112,7 +112,8 @@ CONDITIONS = [
     ("If-None-Match: \"v1\"", 304), ("If-None-Match: W/\"v1\"", 304), ("If-None-Match: \"a\", \"v1\"", 304), ("If-None-Match: *", 304),
     ("If-None-Match: \"v2\"", 200), (f"If-Modified-Since: {STAMP}", 304), (f"If-Modified-Since: {LATER}", 304),
     (f"If-Modified-Since: {EARLIER}", 200), ("If-Modified-Since: yesterday", 200), ("If-Match: \"v1\"", 200), ("If-Match: *", 200),
-    ("If-Match: \"v2\"", 412), ("If-Match: W/\"v1\"", 412), (f"If-Unmodified-Since: {STAMP}", 200), (f"If-Unmodified-Since: {EARLIER}", 412),
+    ("If-Match: \"v2\"", 412), ("If-Match: W/\"v1\"", 412),
+    (f"If-Unmodified-Since: {STAMP}", 200), (f"If-Unmodified-Since: {EARLIER}", 412),
 ]
 
 
@@ -188,7 +189,7 @@ async def test_each_version_of_http_says_when_the_connection_ends() -> None:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    yield certificate(tmp_path_factory.mktemp("hot"), "localhost")
+    return certificate(tmp_path_factory.mktemp("hot"), "localhost")
 
 
 class Way:

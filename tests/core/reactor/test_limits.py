@@ -7,7 +7,7 @@ import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -203,14 +203,13 @@ async def test_bytes_sent_ahead_are_bounded_while_an_answer_is_awaited() -> None
         await go.wait()
         await answer(send, b"done")
 
-    async with limited(app) as (made, _, address), connect(address, window=65536) as client:
-        async with trio.open_nursery() as nursery:
-            ahead = 40_000  # requests, 2.4 MB
-            nursery.start_soon(client.send, b"GET / HTTP/1.1\r\nHost: h\r\nX: yyyyyyyyyyyyyyyyyyyy\r\n\r\n" * ahead)
-            await until(lambda: made.engine.stats()["bytes_in"] > 0)
-            await trio.testing.wait_all_tasks_blocked(0.1)
-            assert made.engine.stats()["bytes_in"] < 200_000
-            nursery.cancel_scope.cancel()
+    async with limited(app) as (made, _, address), connect(address, window=65536) as client, trio.open_nursery() as nursery:
+        ahead = 40_000  # requests, 2.4 MB
+        nursery.start_soon(client.send, b"GET / HTTP/1.1\r\nHost: h\r\nX: yyyyyyyyyyyyyyyyyyyy\r\n\r\n" * ahead)
+        await until(lambda: made.engine.stats()["bytes_in"] > 0)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert made.engine.stats()["bytes_in"] < 200_000
+        nursery.cancel_scope.cancel()
 
 
 async def test_connections_above_the_limit_are_turned_away_and_make_room_when_they_end() -> None:
@@ -220,10 +219,8 @@ async def test_connections_above_the_limit_are_turned_away_and_make_room_when_th
         for _ in range(50):
             extra = await dial(address)
             with trio.fail_after(5):
-                try:
+                with suppress(trio.BrokenResourceError):
                     assert await extra.receive_some(1) == b""
-                except trio.BrokenResourceError:
-                    pass
             await extra.aclose()
         assert made.engine.listener_stats(0)["refused"] == 50
         assert (await Client(held[0]).get("/"))[0] == 200
@@ -242,7 +239,8 @@ async def test_clients_that_vanish_leave_nothing_behind() -> None:
         seen.append(scope["nova"]["conn"])
         await answer(send, await whole_body(receive) or b"x" * 100_000)
 
-    request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbodyGET /hot HTTP/1.1\r\nHost: h\r\n\r\nGET /park HTTP/1.1\r\nHost: h\r\n\r\nGET"
+    get = b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody" + get % b"/hot" + get % b"/park" + b"GET"
     async with limited(app, threads=2) as (made, _, address):
         made.objects.put(b"/hot", b"", [bytes(500_000)])
         made.objects.expect(b"/park")
@@ -271,7 +269,7 @@ async def test_clients_that_vanish_leave_nothing_behind() -> None:
 
 async def test_half_open_peers_are_looked_for_by_the_kernel() -> None:
     """A peer that is gone without a word: nothing but probes and unacknowledged bytes can tell."""
-    async with limited() as (made, _, address), connect(address) as client:
+    async with limited() as (_made, _, address), connect(address) as client:
         assert (await client.get("/"))[0] == 200
         assert isinstance(client.stream, trio.SocketStream)
         with server_side(client.stream.socket.getsockname()) as sock:

@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from nova.core.reactor import Listen
-from nova.ext.tls import TlsContext, TlsError
 from nova.core.settings import load
+from nova.ext.tls import TlsContext, TlsError
 from nova.surface.h2 import H2
 from tests.core.reactor.served import Client, dial, http, reactor
 
@@ -34,7 +34,7 @@ def certificate(folder: Path, name: str) -> Pair:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    yield certificate(tmp_path_factory.mktemp("tls"), "localhost")
+    return certificate(tmp_path_factory.mktemp("tls"), "localhost")
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -157,8 +157,9 @@ async def test_h2_clients_that_vanish_end_their_tasks_and_harm_nobody(pair: Pair
         stream = await tls(address, client_context(pair, "h2"))
         h2 = H2Connection(H2Configuration(client_side=True))
         h2.initiate_connection()
+        head = [(":method", "GET"), (":path", "/forever"), (":scheme", "https"), (":authority", "h")]
         for i in range(3):
-            h2.send_headers(1 + 2 * i, [(":method", "GET"), (":path", "/forever"), (":scheme", "https"), (":authority", "h")], end_stream=step % 2 == 0)
+            h2.send_headers(1 + 2 * i, head, end_stream=step % 2 == 0)
         data = h2.data_to_send()
         await stream.send_all(data[: len(data) - step % 20] if step % 3 == 0 else data)
         if step % 3:
@@ -182,7 +183,7 @@ async def test_h2_clients_that_vanish_end_their_tasks_and_harm_nobody(pair: Pair
 def test_useless_certificates_are_refused_with_the_file_named(tmp_path: Path, pair: Pair) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_bytes(b"")
-    with pytest.raises(TlsError, match="empty.pem"):
+    with pytest.raises(TlsError, match=r"empty\.pem"):
         TlsContext(empty, pair[1])
     with pytest.raises(TlsError, match="key"):
         TlsContext(pair[0], certificate(tmp_path, "x")[1])

@@ -1,7 +1,7 @@
 """One writer, many readers: a bounded window of immutable items with offsets from 1, and cursors that follow it.
 
-A reader that falls out of the window goes on at the newest key item (an item that a reader can start from) and is told how many it
-lost. The same window serves the connections of the I/O threads and the readers in trio; nothing is copied for either.
+A reader that falls out of the window goes on at the newest key item (an item that a reader can start from), or waits for the next
+one, and is told how many it lost. The same window serves the connections of the I/O threads and the readers in trio; nothing is copied for either.
 """
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -73,10 +73,14 @@ cdef uint64_t seq_append(Seq* seq, Buf* buf, size_t offset, size_t size, bint ke
 
 
 cdef uint64_t seq_join(Seq* seq) noexcept nogil:
-    """Where a new reader starts: the newest key item in the window, else the item to come."""
+    """Where a new reader starts: the newest key item in the window, 0 (the next key item) when that has left it, and without any
+    key item so far the item to come."""
     cdef uint64_t at
     pthread_mutex_lock(&seq.lock)
-    at = seq.last_key if seq.has_key and seq.last_key >= seq.first else seq.next
+    if not seq.has_key:
+        at = seq.next
+    else:
+        at = seq.last_key if seq.last_key >= seq.first else 0
     pthread_mutex_unlock(&seq.lock)
     return at
 
@@ -84,15 +88,19 @@ cdef uint64_t seq_join(Seq* seq) noexcept nogil:
 cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* lost) noexcept nogil:
     """Up to `most` items from `cursor` on, each with a reference of its own; moves `cursor` behind them.
 
-    lost: items that the reader missed because the window had gone on; it was moved to a key item.
+    lost: items that the reader missed because the window had gone on. It goes on at the newest key item, and waits for one when
+    there is none in the window; a sequence that never had one is entered anywhere.
     """
     cdef int count = 0
     cdef uint64_t at
     lost[0] = 0
     pthread_mutex_lock(&seq.lock)
     if cursor[0] < seq.first:
-        at = seq.last_key if seq.has_key and seq.last_key >= seq.first else seq.next
-        lost[0] = at - cursor[0]
+        at = seq.last_key if seq.has_key else seq.first
+        if at < seq.first:
+            pthread_mutex_unlock(&seq.lock)
+            return 0
+        lost[0] = at - cursor[0] if cursor[0] else 0
         cursor[0] = at
     while count < most and cursor[0] < seq.next:
         out[count] = seq.items[cursor[0] & (seq.cap - 1)]
@@ -166,7 +174,7 @@ cdef class Sequence:
         return self.seq.reader_count
 
     def join(self) -> int:
-        """Where a new reader starts: the newest key item, else the item to come."""
+        """Where a new reader starts: the newest key item, 0 (the next one) when that has left the window; before any, the item to come."""
         return seq_join(self.seq)
 
     def take(self, uint64_t cursor, int most=32) -> tuple:

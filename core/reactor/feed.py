@@ -45,6 +45,10 @@ class Feed:
             self.sequence.close()
 
     @property
+    def closed(self) -> bool:
+        return self.sequence.closed
+
+    @property
     def readers(self) -> int:
         """Connections and tasks that follow."""
         return self.sequence.readers + len(self._waiting)

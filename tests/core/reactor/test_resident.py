@@ -92,7 +92,7 @@ async def test_conditions(house: House) -> None:
 async def test_gzip_is_chosen_by_accept_encoding(house: House) -> None:
     text = b"#EXTM3U\n" * 100
     house.objects.put(b"/list", b"Content-Type: text/plain\r\nVary: Accept-Encoding\r\n", [text], etag=b'"t"', gzip=gzip.compress(text))
-    status, headers, body = await house.get(b"/list", (b"accept-encoding", b"br, gzip;q=0.5"))
+    _status, headers, body = await house.get(b"/list", (b"accept-encoding", b"br, gzip;q=0.5"))
     assert (headers[b"content-encoding"], headers[b"etag"], gzip.decompress(body)) == (b"gzip", b'"t-gz"', text)
     assert (await house.get(b"/list", (b"accept-encoding", b"gzip;q=0.0")))[2] == text
     assert (await house.get(b"/list"))[2] == text

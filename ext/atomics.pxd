@@ -5,6 +5,7 @@ cdef extern from "nova_atomics.h" nogil:
     int32_t nova_add32(int32_t *p, int32_t v)
     void nova_ref(int32_t *p)
     int64_t nova_add64(int64_t *p, int64_t v)
+    int64_t nova_sum64(int64_t *p, int64_t v)
     uint64_t nova_load64(uint64_t *p)
     void nova_store64(uint64_t *p, uint64_t v)
     uint32_t nova_load32(uint32_t *p)

@@ -1,7 +1,8 @@
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 ctypedef struct Buf:
-    int32_t refs
+    int32_t refs      # and the next field are one 64-bit word for those who count both
+    int32_t slow      # references of connections' backlogs among them
     int fd            # the memfd behind `data`, -1 for heap bytes
     uint8_t* data
     size_t size       # bytes written; these never change again
@@ -13,6 +14,11 @@ cdef Buf* buf_copy(const void* data, size_t size) noexcept nogil
 cdef Buf* buf_memfd(size_t cap) noexcept nogil
 cdef void buf_unref(Buf* buf) noexcept nogil
 cdef size_t buf_resident() noexcept nogil
+# A backlog takes over one reference, and gives it back; what only backlogs hold is pinned.
+cdef void buf_pin(Buf* buf) noexcept nogil
+cdef void buf_unpin(Buf* buf) noexcept nogil
+cdef bint buf_pinned(Buf* buf) noexcept nogil
+cdef int64_t* buf_pinned_bytes() noexcept nogil
 
 cdef class Buffer:
     cdef Buf* buf

@@ -5,11 +5,11 @@ one (offset and length, buffer protocol). An `Arena` is the writer's side of a m
 what it wrote, and never changes a byte that it handed out.
 """
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE, Py_buffer
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref, nova_sum64
 
 cdef extern from "sys/mman.h" nogil:
     int memfd_create(const char* name, unsigned int flags)
@@ -26,6 +26,8 @@ cdef enum:
     PAGE = 4096
 
 cdef int64_t resident = 0  # bytes of heap buffers and of committed memfd pages
+cdef int64_t pinned = 0  # ... of those that only the backlogs of connections hold
+cdef int64_t SLOW = <int64_t> 1 << 32  # one in `Buf.slow`
 
 
 cdef size_t buf_resident() noexcept nogil:
@@ -38,6 +40,7 @@ cdef Buf* buf_new(size_t cap) noexcept nogil:
     if buf == NULL:
         return NULL
     buf.refs = 1
+    buf.slow = 0
     buf.fd = -1
     buf.data = <uint8_t*> buf + sizeof(Buf)
     buf.size = 0
@@ -77,6 +80,7 @@ cdef Buf* buf_memfd(size_t cap) noexcept nogil:
         close(fd)
         return NULL
     buf.refs = 1
+    buf.slow = 0
     buf.fd = fd
     buf.data = <uint8_t*> at
     buf.size = 0
@@ -85,16 +89,52 @@ cdef Buf* buf_memfd(size_t cap) noexcept nogil:
     return buf
 
 
-cdef void buf_unref(Buf* buf) noexcept nogil:
-    if nova_add32(&buf.refs, -1) != 0:
-        return
+cdef inline size_t weight(Buf* buf) noexcept nogil:
+    return buf.size if buf.fd >= 0 else buf.cap
+
+
+cdef void release(Buf* buf) noexcept nogil:
+    nova_add64(&resident, -<int64_t> weight(buf))
     if buf.fd >= 0:
-        nova_add64(&resident, -<int64_t> buf.size)
         munmap(buf.data, buf.cap)
         close(buf.fd)
-    else:
-        nova_add64(&resident, -<int64_t> buf.cap)
     free(buf)
+
+
+cdef void buf_unref(Buf* buf) noexcept nogil:
+    cdef size_t size = weight(buf)  # once our reference is gone, the last slow reader may free it under our eyes
+    cdef uint64_t both = <uint64_t> nova_sum64(<int64_t*> &buf.refs, -1)
+    if <uint32_t> both == 0:
+        release(buf)
+    elif <uint32_t> both == both >> 32:  # those who are left are all slow readers: nobody else will ever join them
+        nova_add64(&pinned, <int64_t> size)
+
+
+cdef void buf_pin(Buf* buf) noexcept nogil:
+    cdef uint64_t both = <uint64_t> nova_sum64(<int64_t*> &buf.refs, SLOW)
+    if <uint32_t> both == both >> 32:
+        nova_add64(&pinned, <int64_t> weight(buf))
+
+
+cdef void buf_unpin(Buf* buf) noexcept nogil:
+    if <uint32_t> nova_sum64(<int64_t*> &buf.refs, -SLOW - 1) == 0:
+        nova_add64(&pinned, -<int64_t> weight(buf))  # the last one was slow, so it was pinned
+        release(buf)
+
+
+cdef bint buf_pinned(Buf* buf) noexcept nogil:
+    """Whether only backlogs hold it. Once true, it stays so."""
+    cdef uint64_t both = <uint64_t> nova_sum64(<int64_t*> &buf.refs, 0)
+    return <uint32_t> both == both >> 32
+
+
+cdef int64_t* buf_pinned_bytes() noexcept nogil:
+    return &pinned
+
+
+def pinned_bytes() -> int:
+    """Bytes that nobody but slow readers hold."""
+    return nova_add64(&pinned, 0)
 
 
 def resident_bytes() -> int:

@@ -2,7 +2,7 @@
 """The reactor's handle for Python: threads, listeners, commands down, events up. Everything here is called from one thread, trio's."""
 cimport cython
 from libc.errno cimport errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -14,6 +14,7 @@ from nova.ext.io cimport (
 )
 from nova.ext.loop cimport loop_close, loop_open, loop_run
 from nova.ext.objects cimport ObjectTable
+from nova.ext.peers cimport Peers
 from nova.ext.ring cimport (
     PIECE_MOST, RING_LEAST, Record, bell_clear, bell_ring, ring_close, ring_doze, ring_open, ring_peek, ring_pop, ring_put, ring_ring,
     ring_woke,
@@ -156,6 +157,7 @@ cdef class Engine:
     cdef readonly int count
     cdef readonly ObjectTable objects
     cdef readonly Viewers viewers
+    cdef readonly Peers peers
     cdef object tokens, sessions
     cdef list tls            # contexts that a thread may still be reading
     cdef list retired        # listening sockets that are shut, closed at the end
@@ -173,6 +175,7 @@ cdef class Engine:
         self.count = threads
         self.objects = ObjectTable()
         self.viewers = Viewers()
+        self.peers = Peers()
         self.tls = []
         self.retired = []
         self.held = [deque() for _ in range(threads)]
@@ -184,6 +187,8 @@ cdef class Engine:
         self.shared.largest = PIECE_MOST
         self.shared.objects = self.objects.map
         self.shared.viewers = self.viewers.map
+        self.shared.peers = self.peers.map
+        self.shared.pinned_most = INT64_MAX
         self.objects.map.threads = threads
         for i in range(MAX_LISTENERS):
             self.shared.listeners[i].fd = -1
@@ -287,6 +292,10 @@ cdef class Engine:
                 raise TypeError("sessions: SessionKeys")
             self.shared.sessions = <void*> sessions
             self.shared.session_verify = <session_check> <void*> session_verify
+
+    def bound_pinned(self, int64_t most) -> None:
+        """Close slow readers when they hold more than `most` bytes that are in no table and no window any more."""
+        self.shared.pinned_most = most
 
     def set_clock(self, int64_t ms=-1, int64_t unix=-1) -> None:
         """Stop the reactor's clocks at `ms` (monotonic) and `unix` (seconds); -1: the system's own again. For tests."""

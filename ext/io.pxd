@@ -5,6 +5,7 @@ from nova.ext.buffer cimport Buf
 from nova.ext.bytevec cimport ByteVec
 from nova.ext.http1 cimport Chunked
 from nova.ext.objects cimport ObjectMap, Waiter
+from nova.ext.peers cimport PeerMap
 from nova.ext.ring cimport Ring
 from nova.ext.rtmp cimport RtmpReader
 from nova.ext.sequence cimport Seq
@@ -61,6 +62,7 @@ cdef enum ConnFlag:
     CF_LATE = 1048576           # HTTP: the wait of a parked request is over
     CF_VIDEO = 2097152          # RTMP: has sent video
     CF_RATED = 4194304          # HTTP: the deadline is that of a backlog
+    CF_COUNTED = 16777216       # one of the connections of its address
     CF_HUP = 8388608            # EPOLLRDHUP armed: the end of the peer's sending is news even while nothing is read
 
 cdef enum RtmpWake:
@@ -163,12 +165,16 @@ ctypedef struct Stats:
     uint64_t records
     uint64_t batches
     uint64_t followers_skipped
+    uint64_t crowded            # connections refused because their address has enough
+    uint64_t shed               # slow readers closed because they all held too much
 
 ctypedef struct Shared:         # what all threads of one reactor see
     int threads
     Listener listeners[MAX_LISTENERS]
     ObjectMap* objects
     ViewerMap* viewers
+    PeerMap* peers
+    int64_t pinned_most         # bytes that nobody but slow readers may hold
     void* tokens                # a TokenTable, and how to ask it
     token_check token_verify    # NULL: no tokens are checked here
     void* sessions              # SessionKeys, and how to ask them
@@ -224,5 +230,6 @@ ctypedef struct Thread:
     uint64_t accept_off         # listeners out of the epoll set because no fd was to be had
     int64_t accept_retry
     bint draining
+    int64_t shed_at             # ms: when slow readers are looked at again
     bint told                   # trio has heard that no connection is left
     Stats stats

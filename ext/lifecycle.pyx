@@ -8,10 +8,11 @@ from nova.ext.buffer cimport Buf, buf_copy
 from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_free, conn_id, conn_owe, timer_set
 from nova.ext.io cimport (
-    CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
+    CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
     CF_STARVED, H_LINGER, NO_CONN, P_HTTP, P_RTMP,
 )
 from nova.ext.objects cimport objects_unpark
+from nova.ext.peers cimport peers_leave
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.rtmp cimport rtmp_reader_free
 from nova.ext.sequence cimport Seq, seq_unref
@@ -116,6 +117,9 @@ cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     if c.rtmp != NULL:
         rtmp_end(t, c)
     nova_add32(&t.shared.listeners[c.listener].conns, -1)
+    if c.flags & CF_COUNTED:
+        c.flags &= ~<uint32_t> CF_COUNTED
+        peers_leave(t.shared.peers, c.peer)
     t.stats.closed += 1
     c.reason = reason
     c.flags |= CF_CLOSED

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_fence, nova_load64
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64
 from nova.ext.buffer cimport Buf, buf_unref
 from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_at, conn_get, conn_id, conn_new, conn_owe, conn_table_free, timer_set
@@ -18,11 +18,12 @@ from nova.ext.http_serve cimport (
     http_again, http_continue, http_credit, http_drain, http_input, http_open, http_output, http_sent, http_timeout, http_unparked,
 )
 from nova.ext.io cimport (
-    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
+    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
     Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, RECV_SIZE, TX_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
 from nova.ext.objects cimport Waiter, objects_ready
+from nova.ext.peers cimport PEER_COUNTED, PEER_REFUSED, peers_enter, peers_leave
 from nova.ext.raw_serve cimport raw_credit, raw_input, raw_output, raw_sent, raw_timeout
 from nova.ext.ring cimport Record, bell_clear, ring_doze, ring_peek, ring_pop, ring_put, ring_ring, ring_woke
 from nova.ext.rtmp_serve cimport (
@@ -30,6 +31,7 @@ from nova.ext.rtmp_serve cimport (
     rtmp_wake_at,
 )
 from nova.ext.sequence cimport Seq, seq_unref
+from nova.ext.shed cimport shed
 from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
 from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
@@ -92,6 +94,7 @@ cdef enum:
     COMMANDS = 4096             # commands carried out in one turn
     READY = 256                 # parked requests answered in one turn
     ACCEPT_PAUSE_MS = 100       # after the machine refused an fd
+    SHED_PAUSE_MS = 20          # while slow readers hold too much
 
 cdef uint64_t TOKEN_BELL = <uint64_t> 0xFFFFFFFFFFFFFFFF
 cdef uint64_t TOKEN_RTMP = <uint64_t> 0xFFFFFFFFFFFFFFFE
@@ -252,38 +255,54 @@ cdef inline int epfd_of(Thread* t, Conn* c) noexcept nogil:
     return t.rtmp_epfd if c.proto == P_RTMP and not c.flags & CF_HANDSHAKE else t.epfd
 
 
+cdef void turn_away(Listener* listener, int fd) noexcept nogil:
+    nova_add32(&listener.conns, -1)
+    close(fd)
+
+
 cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr) noexcept nogil:
     cdef Conn* c
     cdef epoll_event event
     cdef int one = 1
     cdef int room = 262144
+    cdef uint8_t peer[16]
+    cdef uint16_t port = 0
+    cdef int counted
+    memset(peer, 0, 16)
+    if addr.ss_family == AF_INET6:
+        memcpy(peer, &(<sockaddr_in6*> addr).sin6_addr, 16)
+        port = ntohs((<sockaddr_in6*> addr).sin6_port)
+    elif addr.ss_family == AF_INET:
+        peer[10] = peer[11] = 0xFF
+        memcpy(peer + 12, &(<sockaddr_in*> addr).sin_addr, 4)
+        port = ntohs((<sockaddr_in*> addr).sin_port)
     if nova_add32(&listener.conns, 1) > <int> listener.limits.max_conns or t.draining:
-        nova_add32(&listener.conns, -1)
-        listener.refused += 1
-        close(fd)
+        nova_add64(<int64_t*> &listener.refused, 1)
+        turn_away(listener, fd)
+        return
+    counted = peers_enter(t.shared.peers, peer)
+    if counted == PEER_REFUSED:
+        t.stats.crowded += 1
+        turn_away(listener, fd)
         return
     c = conn_new(t, fd)
     if c == NULL:
-        nova_add32(&listener.conns, -1)
-        close(fd)
+        if counted == PEER_COUNTED:
+            peers_leave(t.shared.peers, peer)
+        turn_away(listener, fd)
         return
     c.listener = <uint16_t> listener.id
     c.proto = listener.proto
-    if addr.ss_family == AF_INET6:
-        memcpy(c.peer, &(<sockaddr_in6*> addr).sin6_addr, 16)
-        c.peer_port = ntohs((<sockaddr_in6*> addr).sin6_port)
-    elif addr.ss_family == AF_INET:
-        c.peer[10] = c.peer[11] = 0xFF
-        memcpy(c.peer + 12, &(<sockaddr_in*> addr).sin_addr, 4)
-        c.peer_port = ntohs((<sockaddr_in*> addr).sin_port)
+    memcpy(c.peer, peer, 16)
+    c.peer_port = port
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int))
     if c.proto == P_RTMP:
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(int))  # a merged read finds what a tick brings
     event.events = EPOLLIN | EPOLLRDHUP
     event.data.u64 = conn_id(t, c)
-    c.flags = CF_IN | CF_HUP | (CF_HANDSHAKE if listener.tls != NULL else 0)
+    c.flags = CF_IN | CF_HUP | (CF_HANDSHAKE if listener.tls != NULL else 0) | (CF_COUNTED if counted == PEER_COUNTED else 0)
     t.stats.accepted += 1
-    listener.accepted += 1
+    nova_add64(<int64_t*> &listener.accepted, 1)
     if epoll_ctl(epfd_of(t, c), EPOLL_CTL_ADD, fd, &event) != 0:
         conn_close(t, c, R_LIMIT)
         return
@@ -548,6 +567,8 @@ cdef void loop_run(Thread* t) noexcept nogil:
             wait = other
         if t.accept_off and wait > ACCEPT_PAUSE_MS:
             wait = ACCEPT_PAUSE_MS
+        if shed(t) and wait > SHED_PAUSE_MS:
+            wait = SHED_PAUSE_MS
         if t.shared.clock_ms >= 0 and wait > 5:
             wait = 5  # a test moves the clock without ringing
         if t.again_count or nova_load64(<uint64_t*> &t.shared.objects.ready[t.index]) or not ring_doze(&t.commands):

@@ -11,7 +11,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 from nova.ext.atomics cimport nova_ref
-from nova.ext.buffer cimport buf_copy, buf_unref
+from nova.ext.buffer cimport buf_copy, buf_pin, buf_unpin, buf_unref
 from nova.ext.io cimport CF_TLS_WANTS_OUT, Out, TX_SIZE, TX_STRETCHES
 from nova.ext.ssl cimport (
     ERR_clear_error, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_do_handshake, SSL_get_error,
@@ -174,9 +174,9 @@ cdef Py_ssize_t write_tls(Thread* t, Conn* c, Out* list, uint32_t count) noexcep
     return READ_FAILED
 
 
-cdef Py_ssize_t write_list(Thread* t, Conn* c, Out* list, uint32_t count, uint32_t* done) noexcept nogil:
+cdef Py_ssize_t write_list(Thread* t, Conn* c, Out* list, uint32_t count, uint32_t* done, bint backlog) noexcept nogil:
     """Write as much of `list` as the socket takes: bytes written, or READ_FAILED. `done` stretches are out entirely and the next
-    one is shortened in place."""
+    one is shortened in place. backlog: whether the list is the connection's own."""
     cdef Py_ssize_t n
     cdef Py_ssize_t total = 0
     cdef uint32_t i = 0
@@ -191,7 +191,9 @@ cdef Py_ssize_t write_list(Thread* t, Conn* c, Out* list, uint32_t count, uint32
         while n > 0:
             if <size_t> n >= list[i].size:
                 n -= <Py_ssize_t> list[i].size
-                if list[i].buf != NULL:
+                if backlog:
+                    buf_unpin(list[i].buf)
+                elif list[i].buf != NULL:
                     buf_unref(list[i].buf)
                 i += 1
             else:
@@ -224,13 +226,14 @@ cdef int out_push(Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil:
     c.out[c.out_first + c.out_count].size = size
     c.out_count += 1
     c.out_bytes += size
+    buf_pin(buf)
     return 0
 
 
 cdef void out_free(Conn* c) noexcept nogil:
     cdef uint32_t i
     for i in range(c.out_count):
-        buf_unref(c.out[c.out_first + i].buf)
+        buf_unpin(c.out[c.out_first + i].buf)
     free(c.out)
     c.out = NULL
     c.out_first = c.out_count = c.out_cap = 0
@@ -300,7 +303,7 @@ cdef int tx_flush(Thread* t, Conn* c) noexcept nogil:
     if count == 0:
         return failed
     if c.out_count == 0 and c.fd >= 0 and not failed:
-        if write_list(t, c, t.tx_out, count, &done) < 0:
+        if write_list(t, c, t.tx_out, count, &done, False) < 0:
             failed = -1
     if failed or c.fd < 0:
         for i in range(done, count):
@@ -320,7 +323,7 @@ cdef int out_resume(Thread* t, Conn* c) noexcept nogil:
     cdef Py_ssize_t n
     if c.out_count == 0:
         return 0
-    n = write_list(t, c, c.out + c.out_first, c.out_count, &done)
+    n = write_list(t, c, c.out + c.out_first, c.out_count, &done, True)
     c.out_first += done
     c.out_count -= done
     if c.out_count == 0:

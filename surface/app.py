@@ -122,6 +122,7 @@ class Server:
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)
+        listeners.bound(reactor, self._settings)
         await reactor.run(task_status=task_status)
 
     async def _run_live(self, *, task_status: trio.TaskStatus[None]) -> None:

@@ -64,6 +64,15 @@ def limits(settings: Settings, descriptors: int) -> dict[str, int]:
     }
 
 
+def bound(reactor: Reactor, settings: Settings) -> None:
+    """What holds over all listeners. A trusted proxy stands for many: its connections are not counted."""
+    reactor.bound(
+        connections_per_address=settings.limits.connections_per_address,
+        exempt=(*settings.limits.exempt, *settings.http.trusted_proxies),
+        pinned_bytes=settings.limits.pinned_bytes,
+    )
+
+
 def open_http(
     reactor: Reactor, settings: Settings, app: App, h2: Callable[[RawStream], Awaitable[None]], data: Path, clock: Clock, descriptors: int
 ) -> list[Opened]:

@@ -7,9 +7,10 @@ theirs. A handler's error ends its connection, an application's error its reques
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from ipaddress import IPv4Network
 from typing import Any, Final, Protocol
 
 import trio
@@ -20,6 +21,7 @@ from nova.core.log import Log
 from nova.core.reactor.exchange import App, Exchange, Scope
 from nova.core.reactor.feed import Feed
 from nova.core.reactor.stream import RawStream
+from nova.core.values import Cidr
 from nova.ext import engine as ext
 from nova.ext.tls import TlsContext
 
@@ -91,6 +93,15 @@ class Reactor:
         self._idle = trio.Event()
         self._date_at = 0
         self._date = b""
+
+    def bound(self, *, connections_per_address: int, exempt: Iterable[Cidr], pinned_bytes: int) -> None:
+        """Bounds over all listeners, for connections from now on.
+
+        connections_per_address: an IPv6 address counts by its /64. exempt: networks that are not counted. pinned_bytes: what slow
+        readers may hold that nobody else needs any more; above it the oldest backlogs are cut.
+        """
+        self.engine.peers.bound(connections_per_address, [_mapped(network) for network in exempt])
+        self.engine.bound_pinned(pinned_bytes)
 
     # -- lifecycle -----------------------------------------------------------------------------------------------------
 
@@ -327,6 +338,13 @@ class Reactor:
             self._date_at = now
             self._date = b"date: %s\r\n" % formatdate(now, usegmt=True).encode()
         return self._date
+
+
+def _mapped(network: Cidr) -> tuple[bytes, int]:
+    """A network as the I/O threads see addresses: 16 bytes, IPv4 mapped into them."""
+    if isinstance(network, IPv4Network):
+        return bytes(10) + b"\xff\xff" + network.network_address.packed, network.prefixlen + 96
+    return network.network_address.packed, network.prefixlen
 
 
 def _decoded(path: bytes) -> str:

@@ -6,6 +6,8 @@
 static inline int32_t nova_add32(int32_t *p, int32_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
 static inline void nova_ref(int32_t *p) { __atomic_add_fetch(p, 1, __ATOMIC_RELAXED); }
 static inline int64_t nova_add64(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_RELAXED); }
+/* As nova_add64, but orders what comes before and after it: for reference counts. */
+static inline int64_t nova_sum64(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
 static inline uint64_t nova_load64(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void nova_store64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 static inline uint32_t nova_load32(uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import trio
 
 from nova.core.reactor import Reactor
 from nova.core.reactor.exchange import ClientDisconnected
+from nova.ext.buffer import pinned_bytes
 from tests.core.reactor.served import Client, Clock, connect, dial, http, reactor, until
 from tests.core.reactor.test_exchange import answer, echo, whole_body
 
@@ -317,3 +319,60 @@ async def test_machine_without_descriptors_serves_whom_it_has_and_goes_on_later(
             late = Client(trio.SocketStream(sock))
             assert (await late.get("/"))[0] == 200
             await late.stream.aclose()
+
+
+async def test_one_address_has_so_many_connections_and_another_is_not_turned_away() -> None:
+    async with limited(threads=2) as (made, _, address):
+        made.bound(connections_per_address=5, exempt=[ip_network("127.0.0.2/32")], pinned_bytes=1 << 40)
+        held = [await dial(address) for _ in range(5)]
+        await until(lambda: connections(made) == 5)
+        for _ in range(20):
+            with pytest.raises((EOFError, trio.BrokenResourceError)):
+                async with connect(address) as client:
+                    await client.get("/")
+        assert made.engine.stats()["crowded"] == made.engine.peers.refused == 20
+        for source in ("127.0.0.2", "127.0.0.3"):
+            streams = [await trio.open_tcp_stream(*address, local_address=source) for _ in range(8)]
+            for stream in streams[:5]:
+                assert (await Client(stream).get("/"))[0] == 200
+            assert len(made.engine.peers) == (1 if source == "127.0.0.2" else 2)  # the exempt one takes no place
+            for stream in streams:
+                await stream.aclose()
+        await held.pop().aclose()
+        await until(lambda: connections(made) == 4)
+        async with connect(address) as client:
+            assert (await client.get("/"))[0] == 200
+        for stream in held:
+            await stream.aclose()
+        await until(lambda: connections(made) == 0)
+        assert len(made.engine.peers) == 0
+
+
+async def test_slow_readers_of_what_is_gone_are_cut_before_they_hold_too_much() -> None:
+    """The table has moved on: what they still have to take is in no other place. Who reads what is in the table is left alone."""
+    size = 12_000_000
+    async with limited(body_ms=10_000) as (made, clock, address):
+        made.bound(connections_per_address=0, exempt=[], pinned_bytes=3 * size + 1000)
+        made.objects.put(b"/here", b"", [bytes(size)])
+        begun = []
+        for number in range(6):
+            made.objects.put(b"/x", b"", [bytes(size)])
+            client = Client(await dial(address, 32768))
+            begun.append(client)
+            await client.send(b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n" % (b"here" if number == 0 else b"x"))
+            await client.until(b"\r\n\r\n")
+            await clock.advance(0.1)  # backlogs have ages
+        made.objects.remove(b"/x")
+        # Five bodies are pinned and three may be: the two that began first go.
+        await until(lambda: made.engine.stats()["shed"] == 2)
+        await clock.advance(1)
+        assert made.engine.stats()["shed"] == 2
+        assert pinned_bytes() == 3 * size
+        for number, client in enumerate(begun):
+            if number in (1, 2):
+                with pytest.raises((EOFError, trio.BrokenResourceError)):
+                    await client.exactly(size)
+            else:
+                await client.exactly(size)
+            await client.stream.aclose()
+        await until(lambda: pinned_bytes() == 0)

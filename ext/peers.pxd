@@ -1,0 +1,41 @@
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+from nova.ext.pthread cimport pthread_mutex_t
+
+cdef enum:
+    MAX_EXEMPT = 256            # networks that are not counted
+
+ctypedef struct PeerCount:
+    uint64_t high               # the address, in host order
+    uint64_t low
+    uint32_t count              # 0: free
+
+ctypedef struct Net:
+    uint64_t high
+    uint64_t low
+    uint64_t high_mask
+    uint64_t low_mask
+
+ctypedef struct PeerMap:
+    pthread_mutex_t lock
+    PeerCount* slots
+    size_t cap                  # a power of two
+    size_t used
+    uint64_t secret             # odd: peers choose their addresses, and may not choose their slots
+    uint32_t most               # connections of one address; 0: no bound
+    uint64_t refused
+    int net_count
+    Net nets[MAX_EXEMPT]
+
+cdef PeerMap* peers_new() noexcept nogil
+cdef void peers_free(PeerMap* map) noexcept nogil
+cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil
+cdef void peers_leave(PeerMap* map, const uint8_t* address) noexcept nogil
+
+cdef enum:
+    PEER_REFUSED = 0
+    PEER_COUNTED = 1            # `peers_leave` when it goes
+    PEER_EXEMPT = 2
+
+cdef class Peers:
+    cdef PeerMap* map

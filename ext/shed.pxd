@@ -1,0 +1,3 @@
+from nova.ext.io cimport Thread
+
+cdef bint shed(Thread* t) noexcept nogil

@@ -1,4 +1,5 @@
 """The object table for readers in trio: what HTTP/2 and HTTP/3 answer from, by the same names, versions and waiting list as the I/O threads."""
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 
@@ -87,6 +88,7 @@ cdef class Resident:
         return found
 
 
+@cython.no_gc_clear  # __dealloc__ needs the table
 cdef class ObjectReader:
     """One more reader of a table, beside the I/O threads. Make it before the first request is served.
 
@@ -112,8 +114,12 @@ cdef class ObjectReader:
         table.map.threads += 1
 
     def __dealloc__(self):
-        if self.bell >= 0:
-            close(self.bell)
+        if self.bell < 0:
+            return
+        self.table.map.bells[self.index] = -1  # nobody may ring a descriptor that is another's by then
+        for address in self.places.values():
+            objects_unpark(self.table.map, <Waiter*> <uint64_t> address)
+        close(self.bell)
 
     def find(self, bytes path, *, bint session=False, int64_t msn=-1, int64_t part=-1, bint park=True, int site=0) -> tuple:
         """(what was found, Resident or None, tag, token). PARKED and RENDER leave a place in the waiting list, named by the token."""

@@ -13,6 +13,9 @@ ctypedef struct ViewerMap:
     size_t cap          # a power of two
     size_t used
     uint32_t window     # seconds
+    uint64_t secret     # odd: peers choose half of what they are known by, and may not choose their slots
+    int64_t full_at     # unix seconds: when the table was last found full of live viewers
+    uint64_t overflow   # viewers that found no place
 
 cdef ViewerMap* viewers_new(uint32_t window) noexcept nogil
 cdef void viewers_free(ViewerMap* map) noexcept nogil

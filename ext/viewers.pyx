@@ -1,18 +1,18 @@
 """Who watches what: distinct viewers per tag with a request in the last seconds, counted where requests are answered.
 
 A viewer is 64 bits: of a signed session, else of address and user agent. The table is bounded; when it is full of live
-viewers, new ones are watched but not counted, and `overflow` says so.
+viewers, new ones are served but not counted, and `overflow` says so.
 """
 
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+
+import os
 
 cdef enum:
     FIRST_CAP = 1024
     MAX_CAP = 1 << 22           # 4 Mi viewers, 100 MB: beyond that the count is not worth its memory
-
-cdef uint64_t overflow = 0
 
 
 cdef ViewerMap* viewers_new(uint32_t window) noexcept nogil:
@@ -26,6 +26,8 @@ cdef ViewerMap* viewers_new(uint32_t window) noexcept nogil:
         return NULL
     map.cap = FIRST_CAP
     map.window = window
+    map.secret = 1
+    map.full_at = -1
     pthread_mutex_init(&map.lock, NULL)
     return map
 
@@ -36,12 +38,13 @@ cdef void viewers_free(ViewerMap* map) noexcept nogil:
     free(map)
 
 
-cdef inline size_t place(uint32_t tag, uint64_t viewer, size_t cap) noexcept nogil:
-    return <size_t> (((viewer ^ (<uint64_t> tag * <uint64_t> 0x9E3779B97F4A7C15)) * <uint64_t> 0xBF58476D1CE4E5B9) >> 20) & (cap - 1)
+cdef inline size_t place(ViewerMap* map, uint32_t tag, uint64_t viewer, size_t cap) noexcept nogil:
+    cdef uint64_t mixed = (viewer ^ (<uint64_t> tag * <uint64_t> 0x9E3779B97F4A7C15)) * map.secret
+    return <size_t> (mixed >> 32 ^ mixed >> 52) & (cap - 1)
 
 
-cdef void put(Seen* seen, size_t cap, uint32_t tag, uint64_t viewer, int64_t at) noexcept nogil:
-    cdef size_t i = place(tag, viewer, cap)
+cdef void put(ViewerMap* map, Seen* seen, size_t cap, uint32_t tag, uint64_t viewer, int64_t at) noexcept nogil:
+    cdef size_t i = place(map, tag, viewer, cap)
     while seen[i].viewer != 0:
         i = (i + 1) & (cap - 1)
     seen[i].viewer = viewer
@@ -50,37 +53,42 @@ cdef void put(Seen* seen, size_t cap, uint32_t tag, uint64_t viewer, int64_t at)
 
 
 cdef bint rebuild(ViewerMap* map, int64_t now) noexcept nogil:
-    """Leave out who is gone; grow when half of the table is still live."""
+    """Leave out who is gone; grow when half of the table is still live. False: as large as it may be, and nearly full of live viewers."""
     cdef size_t i, live = 0, cap = map.cap
     cdef Seen* fresh
-    for i in range(map.cap):
-        if map.seen[i].viewer and now - map.seen[i].at <= map.window:
-            live += 1
-    if live * 2 > cap:
-        if cap >= MAX_CAP:
-            return False
-        cap *= 2
-    fresh = <Seen*> calloc(cap, sizeof(Seen))
-    if fresh == NULL:
+    if map.full_at == now:  # a walk over the whole table for every stranger would be a gift to whoever sends them
         return False
     for i in range(map.cap):
         if map.seen[i].viewer and now - map.seen[i].at <= map.window:
-            put(fresh, cap, map.seen[i].tag, map.seen[i].viewer, map.seen[i].at)
+            live += 1
+    if live * 2 > cap and cap < MAX_CAP:
+        cap *= 2
+    if live * 4 >= cap * 3:
+        map.full_at = now
+        return False
+    fresh = <Seen*> calloc(cap, sizeof(Seen))
+    if fresh == NULL:
+        map.full_at = now
+        return False
+    for i in range(map.cap):
+        if map.seen[i].viewer and now - map.seen[i].at <= map.window:
+            put(map, fresh, cap, map.seen[i].tag, map.seen[i].viewer, map.seen[i].at)
     free(map.seen)
     map.seen = fresh
     map.cap = cap
     map.used = live
+    if live * 8 >= cap * 5:  # little was won: not again before the next second
+        map.full_at = now
     return True
 
 
 cdef void viewers_touch(ViewerMap* map, uint32_t tag, uint64_t viewer, int64_t now) noexcept nogil:
     """`viewer` asked for something of `tag` at `now` (unix seconds)."""
     cdef size_t i
-    global overflow
     if viewer == 0:
         viewer = 1
     pthread_mutex_lock(&map.lock)
-    i = place(tag, viewer, map.cap)
+    i = place(map, tag, viewer, map.cap)
     while map.seen[i].viewer != 0:
         if map.seen[i].viewer == viewer and map.seen[i].tag == tag:
             map.seen[i].at = now
@@ -88,9 +96,9 @@ cdef void viewers_touch(ViewerMap* map, uint32_t tag, uint64_t viewer, int64_t n
             return
         i = (i + 1) & (map.cap - 1)
     if map.used * 4 >= map.cap * 3 and not rebuild(map, now):
-        overflow += 1
+        map.overflow += 1
     else:
-        put(map.seen, map.cap, tag, viewer, now)
+        put(map, map.seen, map.cap, tag, viewer, now)
         map.used += 1
     pthread_mutex_unlock(&map.lock)
 
@@ -102,6 +110,7 @@ cdef class Viewers:
         self.map = viewers_new(window)
         if self.map == NULL:
             raise MemoryError
+        self.map.secret = int.from_bytes(os.urandom(8), "little") | 1
 
     def __dealloc__(self):
         if self.map != NULL:
@@ -113,18 +122,26 @@ cdef class Viewers:
 
     def counts(self, int64_t now) -> dict:
         """{tag: distinct viewers within the window}. Walks the table: call it once a second, not per request."""
-        cdef size_t i
-        cdef dict found = {}
-        cdef uint32_t tag
-        pthread_mutex_lock(&self.map.lock)
-        try:
-            for i in range(self.map.cap):
-                if self.map.seen[i].viewer and now - self.map.seen[i].at <= self.map.window:
-                    tag = self.map.seen[i].tag
-                    found[tag] = found.get(tag, 0) + 1
-        finally:
+        cdef size_t i, found = 0
+        cdef uint32_t* tags
+        cdef dict counted = {}
+        with nogil:
+            pthread_mutex_lock(&self.map.lock)
+            tags = <uint32_t*> malloc(self.map.used * sizeof(uint32_t) + 1)
+            if tags != NULL:
+                for i in range(self.map.cap):
+                    if self.map.seen[i].viewer and now - self.map.seen[i].at <= self.map.window:
+                        tags[found] = self.map.seen[i].tag
+                        found += 1
             pthread_mutex_unlock(&self.map.lock)
-        return found
+        if tags == NULL:
+            raise MemoryError
+        try:
+            for i in range(found):
+                counted[tags[i]] = counted.get(tags[i], 0) + 1
+        finally:
+            free(tags)
+        return counted
 
     def count(self, uint32_t tag, int64_t now) -> int:
         """Distinct viewers of one tag within the window."""
@@ -140,4 +157,5 @@ cdef class Viewers:
 
     @property
     def overflow(self) -> int:
-        return overflow
+        """Requests of viewers that found no place in the table."""
+        return self.map.overflow

@@ -9,7 +9,12 @@ from libc.string cimport memcpy
 
 from nova.ext.atomics cimport nova_fence, nova_load64, nova_store64, nova_swap32
 
+cdef extern from "sys/eventfd.h" nogil:
+    int eventfd(unsigned int count, int flags)
+    enum: EFD_CLOEXEC, EFD_NONBLOCK
+
 cdef extern from "unistd.h" nogil:
+    int close(int fd)
     Py_ssize_t read(int fd, void* buf, size_t count)
     Py_ssize_t write(int fd, const void* buf, size_t count)
 
@@ -130,3 +135,50 @@ cdef void bell_ring(int fd) noexcept nogil:
 cdef void bell_clear(int fd) noexcept nogil:
     cdef uint64_t count
     read(fd, &count, 8)
+
+
+cdef class ByteRing:
+    """A ring by itself: the kernel under test, from one thread."""
+    cdef Ring ring
+    cdef readonly int bell
+    cdef readonly int room_bell
+
+    def __cinit__(self, uint64_t capacity=RING_LEAST):
+        self.bell = self.room_bell = -1
+        if ring_open(&self.ring, capacity, -1, -1):
+            raise MemoryError
+        self.bell = self.ring.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        self.room_bell = self.ring.room_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.bell < 0 or self.room_bell < 0:
+            raise OSError("no eventfd to be had")
+
+    def __dealloc__(self):
+        ring_close(&self.ring)
+        if self.bell >= 0:
+            close(self.bell)
+        if self.room_bell >= 0:
+            close(self.room_bell)
+
+    def put(self, uint16_t kind, bytes payload, bytes more=b"") -> bool:
+        return ring_put(&self.ring, kind, 0, 0, 0, 0, <const char*> payload, <uint32_t> len(payload), <const char*> more, <uint32_t> len(more))
+
+    def take(self) -> tuple | None:
+        """(kind, payload) of the oldest record."""
+        cdef Record* record = ring_peek(&self.ring)
+        if record == NULL:
+            return None
+        found = (record.kind, (<char*> record + sizeof(Record))[:record.length])
+        ring_pop(&self.ring, record)
+        return found
+
+    def room(self, size_t payload) -> bool:
+        return ring_room(&self.ring, payload)
+
+    def tell(self) -> None:
+        ring_ring(&self.ring)
+
+    def doze(self) -> bool:
+        return ring_doze(&self.ring)
+
+    def woke(self) -> None:
+        ring_woke(&self.ring)

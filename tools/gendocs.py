@@ -6,6 +6,7 @@ from nova.core.errors import CLASSES, TABLE
 from nova.core.settings import environment_name, load, table
 from nova.core.settings_schema import Section, Setting
 from nova.core.settings_table import Settings
+from nova.realtime import close_codes
 from nova.surface.http import api, docs_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +90,23 @@ def api_page() -> str:
     return MADE.format("surface/http/routes_*.py") + docs_page.markdown(api.described(load(environ={}).settings))
 
 
-PAGES = {"docs/settings.md": settings_page, "docs/errors.md": errors_page, "docs/api.md": api_page}
+def close_codes_page() -> str:
+    """`docs/close-codes.md`."""
+    return (
+        MADE.format("realtime/close_codes.py") + "# Close codes\n\n"
+        "Why the server closes a WebSocket. The number alone says what a client does next, also for codes that it does not know:\n"
+        "4000 to 4199 come back with back-off, 4200 to 4299 get a new token first, 4300 to 4499 stay away. A connection that breaks\n"
+        "without a close frame (1006, which is never sent) is worth another try. [WebSocket](websocket.md) has the rules.\n\n"
+        + close_codes.markdown()
+    )
+
+
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/errors.md": errors_page,
+    "docs/close-codes.md": close_codes_page,
+    "docs/api.md": api_page,
+}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def _gendocs() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["docs/settings.md", "docs/errors.md"])
+@pytest.mark.parametrize("page", ["docs/settings.md", "docs/errors.md", "docs/close-codes.md"])
 def test_generated_page_is_fresh(page: str) -> None:
     assert (ROOT / page).read_text(encoding="utf-8") == _gendocs().PAGES[page](), "run `make docs`"
 

@@ -57,7 +57,11 @@ def whole(form: int, value: Any, least: int, most: int) -> int | None:
 
 
 def place(form: int, value: Any) -> tuple[int, bytes] | None:
-    if not isinstance(value, Pairs) or sorted(str(name) for name, _ in value) != ["epoch", "offset"]:
+    if not isinstance(value, Pairs):
+        return None
+    if not all(isinstance(name, str) for name, _ in value):
+        raise Refused("frame_syntax")
+    if sorted(name for name, _ in value) != ["epoch", "offset"]:
         return None
     found = dict(value)
     offset, epoch = whole(form, found["offset"], 0, 2**53 - 1), found["epoch"]

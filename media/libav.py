@@ -5,10 +5,14 @@ What shapes this file, all seen with PyAV 18 (libavformat 62):
 - An output stream cannot be given a decoder configuration. The way is a template: an FLV header with the publisher's two sequence
   headers, opened without probing; its streams carry the configurations. Size and sampling rate are set afterwards, from our own
   parsing: the FLV demuxer does not know them.
-- A fragment cannot be flushed: it comes out with the next packet, or with the close. A part may not wait for a packet of the next
-  part, so each part is a container of its own, of which only the fragment is kept. Closing also empties the interleaver.
-- `frag_discont` keeps the absolute time of a track's first packet; without it every container would begin at 0. `cmaf` and
-  `negative_cts_offsets` would shift it by the first composition offset.
+- A fragment cannot be flushed: PyAV does not pass that call on. But libav ends a fragment when a packet comes with which it would reach
+  `frag_size`, before it looks into that packet. So each part is followed by a mark: a packet of that size, on a track of its own, which
+  libav refuses. Nothing is left of it: a track without packets does not appear in a fragment.
+- The interleaver lets a packet go when a later one waits behind it. Marks are later than all media: one that waits lets all media
+  through at once, until the next mark pushes it out.
+- `frag_discont` keeps the absolute time of a track's first packet. After that libav derives a fragment's time from the durations before
+  it, whatever the packets say: should they disagree, a new container begins. `cmaf` and `negative_cts_offsets` would shift times by the
+  first composition offset.
 - Errors raised by a sink are stashed and come up later, elsewhere: the sink here does not raise.
 - `close` once, on every path, never in a finalizer.
 """
@@ -16,8 +20,11 @@ What shapes this file, all seen with PyAV 18 (libavformat 62):
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -29,10 +36,23 @@ from nova.ext.buffer import Arena, Buffer
 from nova.ext.timeline import Part, Tracks
 from nova.media.live.ports import MuxError
 
-_FRAGMENT: Final = "frag_custom+empty_moov+default_base_moof+frag_discont+skip_trailer"
-_PIECE: Final = 32 << 10  # bytes that libav gathers before it calls the sink; more would be mapped and unmapped for each part
+_MARK_BYTES: Final = 64 << 20  # of a mark; a part has less than half of it
+_MARK_RATE: Final = 8000  # ticks a second of the marks' track
+_MARK_FIRST: Final = 1 << 50  # time of the first mark, in its ticks: 4 million years
+_OPTIONS: Final = {
+    "movflags": "empty_moov+default_base_moof+frag_discont+skip_trailer",
+    "frag_size": str(_MARK_BYTES),
+    "use_editlist": "0",
+    "avoid_negative_ts": "disabled",
+    "max_interleave_delta": "1",  # microseconds; 0 would be for ever
+    "fflags": "+bitexact",
+}
+_PIECE: Final = 32 << 10  # bytes that libav gathers before it calls the sink
 _VIDEO_BASE: Final = Fraction(1, 90_000)
 _LATE_MOST: Final = 32  # pictures; H.264 and HEVC reorder at most 16
+
+
+_Frame = tuple[int, int, int, bool, bytes]  # dts, duration, composition offset, key, bytes; see nova.ext.timeline.Part
 
 
 class _Sink:
@@ -42,8 +62,14 @@ class _Sink:
         self.pieces: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        self.pieces.append(bytes(data))
+        self.pieces.append(data)
         return len(data)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        data = b"".join(self.pieces)
+        self.pieces.clear()
+        return data
 
 
 def _flv_tag(kind: int, body: bytes) -> bytes:
@@ -51,7 +77,7 @@ def _flv_tag(kind: int, body: bytes) -> bytes:
 
 
 def _template(tracks: Tracks) -> Any:
-    """A container whose streams have the decoder configurations of `tracks`, and no packets."""
+    """A container whose streams have the decoder configurations of `tracks`, and no packets. It takes 2 MB: close it soon."""
     flags = (4 if tracks.audio is not None else 0) | (1 if tracks.video is not None else 0)
     data = b"FLV\x01" + bytes((flags,)) + b"\0\0\0\x09\0\0\0\0"
     if tracks.video is not None:
@@ -61,98 +87,133 @@ def _template(tracks: Tracks) -> Any:
     return av.open(io.BytesIO(data), format="flv", options={"analyzeduration": "0", "probesize": "32"})
 
 
-class PyavMuxer:
-    """Fragmented MP4 through libav, a container for each part."""
+@cache
+def _mark_memory() -> Any:  # a buffer; PyAV takes all, and declares bytes
+    """What all marks are made of: addresses without memory, but for a page with the head of an ADTS frame.
 
-    def __init__(self) -> None:
-        self._tracks: Tracks | None = None
-        self._template: Any = None
-        self._sequence = 0
+    AAC in MP4 has no such heads: libav refuses a track that begins with one.
+    """
+    memory = mmap.mmap(-1, _MARK_BYTES, flags=mmap.MAP_PRIVATE)
+    memory[:2] = b"\xff\xf1"
+    return memory
 
-    def init(self, tracks: Tracks) -> bytes:
-        self.close()
+
+def _open(sink: _Sink, tracks: Tracks, template: Any, first: int) -> tuple[Any, Any, Any]:
+    """A container whose header is not written yet, and its streams. first: number of its first fragment."""
+    container = av.open(sink, "w", format="mp4", options={**_OPTIONS, "fragment_index": str(first)}, buffer_size=_PIECE)
+    video = audio = None
+    if tracks.video is not None:
+        video = container.add_stream_from_template(template.streams.video[0], opaque=True)
+        video.codec_context.width = tracks.video.width
+        video.codec_context.height = tracks.video.height
+        video.time_base = _VIDEO_BASE
+    if tracks.audio is not None:
+        audio = container.add_stream_from_template(template.streams.audio[0], opaque=True)
+        audio.codec_context.sample_rate = tracks.audio.rate
+    return container, video, audio
+
+
+class _Fragments:
+    """Parts that follow each other without a gap in any track, as the fragments of one container. `first`: number of the first."""
+
+    def __init__(self, tracks: Tracks, template: Any, first: int) -> None:
+        self._sink = _Sink()
+        self._next: list[int | None] = [None, None]  # times of video and audio after what was written
+        self._mark = av.Packet(_mark_memory())
+        self._mark.dts = self._mark.pts = self._time = _MARK_FIRST
+        self._container, self._video, self._audio = _open(self._sink, tracks, template, first)
         try:
-            self._template = _template(tracks)
-            self._tracks = tracks
-            sink = _Sink()
-            container, _, _ = self._open(sink)
-            container.close()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise MuxError(f"libav refused the tracks: {error}") from None
-        return b"".join(sink.pieces)
-
-    def part(self, part: Part, arena: Arena) -> Buffer:
-        if part.tracks is not self._tracks:
-            raise MuxError("the part is of another period")
-        sink = _Sink()
-        try:
-            container, video, audio = self._open(sink)
-            header = sum(map(len, sink.pieces))
-            try:
-                for packet in self._packets(part, video, audio):
-                    container.mux_one(packet)
-            finally:
-                container.close()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise MuxError(f"libav refused the part: {error}") from None
-        data = b"".join(sink.pieces)[header:]
-        self._sequence += 1
-        try:
-            return arena.append(data)
-        except ValueError as error:
-            raise MuxError(str(error)) from None
-
-    def close(self) -> None:
-        template, self._template, self._tracks = self._template, None, None
-        if template is not None:
-            template.close()
-
-    def _open(self, sink: _Sink) -> tuple[Any, Any, Any]:
-        """A container that has written its header, and its streams."""
-        assert self._tracks is not None
-        container = av.open(
-            sink,
-            "w",
-            format="mp4",
-            options={
-                "movflags": _FRAGMENT,
-                "fragment_index": str(self._sequence + 1),
-                "use_editlist": "0",
-                "avoid_negative_ts": "disabled",
-                "max_interleave_delta": "0",
-                "fflags": "+bitexact",
-            },
-            buffer_size=_PIECE,
-        )
-        try:
-            video = audio = None
-            if self._tracks.video is not None:
-                video = container.add_stream_from_template(self._template.streams.video[0], opaque=True)
-                video.codec_context.width = self._tracks.video.width
-                video.codec_context.height = self._tracks.video.height
-                video.time_base = _VIDEO_BASE
-            if self._tracks.audio is not None:
-                audio = container.add_stream_from_template(self._template.streams.audio[0], opaque=True)
-                audio.codec_context.sample_rate = self._tracks.audio.rate
-            container.start_encoding()
+            self._mark.stream = self._container.add_mux_stream("aac", rate=_MARK_RATE)
+            self._container.start_encoding()
+            self._container.mux_one(self._mark)
         except BaseException:
-            container.close()
+            self.close()
             raise
-        return container, video, audio
+        self._sink.take()  # the header, which knows of the marks' track
 
-    def _packets(self, part: Part, video: Any, audio: Any) -> list[Any]:
-        """The frames as packets, in the streams' own time bases: with none set on the packet, nothing is rescaled."""
-        packets = []
-        for stream, frames in ((video, part.video), (audio, part.audio)):
-            for dts, duration, offset, key, data in frames:
+    def follows(self, video: Sequence[_Frame], audio: Sequence[_Frame]) -> bool:
+        """Whether these frames begin where the last ones of their tracks ended."""
+        return all(not rows or after is None or rows[0][0] == after for rows, after in zip((video, audio), self._next, strict=True))
+
+    def write(self, video: Sequence[_Frame], audio: Sequence[_Frame]) -> bytes:
+        """The fragment of these frames."""
+        mux = self._container.mux_one
+        for track, (stream, rows) in enumerate(((self._video, video), (self._audio, audio))):
+            for dts, duration, offset, key, data in rows:
+                # In the stream's own time base: with none set on the packet, nothing is rescaled.
                 packet = av.Packet(data)
                 packet.stream = stream
                 packet.dts = dts
                 packet.pts = dts + offset
                 packet.duration = duration
                 packet.is_keyframe = key
-                packets.append(packet)
-        return packets
+                mux(packet)
+            if rows:
+                self._next[track] = dts + duration
+        self._time += 1
+        self._mark.dts = self._mark.pts = self._time
+        try:
+            mux(self._mark)
+        except av.error.PermissionError:  # of the mark before this one
+            return self._sink.take()
+        raise ValueError("a mark was taken for media")
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError):  # the last mark is refused too
+            self._container.close()
+
+
+class PyavMuxer:
+    """Fragmented MP4 through libav, a container for each period."""
+
+    def __init__(self) -> None:
+        self._tracks: Tracks | None = None
+        self._fragments: _Fragments | None = None
+        self._sequence = 0
+
+    def init(self, tracks: Tracks) -> bytes:
+        self.close()
+        sink = _Sink()
+        try:
+            with _template(tracks) as template:
+                container, _, _ = _open(sink, tracks, template, 1)
+                try:
+                    container.start_encoding()
+                finally:
+                    container.close()
+                self._fragments = _Fragments(tracks, template, self._sequence + 1)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise MuxError(f"libav refused the tracks: {error}") from None
+        self._tracks = tracks
+        return sink.take()
+
+    def part(self, part: Part, arena: Arena) -> Buffer:
+        if part.tracks is not self._tracks:
+            raise MuxError("the part is of another period")
+        video, audio = part.video, part.audio
+        try:
+            if self._fragments is None or not self._fragments.follows(video, audio):
+                self._stop()
+                with _template(part.tracks) as template:
+                    self._fragments = _Fragments(part.tracks, template, self._sequence + 1)
+            data = self._fragments.write(video, audio)
+            if len(data) <= part.size_bytes:
+                raise ValueError("its frames were held back")
+            made = arena.append(data)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self._stop()
+            raise MuxError(f"libav refused the part: {error}") from None
+        self._sequence += 1
+        return made
+
+    def close(self) -> None:
+        self._stop()
+        self._tracks = None
+
+    def _stop(self) -> None:
+        fragments, self._fragments = self._fragments, None
+        if fragments is not None:
+            fragments.close()
 
 
 def missing_codecs() -> list[str]:

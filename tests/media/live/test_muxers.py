@@ -122,6 +122,24 @@ def test_a_part_without_pictures_keeps_the_track_of_its_sound(muxer: Muxer) -> N
         assert [payload[4:8] for label, payload in boxes(data) if label.endswith("/tfhd")] == [b"\0\0\0\2"]
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_part_is_the_same_whatever_was_written_before_it(muxer: Muxer, step: int) -> None:
+    tags = headers() + [tag for tag in show(8) if tag.type == AUDIO or not 2500 < tag.timestamp < 4000]
+    parts = cut(tags)
+    assert len({id(part.tracks) for part in parts}) == 1
+    some = parts[::step]
+    for part, data in zip(some, mux(muxer, some)[1:], strict=True):
+        fresh = muxers.make("pyav")
+        fresh.init(part.tracks)
+        alone = bytes(fresh.part(part, Arena(1 << 20)))
+        fresh.close()
+        assert times_and_samples(data) == times_and_samples(alone)
+
+
+def times_and_samples(data: bytes) -> list[tuple[str, bytes]]:
+    return [(label, payload) for label, payload in boxes(data) if label.rsplit("/", 1)[1] in ("tfdt", "mdat")]
+
+
 def test_a_part_that_does_not_fit_its_arena_is_refused(muxer: Muxer) -> None:
     part = cut([*headers(), key(0, 20_000), *(inter(33 * n, 3000) for n in range(1, 20))])[0]
     muxer.init(part.tracks)

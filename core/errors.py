@@ -54,6 +54,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("conflict",                "conflict",           409, "ALREADY_EXISTS",      4308, "This conflicts with what exists"),
     ("id_in_use",               "conflict",           409, "ABORTED",             4308, "Another command with this id is not answered yet"),
     ("request_in_progress",     "conflict",           409, "ABORTED",             4308, "The same request is being worked on"),
+    ("precondition_failed",     "precondition_failed", 412, "FAILED_PRECONDITION", 4308, "A precondition does not hold"),
     ("too_large",               "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The request is too large"),
     ("unsupported_type",        "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The media type is not supported"),
     ("unprocessable",           "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The request cannot be carried out as it is"),
@@ -158,6 +159,12 @@ class Conflict(NovaError):
     code = kind = "conflict"
 
 
+class PreconditionFailed(NovaError):
+    """The thing is not in the state that the request names (If-Match, If-Unmodified-Since)."""
+
+    code = kind = "precondition_failed"
+
+
 class TooLarge(NovaError):
     """A body, message or frame above its limit."""
 
@@ -209,8 +216,8 @@ class Deadline(NovaError):
 CLASSES: Final[dict[str, type[NovaError]]] = {
     kind.kind: kind
     for kind in (
-        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, TooLarge, UnsupportedType,
-        Unprocessable, RateLimited, Internal, NotYet, Unavailable, Deadline,
+        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, TooLarge,
+        UnsupportedType, Unprocessable, RateLimited, Internal, NotYet, Unavailable, Deadline,
     )
 }  # fmt: skip
 

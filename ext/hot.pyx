@@ -1,7 +1,7 @@
 """Answers that need no Python: an object with its conditions and ranges (RFC 9110, sections 13 and 14), and the reactor's own errors."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, memset
 
 from nova.ext.http1 cimport (
     HF_ACCEPT_GZIP, HF_HAS_CONDITION, HF_HAS_RANGE, HTTP_HEAD, Header, http1_date, http1_etag_match, http1_range,
@@ -9,16 +9,20 @@ from nova.ext.http1 cimport (
 from nova.ext.objects cimport Slice, Variant
 from nova.ext.transport cimport tx_copy, tx_slice
 
+cdef extern from "sys/random.h" nogil:
+    ssize_t getrandom(void* data, size_t size, unsigned int flags)
+    enum: GRND_NONBLOCK
+
 cdef enum:
     SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
 
 
-cdef const char* title_of(int status) noexcept nogil:
+cdef const char* phrase_of(int status) noexcept nogil:
+    """The reason phrase of RFC 9110."""
     if status == 400: return b"Bad Request"
     if status == 408: return b"Request Timeout"
     if status == 412: return b"Precondition Failed"
     if status == 414: return b"URI Too Long"
-    if status == 416: return b"Range Not Satisfiable"
     if status == 417: return b"Expectation Failed"
     if status == 431: return b"Request Header Fields Too Large"
     if status == 501: return b"Not Implemented"
@@ -27,10 +31,19 @@ cdef const char* title_of(int status) noexcept nogil:
     return b"Error"
 
 
+cdef const char* title_of(int status) noexcept nogil:
+    """As core.errors has it for the code; a test compares them."""
+    if status == 408: return b"The work took too long"
+    if status == 412: return b"A precondition does not hold"
+    if status == 414 or status == 431: return b"The request is too large"
+    if status == 501: return b"This is not available yet"
+    if status == 503: return b"The service is not available now"
+    return b"The request is malformed"
+
+
 cdef const char* code_of(int status) noexcept nogil:
     if status == 408: return b"deadline"
     if status == 412: return b"precondition_failed"
-    if status == 416: return b"range_not_satisfiable"
     if status == 501: return b"not_yet"
     if status == 503: return b"unavailable"
     if status == 414 or status == 431: return b"too_large"
@@ -48,6 +61,21 @@ cdef const char* detail_of(int status) noexcept nogil:
     return b"the request is malformed, or asks for something that can not be"
 
 
+cdef void correlation_id(Thread* t, char* out) noexcept nogil:
+    """A UUIDv7 (RFC 9562, 5.7) of 36 characters and NUL: the request may have had none that can be read."""
+    cdef uint8_t b[16]
+    cdef uint64_t ms = <uint64_t> t.now_unix * 1000
+    cdef int i
+    if getrandom(b, sizeof(b), GRND_NONBLOCK) != sizeof(b):
+        memset(b, 0, sizeof(b))
+    for i in range(6):
+        b[i] = <uint8_t> (ms >> (40 - 8 * i))
+    b[6] = b[6] & 0x0F | 0x70
+    b[8] = b[8] & 0x3F | 0x80
+    snprintf(out, 37, b"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5],
+             b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15])
+
+
 cdef void end_of_head(Thread* t, Conn* c, bint keep, int minor) noexcept nogil:
     tx_copy(t, c, t.date, t.date_size)
     if not keep:
@@ -63,14 +91,17 @@ cdef void answer_error(Thread* t, Conn* c, int status, bint head_only, bint clos
     cdef char body[512]
     cdef char head[512]
     cdef int body_size, head_size
+    cdef char correlation[37]
+    correlation_id(t, correlation)
     body_size = snprintf(
-        body, sizeof(body), b'{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":"%s"}',
-        title_of(status), status, code_of(status), detail_of(status))
+        body, sizeof(body),
+        b'{"type":"urn:nova:problem:%s","title":"%s","status":%d,"detail":"%s","code":"%s","correlation_id":"%s"}',
+        code_of(status), title_of(status), status, detail_of(status), code_of(status), correlation)
     head_size = snprintf(
         head, sizeof(head),
         b"HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"
-        b"Access-Control-Allow-Origin: *\r\n%sContent-Length: %d\r\n",
-        status, title_of(status), b"Retry-After: 1\r\n" if status == 503 else b"", body_size)
+        b"Access-Control-Allow-Origin: *\r\nX-Correlation-ID: %s\r\n%sContent-Length: %d\r\n",
+        status, phrase_of(status), correlation, b"Retry-After: 1\r\n" if status == 503 else b"", body_size)
     tx_copy(t, c, head, <size_t> head_size)
     end_of_head(t, c, not close, 1)
     if not head_only:

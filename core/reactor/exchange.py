@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from nova.ext.engine import CLOSE, END, HAS_CHUNKED_BODY, EXPECTS_CONTINUE, KEEPS_ALIVE
+from nova.core.errors import Internal
+from nova.core.reactor.refusal import refusal
+from nova.ext.engine import CLOSE, END, EXPECTS_CONTINUE, HAS_CHUNKED_BODY, KEEPS_ALIVE
 
 if TYPE_CHECKING:
     from nova.ext.engine import Engine
@@ -249,8 +251,7 @@ class Exchange:
         if self._started:
             self._abort()
             return
-        body = b'{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal"}'
-        self._status, self._headers = 500, ((b"content-type", b"application/problem+json"),)
+        self._status, self._headers, body = refusal(Internal())
         head = self._head(body, False)
         self._started = self._done = True
         self._engine.send(self._conn, head + (b"" if self._no_body else body), END if self._keep else END | CLOSE)

@@ -12,6 +12,8 @@ from typing import Any, Final
 import trio
 
 from nova.core.clock import Clock
+from nova.core.errors import BadRequest, NovaError, PreconditionFailed, Unavailable
+from nova.core.reactor.refusal import refusal
 from nova.ext import object_reader as table
 from nova.ext.httpfields import byte_range, etag_match, find_query, parse_date
 from nova.ext.object_reader import ObjectReader, Resident
@@ -75,9 +77,9 @@ class ResidentObjects:
         if tag:
             self._viewers.touch(tag, viewer if session else _mark(scope), int(self._clock.wall()))
         if kind == table.TOO_FAR or not sensible:
-            await _refuse(send, 400, "bad_request", "the request is malformed, or asks for something that can not be")
+            await _refuse(send, BadRequest(detail="the request is malformed, or asks for something that can not be"))
         elif resident is None:
-            await _refuse(send, 503, "unavailable", "what the request waits for did not come in time: ask again")
+            await _refuse(send, Unavailable(detail="what the request waits for did not come in time: ask again", retry_after=1.0))
         else:
             await _send(resident, scope, send, int(self._clock.wall()))
         return True
@@ -120,14 +122,8 @@ def _mark(scope: Mapping[str, Any]) -> int:
     return int.from_bytes(blake2b(address.encode() + b"\0" + agent, digest_size=8).digest(), "little")
 
 
-async def _refuse(send: Any, status: int, code: str, detail: str) -> None:
-    body = b'{"type":"about:blank","status":%d,"code":"%s","detail":"%s"}' % (status, code.encode(), detail.encode())
-    headers = [
-        (b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), (b"access-control-allow-origin", b"*"),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
+async def _refuse(send: Any, error: NovaError) -> None:
+    status, headers, body = refusal(error)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -166,7 +162,7 @@ async def _send(resident: Resident, scope: Mapping[str, Any], send: Any, now: in
         (name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in resident.headers.split(b"\r\n") if line)
     ]
     if status == 412:
-        await _refuse(send, 412, "precondition_failed", "the object is another one by now")
+        await _refuse(send, PreconditionFailed(detail="the object is another one by now"))
         return
     first, size = 0, resident.size(gzip)
     if status == 200 and scope["method"] == "GET":

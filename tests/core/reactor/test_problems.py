@@ -24,11 +24,13 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
         (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "not_yet"),
         (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 500, "internal"),
+        (b'GET /x HTTP/1.1\r\nHost: h\r\nIf-Match: "other"\r\n\r\n', 412, "precondition_failed"),
         (b"GET /list?_HLS_msn=99 HTTP/1.1\r\nHost: h\r\n\r\n", 400, "bad_request"),
     ],
 )
 async def test_they_have_every_member_and_the_words_of_the_table(head: bytes, status: int, code: str) -> None:
     async with reactor(http(nobody)) as (made, [address]), connect(address) as client:
+        made.objects.put(b"/x", b"Content-Type: text/plain\r\n", [b"body"], etag=b'"this"')
         made.objects.advance(b"/list", 1 << 16)
         await client.send(head)
         got, headers, body = await client.answer()

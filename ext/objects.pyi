@@ -1,0 +1,29 @@
+from collections.abc import Iterable
+
+from nova.ext.buffer import Buffer
+
+class ObjectTable:
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, path: bytes, /) -> bool: ...
+    def put(
+        self,
+        path: bytes,
+        headers: bytes,
+        body: Iterable[Buffer | bytes],
+        *,
+        etag: bytes = b"",
+        gzip: Buffer | bytes | None = None,
+        version: int = 0,
+        tag: int = 0,
+        private: bool = False,
+        site: int = 0,
+        modified: int = -1,
+    ) -> None: ...
+    def expect(self, path: bytes, *, tag: int = 0, private: bool = False, site: int = 0) -> None: ...
+    def advance(
+        self, path: bytes, version: int, *, tag: int = 0, private: bool = False, parts_ahead: int = 3, site: int = 0
+    ) -> bool: ...
+    def remove(self, path: bytes, *, site: int = 0) -> bool: ...
+    def limit_waiting(self, most: int) -> None: ...
+    def waiting(self, path: bytes, *, site: int = 0) -> int: ...

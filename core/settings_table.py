@@ -180,7 +180,7 @@ class Limits(Section):
     )
     keys_per_stream: int = row(20, "Stream keys that one stream may have.", "One for each encoder, and some that are being replaced.", least=1, most=1000)
     pinned_bytes: ByteSize = row(
-        "512MiB", "Bytes that slow readers may hold in memory beyond their window, all together; the slowest goes first.",
+        "512MiB", "Bytes that nobody but slow readers may hold, all together; above it those that began first are cut.",
         "Bounds the memory that viewers cost when many networks stall at once.", least="1MiB", most="1TiB",
     )
     publishers: int = row(

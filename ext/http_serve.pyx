@@ -165,7 +165,8 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     vec_append(&t.up, &info, sizeof(RequestInfo))
     vec_append(&t.up, head.headers, head.count * sizeof(Header))
     if vec_append(&t.up, data, head.size) < 0:
-        return T_FULL
+        refuse(t, c, 503)
+        return T_ANSWERED
     info.token = identify(t, data, head, &t.up, &info.token_in_query)
     info.claims_size = <uint32_t> (t.up.len - sizeof(RequestInfo) - head.count * sizeof(Header) - head.size)
     copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
@@ -364,6 +365,9 @@ cdef size_t body_up(Thread* t, Conn* c, const uint8_t* data, size_t size) noexce
 cdef void pace(Thread* t, Conn* c, size_t came) noexcept nogil:
     """Some of a body came: the next must come within the time, and over each such time the least rate be reached."""
     cdef Limits* limits = limits_of(t, c)
+    if c.deadline == 0:  # the time in which nobody took any was not the peer's
+        c.since = t.now_ms
+        c.moved = 0
     c.moved += came
     if t.now_ms - c.since >= limits.body_ms:
         if c.moved < <uint64_t> limits.min_rate * limits.body_ms // 1000:

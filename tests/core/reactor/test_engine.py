@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from nova.ext.buffer import Buffer, resident_bytes
-from nova.ext.engine import BODY, CLOSED, END, REQUEST, Engine
+from nova.ext.engine import BODY, CLOSED, END, RENDER, REQUEST, Engine
 from nova.ext.sequence import Sequence
 
 LEAST = 262_144
@@ -87,6 +87,63 @@ def test_full_event_ring_stops_reading_without_spinning_and_loses_nothing() -> N
             engine.send(conn, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", END)
         for client in clients:
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+            client.close()
+
+
+def test_time_in_which_the_ring_was_full_is_not_the_clients() -> None:
+    engine, base = Engine(1, LEAST, LEAST), int(time.monotonic() * 1000)
+    sock = listening()
+    address = sock.getsockname()
+    engine.listen(sock.detach(), "http", body_ms=10_000, min_rate=10_000)
+    engine.set_clock(ms=base)
+    body = bytes(60_000)
+    with running(engine):
+        clients = [socket.create_connection(address) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n" + body)
+        until(engine, "handed_up", 20)
+        got = {event[1]: 0 for event in engine.events(0)}
+        for conn in got:
+            engine.credit(conn, 65536)
+        turns = engine.stats()["turns"]
+        until(engine, "turns", turns + 10)  # a few bodies fill the ring, the others wait
+        engine.set_clock(ms=base + 60_000)
+        until(engine, "turns", turns + 30)
+        end = time.monotonic() + 10
+        while set(got.values()) != {60_000}:
+            assert time.monotonic() < end
+            for event in engine.events(0):
+                assert event[0] == BODY
+                got[event[1]] += len(event[2])
+        assert engine.stats()["timeouts"] == 0
+        for client in clients:
+            client.close()
+
+
+def test_rendering_that_nobody_could_be_asked_for_is_asked_for_when_there_is_room() -> None:
+    engine = Engine(1, LEAST, LEAST)
+    sock = listening()
+    address = sock.getsockname()
+    engine.listen(sock.detach(), "http")
+    with running(engine):
+        clients = [socket.create_connection(address) for _ in range(30)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 8000 + b"\r\n\r\n")
+        until(engine, "bytes_in", 30 * 8000)
+        engine.objects.advance(b"/list", 5 << 16)
+        before = engine.stats()["bytes_in"]
+        with socket.create_connection(address) as viewer:
+            request = b"GET /list HTTP/1.1\r\nHost: h\r\n\r\n"
+            viewer.sendall(request)
+            until(engine, "bytes_in", before + len(request))
+            end = time.monotonic() + 10
+            asked = 0
+            while asked == 0:
+                assert time.monotonic() < end
+                asked = sum(event[0] == RENDER for event in engine.events(0))
+            engine.objects.put(b"/list", b"", [b"rendered"], version=5 << 16)
+            assert viewer.recv(1000).endswith(b"rendered")
+        for client in clients:
             client.close()
 
 

@@ -254,14 +254,17 @@ async def test_reads_of_many_publishers_are_merged_over_a_tick() -> None:
     async with house(running=True) as at:
         peers = [(await publisher(at))[0] for _ in range(6)]
         at.stop_clock()
+        await at.advance(0.1)
         seen = at.records()
+        await peers[0].message((VIDEO, 0, INTER))
+        await at.read(seen + 1)  # the look of this tick
         for round_ in range(5):
             for peer in peers:
                 await peer.message((VIDEO, round_, INTER))
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert at.records() - seen <= 6  # at most what was there at the first look
+        assert at.records() == seen + 1
         await at.advance(0.03)
-        await at.read(seen + 30)
+        await at.read(seen + 31)
 
 
 async def test_peer_that_does_not_shake_hands_is_gone_after_its_time() -> None:

@@ -361,9 +361,9 @@ cdef class Engine:
             return
         for i in range(self.count):
             self.post(i, CM_UNLISTEN, 0, 0, <uint64_t> number, <uint32_t> fd, b"")
-        self.shared.listeners[number].fd = -1
+        nova_store32(<uint32_t*> &self.shared.listeners[number].fd, <uint32_t> -1)  # a thread may be looking at it
         shutdown(fd, SHUT_RDWR)  # nothing can be accepted any more
-        self.retired.append(fd)  # a thread may be looking at it: the number must not be used again yet
+        self.retired.append(fd)  # the number must not be used again yet
 
     # Events
 

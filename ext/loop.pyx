@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64
 from nova.ext.buffer cimport Buf, buf_unref
 from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_at, conn_get, conn_id, conn_new, conn_owe, conn_table_free, timer_set
@@ -321,12 +321,13 @@ cdef void accept_some(Thread* t, int number) noexcept nogil:
     cdef Listener* listener = &t.shared.listeners[number]
     cdef sockaddr_storage addr
     cdef socklen_t size
-    cdef int i, fd
+    cdef int i, fd, at
     for i in range(ACCEPTS):
-        if listener.fd < 0:
+        at = <int> nova_load32(<uint32_t*> &listener.fd)
+        if at < 0:
             return
         size = sizeof(sockaddr_storage)
-        fd = accept4(listener.fd, <sockaddr*> &addr, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        fd = accept4(at, <sockaddr*> &addr, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
             accepted(t, listener, fd, &addr)
             continue
@@ -569,7 +570,7 @@ cdef void loop_run(Thread* t) noexcept nogil:
             wait = ACCEPT_PAUSE_MS
         if shed(t) and wait > SHED_PAUSE_MS:
             wait = SHED_PAUSE_MS
-        if t.shared.clock_ms >= 0 and wait > 5:
+        if <int64_t> nova_load64(<uint64_t*> &t.shared.clock_ms) >= 0 and wait > 5:
             wait = 5  # a test moves the clock without ringing
         if t.again_count or nova_load64(<uint64_t*> &t.shared.objects.ready[t.index]) or not ring_doze(&t.commands):
             wait = 0

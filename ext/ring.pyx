@@ -7,7 +7,7 @@ consumer rings back once it has read on.
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from nova.ext.atomics cimport nova_fence, nova_load64, nova_store64, nova_swap32
+from nova.ext.atomics cimport nova_fence, nova_load32, nova_load64, nova_store32, nova_store64, nova_swap32
 
 cdef extern from "sys/eventfd.h" nogil:
     int eventfd(unsigned int count, int flags)
@@ -101,7 +101,7 @@ cdef Record* ring_peek(Ring* ring) noexcept nogil:
 cdef void ring_pop(Ring* ring, Record* record) noexcept nogil:
     nova_store64(&ring.head, ring.head + record.size)
     nova_fence()  # the producer says that it starves, then looks at `head`: one of the two must see the other
-    if ring.starved and (ring.tail - ring.head) * 2 < ring.capacity:
+    if nova_load32(&ring.starved) and (nova_load64(&ring.tail) - ring.head) * 2 < ring.capacity:
         if nova_swap32(&ring.starved, 0):
             bell_ring(ring.room_bell)
 
@@ -109,7 +109,7 @@ cdef void ring_pop(Ring* ring, Record* record) noexcept nogil:
 cdef void ring_ring(Ring* ring) noexcept nogil:
     """Wake the consumer if it sleeps. Call once after a batch of `ring_put`."""
     nova_fence()
-    if ring.sleeping and nova_swap32(&ring.sleeping, 0):
+    if nova_load32(&ring.sleeping) and nova_swap32(&ring.sleeping, 0):
         bell_ring(ring.bell)
 
 
@@ -118,7 +118,7 @@ cdef bint ring_doze(Ring* ring) noexcept nogil:
     nova_swap32(&ring.sleeping, 1)
     nova_fence()
     if nova_load64(&ring.tail) != ring.head:
-        ring.sleeping = 0
+        nova_store32(&ring.sleeping, 0)
         return False
     return True
 

@@ -280,9 +280,10 @@ cdef void pump(Thread* t, Conn* c) noexcept nogil:
     """Send what the sequence has for this reader, as far as it takes it."""
     cdef Item items[FOLLOW_TAKE]
     cdef uint64_t lost
+    cdef bint ended
     cdef int count, i
     while c.fd >= 0 and c.follow != NULL and c.out_bytes < FOLLOW_BACKLOG:
-        count = seq_take(c.follow.seq, &c.follow.cursor, items, FOLLOW_TAKE, &lost)
+        count = seq_take(c.follow.seq, &c.follow.cursor, items, FOLLOW_TAKE, &lost, &ended)
         t.stats.followers_skipped += lost
         for i in range(count):
             tx_slice(t, c, items[i].buf, items[i].offset, items[i].size)
@@ -291,7 +292,7 @@ cdef void pump(Thread* t, Conn* c) noexcept nogil:
             conn_close(t, c, R_RESET)
             return
         if count == 0:
-            if c.follow.seq.closed:
+            if ended:
                 follow_end(t, c)
                 c.flags |= CF_CLOSE_AFTER
                 c.reason = R_ENDED

@@ -31,7 +31,7 @@ cdef Seq* seq_new(uint64_t max_items, size_t max_bytes) noexcept nogil
 cdef void seq_unref(Seq* seq) noexcept nogil
 cdef uint64_t seq_append(Seq* seq, Buf* buf, size_t offset, size_t size, bint key) noexcept nogil
 cdef uint64_t seq_join(Seq* seq) noexcept nogil
-cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* lost) noexcept nogil
+cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* lost, bint* ended) noexcept nogil
 
 cdef class Sequence:
     cdef Seq* seq

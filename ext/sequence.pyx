@@ -85,19 +85,21 @@ cdef uint64_t seq_join(Seq* seq) noexcept nogil:
     return at
 
 
-cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* lost) noexcept nogil:
+cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* lost, bint* ended) noexcept nogil:
     """Up to `most` items from `cursor` on, each with a reference of its own; moves `cursor` behind them.
 
     lost: items that the reader missed because the window had gone on. It goes on at the newest key item, and waits for one when
-    there is none in the window; a sequence that never had one is entered anywhere.
+    there is none in the window; a sequence that never had one is entered anywhere. ended: nothing was taken, and nothing will come.
     """
     cdef int count = 0
     cdef uint64_t at
     lost[0] = 0
+    ended[0] = False
     pthread_mutex_lock(&seq.lock)
     if cursor[0] < seq.first:
         at = seq.last_key if seq.has_key else seq.first
         if at < seq.first:
+            ended[0] = seq.closed
             pthread_mutex_unlock(&seq.lock)
             return 0
         lost[0] = at - cursor[0] if cursor[0] else 0
@@ -107,6 +109,7 @@ cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* los
         nova_ref(&out[count].buf.refs)
         count += 1
         cursor[0] += 1
+    ended[0] = seq.closed and count == 0
     pthread_mutex_unlock(&seq.lock)
     return count
 
@@ -171,7 +174,7 @@ cdef class Sequence:
     @property
     def readers(self) -> int:
         """Connections that follow on I/O threads."""
-        return self.seq.reader_count
+        return nova_add32(&self.seq.reader_count, 0)
 
     def join(self) -> int:
         """Where a new reader starts: the newest key item, 0 (the next one) when that has left the window; before any, the item to come."""
@@ -181,6 +184,7 @@ cdef class Sequence:
         """(items as Buffers, the cursor after them, items lost before them)."""
         cdef Item items[64]
         cdef uint64_t lost = 0
+        cdef bint ended = False
         cdef int count, i
-        count = seq_take(self.seq, &cursor, items, min(most, 64), &lost)
+        count = seq_take(self.seq, &cursor, items, min(most, 64), &lost, &ended)
         return [buffer_wrap(items[i].buf, items[i].offset, items[i].size) for i in range(count)], cursor, lost

@@ -1,8 +1,9 @@
 """Runs tests against another build of the compiled core, beside the one in use.
 
-Usage: python tools/variant.py debug|address -- ARGUMENTS FOR PYTEST
+Usage: python tools/variant.py debug|address|thread -- ARGUMENTS FOR PYTEST
 
-debug: bounds checks in every kernel (BUILD_DEBUG=1). address: AddressSanitizer. The build lives in
+debug: bounds checks in every kernel (BUILD_DEBUG=1). address: AddressSanitizer. thread: ThreadSanitizer, for
+those who touch what I/O threads share; not part of `make test-all`. The build lives in
 `build/variant-NAME/`, a tree of links to this checkout's files, so that only the compiled modules differ.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("bench", "cdn", "core", "media", "realtime", "surface", "tests", "tools", "web", "docs", "proto")
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile")
-BUILD = {"debug": {"BUILD_DEBUG": "1"}, "address": {"NOVA_SANITIZE": "address"}}
+BUILD = {"debug": {"BUILD_DEBUG": "1"}, "address": {"NOVA_SANITIZE": "address"}, "thread": {"NOVA_SANITIZE": "thread"}}
 
 
 def lay_out(tree: Path) -> None:
@@ -40,13 +41,15 @@ def lay_out(tree: Path) -> None:
             link.unlink()
 
 
-def sanitizer_environment() -> dict[str, str]:
+def sanitizer_environment(name: str) -> dict[str, str]:
     """What a process needs whose extension modules are sanitized while the interpreter is not."""
-    library = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    runtime = {"address": "libasan.so", "thread": "libtsan.so"}[name]
+    library = subprocess.run(["gcc", f"-print-file-name={runtime}"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "LD_PRELOAD": library,
         # The interpreter keeps what it allocates at start until the end: that is no leak of ours.
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
+        "TSAN_OPTIONS": f"suppressions={ROOT}/tests/core/reactor/thread.supp:exitcode=66",
         "PYTHONMALLOC": "malloc",
     }
 
@@ -63,14 +66,16 @@ def main() -> int:
     if built.returncode:
         return built.returncode
     environment = {**os.environ, "PYTHONPATH": str(tree), "NOVA_VARIANT": name}
-    if name == "address":
-        environment |= sanitizer_environment()
+    # ThreadSanitizer's shadow has its place, where a random layout may put something else.
+    prefix = ["setarch", "-R"] if name == "thread" else []
+    if name in ("address", "thread"):
+        environment |= sanitizer_environment(name)
     check = "import nova, sys; sys.exit(not nova.__file__.startswith(sys.argv[1]))"
-    if subprocess.run([sys.executable, "-c", check, str(tree)], cwd=tree, env=environment).returncode:
+    if subprocess.run([*prefix, sys.executable, "-c", check, str(tree)], cwd=tree, env=environment).returncode:
         print(f"variant {name}: Python does not take its modules from {tree}", file=sys.stderr)
         return 1
     print(f"variant {name}:", flush=True)
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment).returncode
+    return subprocess.run([*prefix, sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -106,9 +106,11 @@ class Bridge:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                await trio.sleep_forever()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._nursery = None  # before the nursery closes: a call that comes while the last ones end is told so
         finally:
-            self._nursery = None
             self._drain()
 
     def do(self, errand: Errand) -> Any:

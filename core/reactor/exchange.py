@@ -39,8 +39,27 @@ class Exchange:
     """One request and its answer. The dispatcher calls `body`, `drained` and `closed`; the application runs in `run`."""
 
     __slots__ = (
-        "_asked", "_body", "_chunked", "_conn", "_continue", "_date", "_done", "_drained", "_engine", "_gone", "_heard", "_headers", "_keep",
-        "_left", "_more", "_no_body", "_started", "_status", "_unmarked", "cancel", "scope",
+        "_asked",
+        "_body",
+        "_chunked",
+        "_conn",
+        "_continue",
+        "_date",
+        "_done",
+        "_drained",
+        "_engine",
+        "_gone",
+        "_headers",
+        "_heard",
+        "_keep",
+        "_left",
+        "_more",
+        "_no_body",
+        "_started",
+        "_status",
+        "_unmarked",
+        "cancel",
+        "scope",
     )
 
     def __init__(self, engine: Engine, conn: int, scope: Scope, *, method: str, minor: int, flags: int, length: int,

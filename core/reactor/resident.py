@@ -35,7 +35,14 @@ class ResidentObjects:
     """
 
     def __init__(
-        self, objects: ObjectTable, viewers: Viewers, clock: Clock, *, sessions: SessionKeys | None, render: Callable[[bytes], None], wait: float
+        self,
+        objects: ObjectTable,
+        viewers: Viewers,
+        clock: Clock,
+        *,
+        sessions: SessionKeys | None,
+        render: Callable[[bytes], None],
+        wait: float,
     ) -> None:
         self._reader = ObjectReader(objects)
         self._viewers, self._clock, self._sessions, self._render, self._wait = viewers, clock, sessions, render, wait
@@ -148,7 +155,11 @@ def _range(sent: Mapping[bytes, bytes], resident: Resident, now: int) -> tuple[i
     if value is None:
         return None
     if only_if is not None:
-        same = only_if == resident.etag() and only_if[:1] == b'"' if only_if[:1] in (b'"', b"W") else parse_date(only_if, now) == resident.modified >= 0
+        same = (
+            only_if == resident.etag() and only_if[:1] == b'"'
+            if only_if[:1] in (b'"', b"W")
+            else parse_date(only_if, now) == resident.modified >= 0
+        )
         if not same:
             return None
     return byte_range(value, resident.size())

@@ -17,7 +17,7 @@ def _catches_all(handler: ast.ExceptHandler) -> bool:
 
 def _raises_again(handler: ast.ExceptHandler) -> bool:
     last = handler.body[-1]
-    return isinstance(last, ast.Raise) and (last.exc is None or isinstance(last.exc, ast.Name) and last.exc.id == handler.name)
+    return isinstance(last, ast.Raise) and (last.exc is None or (isinstance(last.exc, ast.Name) and last.exc.id == handler.name))
 
 
 def test_only_guard_catches_everything() -> None:

@@ -15,7 +15,9 @@ SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".typed"}  # what package-data of pyp
 
 def _inside(package: str) -> list[Path]:
     found = (ROOT / package).rglob("*")
-    return [path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".so", ".c", ".h", ".html"}]
+    return [
+        path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix not in {".so", ".c", ".h", ".html"}
+    ]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

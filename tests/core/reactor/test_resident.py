@@ -29,19 +29,27 @@ class House:
         self.objects, self.viewers, self.clock, self.keys = ObjectTable(), Viewers(), FakeClock(), SessionKeys()
         self.keys.add(1, bytes(32))
         self.rendered: list[bytes] = []
-        self.resident = ResidentObjects(
-            self.objects, self.viewers, self.clock, sessions=self.keys, render=self.rendered.append, wait=12.0
-        )
+        self.resident = ResidentObjects(self.objects, self.viewers, self.clock, sessions=self.keys, render=self.rendered.append, wait=12.0)
         nursery.start_soon(self.resident.run)
         self.app = self.resident.before(missing)
 
-    async def get(self, path: bytes, *fields: tuple[bytes, bytes], method: str = "GET", query: bytes = b"") -> tuple[int, dict[bytes, bytes], bytes]:
+    async def get(
+        self, path: bytes, *fields: tuple[bytes, bytes], method: str = "GET", query: bytes = b""
+    ) -> tuple[int, dict[bytes, bytes], bytes]:
         sent: list[Any] = []
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": method, "path": path.decode(), "raw_path": path, "query_string": query, "headers": list(fields), "client": ("192.0.2.1", 5)}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path.decode(),
+            "raw_path": path,
+            "query_string": query,
+            "headers": list(fields),
+            "client": ("192.0.2.1", 5),
+        }
         await self.app(scope, None, send)
         return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
 
@@ -52,8 +60,12 @@ async def house() -> Any:
         made = House(nursery)
         arena = Arena(1 << 20)
         made.objects.put(
-            b"/seg", b"Content-Type: video/mp4\r\nCache-Control: max-age=60\r\n",
-            [arena.append(BODY[:100_000]), arena.append(BODY[100_000:300_000]), Buffer(BODY[300_000:])], etag=b'"s"', modified=1000, tag=3,
+            b"/seg",
+            b"Content-Type: video/mp4\r\nCache-Control: max-age=60\r\n",
+            [arena.append(BODY[:100_000]), arena.append(BODY[100_000:300_000]), Buffer(BODY[300_000:])],
+            etag=b'"s"',
+            modified=1000,
+            tag=3,
         )
         yield made
         nursery.cancel_scope.cancel()
@@ -69,7 +81,10 @@ async def test_whole_head_and_unknown(house: House) -> None:
     assert (await house.get(b"/seg", method="POST"))[0] == 404
 
 
-@pytest.mark.parametrize(("value", "first", "last"), [(b"bytes=5-9", 5, 9), (b"bytes=99990-100010", 99990, 100010), (b"bytes=-3", 511997, 511999), (b"bytes=511990-", 511990, 511999)])
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [(b"bytes=5-9", 5, 9), (b"bytes=99990-100010", 99990, 100010), (b"bytes=-3", 511997, 511999), (b"bytes=511990-", 511990, 511999)],
+)
 async def test_ranges_across_the_rope(house: House, value: bytes, first: int, last: int) -> None:
     status, headers, body = await house.get(b"/seg", (b"range", value))
     assert (status, headers[b"content-range"], body) == (206, b"bytes %d-%d/512000" % (first, last), BODY[first : last + 1])
@@ -125,6 +140,7 @@ async def test_a_request_waits_for_its_version_and_rendering_is_asked_for_once(h
 async def test_what_was_named_and_never_came_is_unknown(house: House) -> None:
     house.objects.expect(b"/part")
     async with trio.open_nursery() as nursery:
+
         async def ask() -> None:
             assert (await house.get(b"/part"))[2] == b"app"
 

@@ -65,12 +65,19 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("quota_exceeded",          "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "A limit on how many of these may exist is reached"),
     ("internal",                "internal",           500, "INTERNAL",            4000, "The server failed"),
     ("not_yet",                 "not_yet",            501, "UNIMPLEMENTED",       4311, "This is not available yet"),
+    ("origin_unreachable",      "bad_gateway",        502, "UNAVAILABLE",         4001, "No origin could be reached"),
+    ("origin_broken",           "bad_gateway",        502, "UNAVAILABLE",         4001, "The origin's answer is broken"),
+    ("bad_gateway",             "bad_gateway",        502, "UNAVAILABLE",         4001, "What stands behind this server failed"),
+    ("loop",                    "bad_gateway",        502, "FAILED_PRECONDITION", 4310, "The request has come back to where it was"),
     ("unavailable",             "unavailable",        503, "UNAVAILABLE",         4001, "The service is not available now"),
     ("overloaded",              "unavailable",        503, "UNAVAILABLE",         4001, "The server is at its limit"),
     ("storage_full",            "unavailable",        503, "UNAVAILABLE",         4001, "The server's storage is full"),
+    ("origin_busy",             "unavailable",        503, "UNAVAILABLE",         4001, "Too many requests wait for the origin"),
     ("storage_failed",          "unavailable",        503, "UNAVAILABLE",         4001, "The server's storage failed"),
     ("shutting_down",           "unavailable",        503, "UNAVAILABLE",         4002, "The server is shutting down"),
     ("deadline",                "deadline",           504, "DEADLINE_EXCEEDED",   4004, "The work took too long"),
+    ("origin_timeout",          "deadline",           504, "DEADLINE_EXCEEDED",   4004, "The origin did not answer in time"),
+    ("not_in_cache",            "deadline",           504, "NOT_FOUND",           4306, "Only a stored answer was asked for, and there is none"),
 )
 # fmt: on
 
@@ -201,6 +208,12 @@ class NotYet(NovaError):
     code = kind = "not_yet"
 
 
+class BadGateway(NovaError):
+    """What stands behind us failed, or answered what is no answer."""
+
+    code = kind = "bad_gateway"
+
+
 class Unavailable(NovaError):
     """Something that we need is down or full; carries `retry_after`."""
 
@@ -217,7 +230,7 @@ CLASSES: Final[dict[str, type[NovaError]]] = {
     kind.kind: kind
     for kind in (
         BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, TooLarge,
-        UnsupportedType, Unprocessable, RateLimited, Internal, NotYet, Unavailable, Deadline,
+        UnsupportedType, Unprocessable, RateLimited, Internal, NotYet, BadGateway, Unavailable, Deadline,
     )
 }  # fmt: skip
 

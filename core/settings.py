@@ -174,6 +174,8 @@ def _line_of(content: str, key: str) -> int:
     for number, line in enumerate(content.splitlines(), 1):
         if header := re.match(r"\s*\[+\s*([\w.\- ]+?)\s*\]+", line):
             section = header[1].replace(" ", "") + "."
+            if section == f"{key}.":  # a list of tables
+                return number
         elif (name := re.match(r"\s*([\w.\- ]+?)\s*=", line)) and section + name[1].replace(" ", "") == key:
             return number
     return 0

@@ -28,6 +28,7 @@ from nova.core.values import (
 )
 
 OFF = "off"  # how an optional setting says that it is not set
+REQUIRED: Any = object()  # the default of a row that has none: only in tables of a list
 
 
 class Row(NamedTuple):
@@ -71,6 +72,12 @@ class Section:
         """values: one for every row and every section, by name."""
         self.__dict__.update(values)
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    def __hash__(self) -> int:
+        return id(type(self))  # values need not be hashable
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"settings do not change ({name})")
 
@@ -103,6 +110,9 @@ class Setting(NamedTuple):
         return found
 
     def default(self) -> object:
+        """Raises ValueError: there is none, it must be given."""
+        if self.row.default is REQUIRED:
+            raise ValueError("it must be given")
         return self.read(self.row.default, text=False)
 
 
@@ -115,12 +125,41 @@ def walk(section: type[Section], prefix: str = "") -> Iterator[Setting]:
             yield Setting(prefix + name, section._rows[name], kind_of(annotation))
 
 
+def lists_of(section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    """The rows that are lists of tables, with the section of each table."""
+    for name, annotation in section.__annotations__.items():
+        origin: Any = get_origin(annotation)
+        arguments = get_args(annotation)
+        if origin is tuple and isinstance(arguments[0], type) and issubclass(arguments[0], Section):
+            yield name, arguments[0]
+
+
 def build(section: type[Section], values: dict[str, object], prefix: str = "") -> Any:
     """The instance of `section` whose values stand in `values` by full key."""
     inner: dict[str, object] = {name: values[prefix + name] for name in section._rows}
     for name, kind in section._sections.items():
         inner[name] = build(kind, values, f"{prefix}{name}.")
     return section(inner)
+
+
+def make(section: type[Section], **given: object) -> Any:
+    """An instance of `section` without sections of its own, from values as they stand in TOML; what is not given has its default.
+
+    Raises ValueError with what is wrong: a name that is not known, a value that is not readable, a row that must be given.
+    """
+    values: dict[str, object] = {}
+    for setting in walk(section):
+        try:
+            values[setting.key] = setting.read(given.pop(setting.key), text=False) if setting.key in given else setting.default()
+        except ValueError as error:
+            raise ValueError(f"{setting.key}: {error}") from None
+    if given:
+        from difflib import get_close_matches  # only a mistake pays for it
+
+        name = next(iter(given))
+        near = get_close_matches(name, values, n=1, cutoff=0.6)
+        raise ValueError(f"{name}: there is no such key{f'; did you mean {near[0]}?' if near else ''}")
+    return section(values)
 
 
 def _string(parse: Callable[[str], object]) -> Callable[[object], object]:
@@ -224,6 +263,8 @@ def kind_of(annotation: Any) -> Kind:
     if origin is Literal:
         return _choice(arguments)
     if origin is tuple and arguments[1:] == (...,):
+        if isinstance(arguments[0], type) and issubclass(arguments[0], Section):
+            return _tables(arguments[0])
         return _list(kind_of(arguments[0]))
     if origin in (UnionType, Union) and len(arguments) == 2 and arguments[1] is NoneType:
         return _optional(kind_of(arguments[0]))
@@ -259,6 +300,54 @@ def _list(item: Kind) -> Kind:
         return json.dumps([item.show(element) for element in value], ensure_ascii=False)
 
     return Kind(f"list of {item.name}", from_text, from_toml, show)
+
+
+def _tables(section: type[Section]) -> Kind:
+    """A list of tables (`[[name]]` in TOML), each of which is a section."""
+
+    def from_toml(value: object) -> object:
+        if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+            raise ValueError(f"a list of tables is wanted, not {_toml_type(value)}")
+        found = []
+        for number, table in enumerate(value, 1):
+            try:
+                found.append(make(section, **table))
+            except ValueError as error:
+                raise ValueError(f"table {number}: {error}") from None
+        return tuple(found)
+
+    def from_text(text: str) -> object:
+        import json
+
+        try:
+            return from_toml(json.loads(text))
+        except json.JSONDecodeError:
+            raise ValueError("a JSON list of objects is wanted") from None
+
+    def show(value: tuple[Section, ...]) -> str:
+        import json
+
+        return json.dumps([_shown(table) for table in value], ensure_ascii=False)
+
+    return Kind(f"list of tables ({section.__name__})", from_text, from_toml, show)
+
+
+def _shown(table: Section) -> dict[str, object]:
+    """What differs from the defaults, as it would stand in TOML; secrets are masked."""
+    found: dict[str, object] = {}
+    for setting in walk(type(table)):
+        value = getattr(table, setting.key)
+        if setting.row.default is not REQUIRED and value == setting.default():
+            continue
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            import json
+
+            found[setting.key] = json.loads(setting.kind.show(value))
+        elif isinstance(value, bool) or type(value) in (int, float):
+            found[setting.key] = value
+        else:
+            found[setting.key] = setting.kind.show(value)
+    return found
 
 
 def _optional(inner: Kind) -> Kind:

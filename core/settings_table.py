@@ -5,12 +5,13 @@ A row says what it does and why it has this default; limits say why they exist. 
 """
 
 # Annotations are read at import, so they stand unquoted: no `from __future__ import annotations` here.
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from nova.core.secret import Secret, SecretUrl
-from nova.core.settings_schema import Section, row
+from nova.core.settings_schema import REQUIRED, Section, row
 from nova.core.values import Address, ByteSize, Cidr, Rate, Seconds, Url
 
 
@@ -67,6 +68,82 @@ class Bus(Section):
         "A consumer that was away for longer is told of the gap; at 1 KiB an event this is 64 MiB at most.",
         least=16, most=16_777_216,
     )
+
+
+class CdnOrigin(Section):
+    """One origin of a site (`origins = [{url = "http://…"}]`)."""
+
+    backup: bool = row(False, "Asked only when every origin that is no backup has failed.")
+    url: Url = row(REQUIRED, "Its address: scheme, host, port, and a path that is put before the request's.")
+    weight: int = row(1, "Its share of requests beside others of its kind.", least=1, most=1000)
+
+
+class CdnSite(Section):
+    """One site (`[[cdn.sites]]`): where it is asked, where it comes from, and what is kept of it."""
+
+    client_rate: Rate | None = row("off", "Requests that one address may make of the origin side of this site; hot answers do not count.")
+    compress: bool = row(
+        True, "Whether texts of 1 KiB to 8 MiB that came unencoded are kept compressed too, once for each encoding.",
+        "An answer that says no-transform, or that has an encoding, stays as it is.",
+    )
+    fetch_queue: int = row(
+        2000, "Fetches that may wait for a slot; one more is answered 503.", "A second of work of a busy origin.", least=0, most=1_000_000,
+    )
+    fetch_slots: int = row(
+        256, "Fetches from the site's origins at once.", "The pools of common origins take a few hundred connections.", least=1, most=100_000,
+    )
+    heuristic: float = row(
+        0.1, "Share of an answer's age since Last-Modified for which it is fresh when nothing else says how long; 0: none.",
+        "RFC 9111, 4.2.2 names a tenth as typical.", least=0.0, most=1.0,
+    )
+    heuristic_most: Seconds = row("1d", "The longest heuristic freshness.", "An answer without any word about it is looked at once a day.", least="0s", most="365d")
+    host: Literal["client", "origin"] = row("client", "The Host that the origin gets: the client's, or that of the origin's URL.")
+    listen: Address | None = row("off", "A listener of its own, on which every method and path goes to the origins through the cache.")
+    max_object: ByteSize = row(
+        "1GiB", "Largest object that is kept; larger ones pass.", "One object must not push everything else out.", least="1KiB", most="1TiB",
+    )
+    max_wait: Seconds = row(
+        "30s", "How long a request waits for another one's fetch of the same object.", "As the deadlines of an origin together.", least="100ms", most="10m",
+    )
+    name: str = row(REQUIRED, "Its name: `[a-z0-9-]`, at most 32.")
+    negative_backoff: Seconds = row(
+        "1s", "How long a failed fetch of an object is remembered; doubled with every further failure.",
+        "Who asks meanwhile gets the stale object or the failure, and the origin is left alone.", least="0s", most="1m",
+    )
+    negative_backoff_most: Seconds = row("30s", "The longest time for which a failure is remembered.", "A recovered origin is seen within it.", least="0s", most="10m")
+    negative_ttl: Seconds = row(
+        "10s", "How long 404 and 410 are kept when nothing says how long.", "A flood for a missing name costs the origin one request in ten seconds.",
+        least="0s", most="1h",
+    )
+    origins: tuple[CdnOrigin, ...] = row(REQUIRED, "Where it comes from.")
+    prefix: str | None = row("off", "`/cdn/s/<name>/` serves it on the main listener too: without cookies, sandboxed.")
+    request_directives: bool = row(
+        False, "Whether Cache-Control and Pragma of requests count (RFC 9111, 5.2.1).", "Else any client could make every request go to the origin.",
+    )
+    slice_size: ByteSize = row(
+        "8MiB", "Ranges of objects that are not here are fetched and kept in slices of this size; 0: never.",
+        "A seek in a film fetches a slice, not the film.", least="0B", most="256MiB",
+    )
+    stale_if_error: Seconds = row(
+        "1d", "How long a stale answer stands in for a failing origin, unless the answer says otherwise.", "An old page is better than none.", least="0s", most="365d",
+    )
+    stale_while_revalidate: Seconds = row(
+        "0s", "How long a stale answer is served while a new one is fetched, unless the answer says otherwise.", "Only who knows the content can say.",
+        least="0s", most="365d",
+    )
+    vary_most: int = row(
+        64, "Variants of one object by Vary; above it those that are used least go first.", "A field that differs for every client fills the cache with single answers.",
+        least=1, most=100_000,
+    )
+
+
+class Cdn(Section):
+    """Sites that are fetched from elsewhere and kept near."""
+
+    disk: ByteSize = row("0B", "Bytes that objects may take in `<data>/cdn`; 0: memory only.", "A disk is worth its place when origins are slow or dear.", least="0B", most="1PiB")
+    memory: ByteSize = row("256MiB", "Bytes that objects may take in memory.", "A quarter of a small machine.", least="1MiB", most="1TiB")
+    policy: Literal["s3fifo", "lru", "sieve", "fifo"] = row("s3fifo", "What goes first when a tier is full.", "Best or close to it on most published traces, and a hit moves nothing.")
+    sites: tuple[CdnSite, ...] = row([], "The sites, each a table `[[cdn.sites]]`.")
 
 
 class Data(Section):
@@ -343,6 +420,7 @@ class Settings(Section):
     auth: Auth
     blobs: Blobs
     bus: Bus
+    cdn: Cdn
     data: Data
     grpc: Grpc
     http: Http
@@ -380,5 +458,20 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "grpc.listen", (
             "gRPC off loopback needs mTLS: set grpc.tls.cert, grpc.tls.key and grpc.tls.client_ca, or grpc.insecure = true"
         )
+    names = [site.name for site in settings.cdn.sites]
+    for site in settings.cdn.sites:
+        key = "cdn.sites"
+        if not re.fullmatch("[a-z0-9-]{1,32}", site.name):
+            yield key, f"the name {site.name!r} is not one: [a-z0-9-], at most 32"
+        elif names.count(site.name) > 1:
+            yield key, f"two sites are called {site.name}"
+        if not site.origins:
+            yield key, f'the site {site.name} has no origin: origins = [{{url = "http://…"}}]'
+        if site.prefix not in (None, f"/cdn/s/{site.name}/"):
+            yield key, f'the prefix of the site {site.name} can only be "/cdn/s/{site.name}/"'
+        if site.listen is None and site.prefix is None:
+            yield key, f"the site {site.name} is served nowhere: give it listen, prefix, or both"
+    if len(names) > 48:
+        yield "cdn.sites", "at most 48 sites: each may have a listener, and the reactor has 64"
     if settings.http.proxy_protocol and not settings.http.trusted_proxies:
         yield "http.proxy_protocol", "it needs http.trusted_proxies: name the networks of your proxies there"

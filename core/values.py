@@ -16,10 +16,10 @@ Cidr = IPv4Network | IPv6Network
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS: Final = {
-    "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+    "": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50,
 }  # fmt: skip
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h|d)")
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B|B|)")
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGTP]i?B|B|)")
 _RATE: Final = re.compile(r"([0-9]+)\s*/\s*([0-9]*)\s*(ms|s|min|m|h|d)")
 
 
@@ -51,7 +51,7 @@ def parse_size(text: str) -> ByteSize:
 
 def format_size(size_bytes: int) -> str:
     """The shortest exact text that `parse_size` reads, in binary units."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
+    for unit in ("PiB", "TiB", "GiB", "MiB", "KiB"):
         if size_bytes and size_bytes % _SIZE_UNITS[unit] == 0:
             return f"{size_bytes // _SIZE_UNITS[unit]}{unit}"
     return f"{size_bytes}B"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nova.core.errors import CLASSES, TABLE
 from nova.core.settings import environment_name, load, table
-from nova.core.settings_schema import Section, Setting
+from nova.core.settings_schema import REQUIRED, Section, Setting, lists_of, walk
 from nova.core.settings_table import Settings
 from nova.realtime import close_codes
 from nova.surface.http import api, docs_page
@@ -48,6 +48,7 @@ def settings_page() -> str:
         page.append("| setting | type | default | what it does |\n|---|---|---|---|\n")
         page.extend(_row(setting) for setting in table().values() if setting.key.split(".")[0] == name)
         page.extend(_nested(section))
+        page.extend(_tables(section, name))
     return "".join(page)
 
 
@@ -55,14 +56,30 @@ def _nested(section: type[Section]) -> list[str]:
     return [f"\n`{name}`: {inner.__doc__}\n" for name, inner in section._sections.items()]
 
 
+def _tables(section: type[Section], name: str) -> list[str]:
+    """The rows of tables that a section has lists of, and of those within them."""
+    page = []
+    for key, inner in lists_of(section):
+        page.append(f"\n### {name}.{key}\n\n{inner.__doc__}\n\n| key | type | default | what it does |\n|---|---|---|---|\n")
+        for setting in walk(inner):
+            default = "must be given" if setting.row.default is REQUIRED else f"`{setting.kind.show(setting.default())}`"
+            page.append(_cells(f"`{setting.key}`", setting, default))
+        page.extend(_tables(inner, f"{name}.{key}"))
+    return page
+
+
 def _row(setting: Setting) -> str:
+    return _cells(f"`{setting.key}`<br>`{environment_name(setting.key)}`", setting, f"`{setting.kind.show(setting.default())}`")
+
+
+def _cells(key: str, setting: Setting, default: str) -> str:
     text = setting.row.doc
     if setting.row.why:
         text += f" *{setting.row.why}*"
     limits = [f"{word} {bound}" for word, bound in (("at least", setting.row.least), ("at most", setting.row.most)) if bound is not None]
     if limits:
         text += f" ({', '.join(limits)})"
-    cells = (f"`{setting.key}`<br>`{environment_name(setting.key)}`", setting.kind.name, f"`{setting.kind.show(setting.default())}`", text)
+    cells = (key, setting.kind.name, default, text)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 

@@ -172,3 +172,41 @@ def test_every_key_has_its_own_variable() -> None:
     names = [environment_name(key) for key in table()]
     assert len(set(names)) == len(names)
     assert not any(module._FOREIGN.fullmatch(name) for name in names)
+
+
+SITE = '[[cdn.sites]]\nname = "one"\nlisten = "127.0.0.1:0"\norigins = [{url = "http://127.0.0.1:1", backup = true}]\n'
+
+
+def test_tables_of_a_list_are_sections_with_their_defaults(file: Path) -> None:
+    file.write_text(SITE)
+    settings, sources = load(file, environ={})
+    (site,) = settings.cdn.sites
+    assert (site.name, site.listen, site.host, site.prefix) == ("one", Address("127.0.0.1", 0), "client", None)
+    assert (site.origins[0].url, site.origins[0].backup, site.origins[0].weight) == ("http://127.0.0.1:1", True, 1)
+    assert str(sources["cdn.sites"]) == f"{file} line 1"
+
+
+def test_lists_of_tables_are_shown_as_they_are_read(file: Path) -> None:
+    file.write_text(SITE)
+    loaded = load(file, environ={})
+    (shown,) = [line.value for line in effective(loaded) if line.key == "cdn.sites"]
+    assert load(environ={}, overrides=[f"cdn.sites={shown}"]).settings.cdn.sites == loaded.settings.cdn.sites
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('orgins = []', "did you mean origins?"),
+        ('fetch_slots = 0', "table 1: fetch_slots: 0 is too little"),
+        ('host = "mine"', "one of client, origin is wanted"),
+        ('prefix = "/elsewhere/"', "can only be"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(file: Path, line: str, said: str) -> None:
+    file.write_text(SITE + line + "\n")
+    assert said in problems(file)[0]
+
+
+def test_a_row_that_must_be_given_is_missed(file: Path) -> None:
+    file.write_text('[[cdn.sites]]\nname = "one"\n')
+    assert "origins: it must be given" in problems(file)[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import struct
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -265,6 +267,26 @@ async def test_reads_of_many_publishers_are_merged_over_a_tick() -> None:
         assert at.records() == seen + 1
         await at.advance(0.03)
         await at.read(seen + 31)
+
+
+async def test_what_one_read_left_over_is_told_of_like_the_rest() -> None:
+    async with house(running=True) as at:
+        peers = [(await publisher(at))[0] for _ in range(6)]
+        at.stop_clock()
+        await at.advance(0.1)
+        seen = at.records()
+        await peers[0].message((VIDEO, 0, INTER))
+        await at.read(seen + 1)  # the look of this tick
+        at.handler.batches.clear()
+        # More than a read takes lies in the kernel when the next tick begins, and no later event of the socket says so.
+        wire = b"".join(rtmp.encode(VIDEO, i, 1, INTER + bytes(60_000), csid=VIDEO) for i in range(8))
+        sock = peers[1].stream.socket
+        while wire:
+            wire = wire[await sock.send(wire) :]
+        await until(lambda: int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little") == 0)
+        await at.advance(0.03)
+        await at.batches(1)
+        await until(lambda: sum(len(batch) for batch in at.handler.batches) == 8)
 
 
 async def test_peer_that_does_not_shake_hands_is_gone_after_its_time() -> None:

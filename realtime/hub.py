@@ -1,0 +1,508 @@
+"""The hub: decides about every command on channels, whoever sent it and however it came.
+
+WebSockets call `commands`; HTTP, SSE and gRPC call the same decisions one by one. What needs nothing from elsewhere (no other
+node, no store, no backend) is answered at once; the rest waits in the line of its connection, so that replies keep their order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import trio
+
+from nova.core import errors
+from nova.core.clock import Clock
+from nova.core.errors import Forbidden, Internal, NovaError, TooLarge, Unauthenticated
+from nova.core.guard import guard, guarded
+from nova.core.log import Log
+from nova.ext import pushes
+from nova.ext.commands import COMMANDS
+from nova.ext.values import JSON
+from nova.realtime import channels
+from nova.realtime.history import Page, Place, Publication, Recovery
+from nova.realtime.instant import instantly
+from nova.realtime.limits import Limits
+from nova.realtime.once import Once
+from nova.realtime.ports import Hooks, Note, Refused, Shared, StreamsPort
+from nova.realtime.presence import Member
+from nova.realtime.rooms import Room, Rooms
+from nova.realtime.rules import Audience, Namespace, Rules
+from nova.realtime.seam import Command, Reader, Sockets, Who
+
+PAGE: Final = 100  # publications of a history page when no limit is given
+PAGE_MOST: Final = 1000
+MEMBERS: Final = 1000  # members that one answer lists
+SWEEP_EVERY: Final = 5.0  # seconds
+CHANNELS_MOST: Final = 1000  # of one broadcast, and of one list
+RESUBSCRIBE: Final = 4000  # code of `unsub` when a channel's numbering began anew: subscribe again
+_UNSUBSCRIBE: Final = COMMANDS.index("unsubscribe") + 1
+
+_log = Log("nova.realtime")
+
+
+class Published(NamedTuple):
+    """durable: it is on stable storage. again: the idempotency key had been there before."""
+
+    place: Place
+    durable: bool
+    again: bool = False
+
+
+class Scopes(NamedTuple):
+    """Which bits of `Who.scopes` say what."""
+
+    chat: int
+    service: int
+    admin: int
+
+
+@dataclass(slots=True)
+class _Line:
+    """The commands of one connection that wait for their turn."""
+
+    waiting: deque[tuple[Who, Command]]
+    gone: bool = False
+
+
+class Chat(Protocol):
+    """The chat of streams: it decides about what clients publish there."""
+
+    async def publish(self, who: Who, room: str, data: bytes) -> Published: ...
+    def joined(self, room: Room) -> None: ...
+
+
+class Hub:
+    """One per process. `run` while the server lives."""
+
+    def __init__(
+        self, sockets: Sockets, rules: Rules, limits: Limits, streams: StreamsPort, scopes: Scopes, clock: Clock, *,
+        public: bool, most_channels: int = 100_000, most_bytes: int = 256 * 2**20, hooks: Hooks | None = None, shared: Shared | None = None,
+    ) -> None:  # fmt: skip
+        """public: whether `public:*` may be published to without a token."""
+        self.sockets, self.rules, self._limits, self._streams, self._scopes, self._clock = sockets, rules, limits, streams, scopes, clock
+        self._public, self._hooks, self.shared = public, hooks, shared
+        self._asks = frozenset[str]() if hooks is None else hooks.asks
+        self.rooms = Rooms(sockets, most=most_channels, most_bytes=most_bytes, gone=self._forgotten)
+        self._once = Once()
+        self._lines: dict[int, _Line] = {}
+        self._nursery: trio.Nursery | None = None
+        self._chat: Chat | None = None
+        self.counts = {"publications": 0, "refused": 0, "recovered": 0, "not_recovered": 0}
+
+    def attach(self, chat: Chat) -> None:
+        """The chat is made after the hub that it publishes with."""
+        self._chat = chat
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work on what waits, and forget what is idle; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            if self.shared is not None:
+                nursery.start_soon(self._follow_controls, self.shared)
+                await nursery.start(self._serve_shared, self.shared)
+            task_status.started()
+            while True:
+                await trio.sleep(SWEEP_EVERY)
+                self.rooms.sweep(self._clock.monotonic(), self._now_ms())
+
+    # -- what holders of connections call --------------------------------------------------------------------------------
+
+    def commands(self, conn: int, who: Who, commands: Sequence[Command]) -> None:
+        """One frame of a client."""
+        line = self._lines.get(conn)
+        for command in commands:
+            if line is None:
+                if self._answers_at_once(command):
+                    instantly(self._answer(conn, who, command, None))
+                    continue
+                assert self._nursery is not None
+                line = self._lines[conn] = _Line(deque())
+                self._nursery.start_soon(self._work, conn, line)
+            line.waiting.append((who, command))
+
+    def gone(self, conn: int, who: Who, reason: str, channels: Sequence[str]) -> None:
+        """The connection has ended; it was in `channels`."""
+        line = self._lines.get(conn)
+        if line is not None:
+            line.gone = True
+            line.waiting.clear()
+        for name in channels:
+            room = self.rooms.get(name)
+            if room is not None:
+                self._leave(room, who.client)
+
+    async def _work(self, conn: int, line: _Line) -> None:
+        """Everything in `line`, in order; then there is none any more."""
+        try:
+            while line.waiting:
+                who, command = line.waiting.popleft()
+                await self._answer(conn, who, command, line)
+        finally:
+            del self._lines[conn]
+
+    def _answers_at_once(self, command: Command) -> bool:
+        if command.reply is not None or command.name == "unsubscribe":
+            return True
+        if self.shared is not None or command.name in self._asks:
+            return False
+        space = self.rules.find(command.channel.partition(":")[0])
+        if space is None:
+            return True
+        verb = {"subscribe": space.subscribe, "publish": space.publish, "presence": space.presence}.get(command.name, space.history_for)
+        return verb not in ("watch", "chat")  # then the store is asked who may see the stream
+
+    async def _answer(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        if command.reply is not None:
+            self.sockets.reply(conn, command.reply)
+            return
+        error: NovaError = Internal()
+        with guarded(_log):
+            try:
+                await getattr(self, f"_on_{command.name}")(conn, who, command, line)
+                return
+            except NovaError as refused:
+                if refused.kind == "internal":
+                    raise
+                error = refused
+        self.counts["refused"] += 1
+        self.sockets.reply(conn, error_item(command.id, error))
+
+    async def _on_connect(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        """The backend is asked about it; the connection's holder knows how to go on."""
+        refused = None if self._hooks is None else await self._hooks.connect(who)
+        if refused is not None:
+            row = errors.TABLE[refused.code]
+            self.sockets.disconnect(conn, row.close, row.code)
+            return
+        user = None if who.user is None else who.user.encode()
+        self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, 0, 25))
+
+    async def _on_subscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        place = None if command.place is None else Place(*command.place)
+        room, found = await self.subscribe(who, command.channel, place)
+        if line is not None and line.gone:
+            return
+        if self._chat is not None and room.space.name == channels.STREAM:
+            self._chat.joined(room)
+        self.sockets.reply(
+            conn,
+            pushes.subscribed(
+                JSON, command.id, room.history.offset, room.history.epoch.encode(), found.recovered, _encoded(found.publications)
+            ),
+        )
+        self._enter(room, Member(who.user, who.client, self._now_ms()))
+        self.sockets.subscribe(conn, room.channel)
+
+    async def _on_unsubscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        room = self.rooms.get(command.channel)
+        if room is not None and command.member:
+            self.sockets.unsubscribe(conn, room.channel)
+            self._leave(room, who.client)
+        self.sockets.reply(conn, pushes.empty(JSON, command.id, _UNSUBSCRIBE))
+
+    async def _on_publish(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        done = await self.publish(
+            who, command.channel, command.data, key=command.idempotency_key, conflate_key=command.conflate_key
+        )
+        self.sockets.reply(conn, pushes.published(JSON, command.id, done.place.offset, done.place.epoch.encode(), done.durable))
+
+    async def _on_presence(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        count, members, more = await self.presence(who, command.channel, 0, MEMBERS)
+        shown = [(None if each.user is None else each.user.encode(), each.client.encode(), each.since) for each in members]
+        self.sockets.reply(conn, pushes.presence(JSON, command.id, count, more, shown))
+
+    async def _on_history(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
+        since = None if command.place is None else Place(*command.place)
+        room, page = await self.history(who, command.channel, since, command.limit or PAGE)
+        self.sockets.reply(
+            conn,
+            pushes.history(
+                JSON, command.id, room.history.offset, room.history.epoch.encode(), page.more, _encoded(page.publications)
+            ),
+        )
+
+    # -- decisions, for every road ----------------------------------------------------------------------------------------
+
+    async def subscribe(self, who: Who, channel: str, place: Place | None) -> tuple[Room, Recovery]:
+        """The room, and what a subscriber that stopped at `place` gets before what is to come.
+
+        Between its return and the subscription nothing may be awaited. Raises NovaError.
+        """
+        space, rest = self.rules.of(channel)
+        self._limits.command(who.user, who.peer, self._clock.monotonic())
+        await self._may(who, rest, space.subscribe)
+        if "subscribe" in self._asks and self._hooks is not None:
+            _raise(await self._hooks.subscribe(who, channel))
+        room = await self.open(channel, space, rest)
+        room.history.expire(self._now_ms())
+        found = room.history.recover(place, space.replay)
+        if place is not None:
+            self.counts["recovered" if found.recovered else "not_recovered"] += 1
+        return room, found
+
+    async def reader(self, who: Who, channel: str, place: Place | None) -> tuple[Room, Recovery, Reader]:
+        """As `subscribe`, with a reader of what is to come, for tasks."""
+        room, found = await self.subscribe(who, channel, place)
+        return room, found, room.channel.reader()
+
+    async def publish(self, who: Who, channel: str, data: bytes, *, key: str = "", conflate_key: str = "") -> Published:
+        """What a client publishes. data: compact JSON. key: idempotency key. Raises NovaError."""
+        space, rest = self.rules.of(channel)
+        now = self._clock.monotonic()
+        self._limits.command(who.user, who.peer, now)
+        if space.name == channels.PUBLIC and who.user is None and not self._public:
+            raise Unauthenticated("unauthenticated", "without a token this server's public channels are read only")
+        await self._may(who, rest, space.publish)
+        self._limits.publish(space, channel, who.user, who.peer, now)
+        if len(data) > space.size:
+            raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
+        publisher = who.user if who.user is not None else f" {who.peer}"
+        if key and (known := self._once.seen(channel, publisher, key, now)) is not None:
+            return Published(known, space.name == channels.STREAM, again=True)
+        if "publish" in self._asks and self._hooks is not None:
+            asked = await self._hooks.publish(who, channel, data)
+            if isinstance(asked, Refused):
+                _raise(asked)
+                raise Internal
+            data = asked
+        if space.name == channels.STREAM and self._chat is not None:
+            done = await self._chat.publish(who, rest, data)
+        else:
+            once = f"{publisher}\0{key}" if key else ""
+            note = Note(data, self._now_ms(), None, conflate_key, keep=True)
+            done = await self.place(channel, space, rest, note, once)
+        if key:
+            self._once.done(channel, publisher, key, done.place, now)
+        return done
+
+    async def place(self, channel: str, space: Namespace, rest: str, note: Note, once: str = "") -> Published:
+        """Number a publication and tell it to everybody; no rule is asked. Raises Unavailable."""
+        self.counts["publications"] += 1
+        if self.shared is not None:
+            place, again = await self.shared.place(channel, space, note, once)
+            return Published(place, False, again)
+        room = self.rooms.obtain(channel, space, rest, self._clock.monotonic())
+        offset = room.history.offset + 1
+        self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
+        return Published(Place(offset, room.history.epoch), False)
+
+    async def history(self, who: Who, channel: str, since: Place | None, limit: int) -> tuple[Room, Page]:
+        """Raises NovaError."""
+        space, rest = self.rules.of(channel)
+        self._limits.command(who.user, who.peer, self._clock.monotonic())
+        await self._may(who, rest, space.history_for)
+        room = await self.open(channel, space, rest)
+        room.history.expire(self._now_ms())
+        return room, room.history.page(since, min(limit, PAGE_MOST))
+
+    async def presence(self, who: Who, channel: str, start: int, limit: int) -> tuple[int, list[Member], bool]:
+        """How many there are, and members from the `start`-th on. Raises NovaError."""
+        space, rest = self.rules.of(channel)
+        self._limits.command(who.user, who.peer, self._clock.monotonic())
+        await self._may(who, rest, space.presence)
+        room = await self.open(channel, space, rest)
+        members, more = room.members.page(start, limit)
+        return len(room.members), members, more
+
+    async def open(self, channel: str, space: Namespace, rest: str) -> Room:
+        """The room, with what the other nodes have of it. Raises Unavailable."""
+        room = self.rooms.obtain(channel, space, rest, self._clock.monotonic())
+        if self.shared is not None and not room.ready:
+            await self.shared.follow(channel, space)
+            room.ready = True
+        return room
+
+    async def _may(self, who: Who, rest: str, audience: Audience) -> None:
+        """Raises Unauthenticated, Forbidden, NotFound."""
+        if audience == "everyone" or self._serves(who):
+            return
+        if audience in ("watch", "chat"):
+            await self._streams.facts(rest, who.user, operator=False)
+            if audience == "watch":
+                return
+        if who.user is None:
+            raise Unauthenticated("unauthenticated", "this channel needs a token")
+        if audience == "chat" and not who.scopes & self._scopes.chat:
+            raise Forbidden("missing_scope", "the scope chat is needed")
+        if audience == "own" and who.user != rest:
+            raise Forbidden("forbidden", "this channel is another user's")
+        if audience == "service":
+            raise Forbidden("forbidden", "this channel is for services of the platform")
+
+    def _serves(self, who: Who) -> bool:
+        return bool(who.scopes & (self._scopes.service | self._scopes.admin))
+
+    def is_admin(self, who: Who) -> bool:
+        return bool(who.scopes & self._scopes.admin)
+
+    # -- presence ---------------------------------------------------------------------------------------------------------
+
+    def _enter(self, room: Room, member: Member) -> None:
+        if not room.members.enter(member):
+            return
+        if self.shared is not None:
+            self.shared.enter(room.name, member)
+        self.tell_join(room, member)
+
+    def _leave(self, room: Room, client: str) -> None:
+        member = room.members.leave(client)
+        if member is None:
+            return
+        if self.shared is not None:
+            self.shared.leave(room.name, member)
+        self.tell_leave(room, member)
+
+    def tell_join(self, room: Room, member: Member) -> None:
+        if len(room.members) <= room.space.joins:
+            room.channel.push(_join(room.name, member, joined=True))
+
+    def tell_leave(self, room: Room, member: Member) -> None:
+        if len(room.members) < room.space.joins:
+            room.channel.push(_join(room.name, member, joined=False))
+
+    # -- the server's own words -------------------------------------------------------------------------------------------
+
+    async def say(self, channel: str, data: bytes, *, conflate_key: str = "", keep: bool = True, once: str = "") -> Published:
+        """A publication of the server or of a service. Raises BadRequest, NotFound, TooLarge, Unavailable."""
+        space, rest = self.rules.of(channel)
+        if len(data) > space.size:
+            raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
+        now = self._clock.monotonic()
+        if once and (known := self._once.seen(channel, " service", once, now)) is not None:
+            return Published(known, False, again=True)
+        note = Note(data, self._now_ms(), None, conflate_key, keep)
+        done = await self.place(channel, space, rest, note, f" service\0{once}" if once else "")
+        if once:
+            self._once.done(channel, " service", once, done.place, now)
+        return done
+
+    async def disconnect(self, user: str, code: int, reason: str) -> None:
+        """End every connection of a user, on every node."""
+        await self._everywhere({"do": "disconnect", "user": user, "code": code, "reason": reason})
+
+    async def unsubscribe(self, user: str, channel: str, code: int, reason: str) -> None:
+        """Take a user out of a channel, on every node."""
+        self.rules.of(channel)
+        await self._everywhere({"do": "unsubscribe", "user": user, "channel": channel, "code": code, "reason": reason})
+
+    async def delete(self, channel: str, offsets: Sequence[int], epoch: str) -> None:
+        """Nobody who comes later sees these publications."""
+        await self._everywhere({"do": "delete", "channel": channel, "offsets": list(offsets), "epoch": epoch})
+
+    def occupied(self, prefix: str = "") -> list[tuple[str, int]]:
+        """Channels with readers on this node, with how many, by name."""
+        found = [(room.name, room.channel.subscribers) for room in self.rooms if room.channel.subscribers and room.name.startswith(prefix)]
+        return sorted(found)
+
+    async def _everywhere(self, control: dict[str, Any]) -> None:
+        self._control(control)
+        if self.shared is not None:
+            await self.shared.control(json.dumps(control).encode())
+
+    def _control(self, control: dict[str, Any]) -> None:
+        match control["do"]:
+            case "disconnect":
+                self.sockets.disconnect_user(control["user"], control["code"], control["reason"])
+            case "unsubscribe":
+                room = self.rooms.get(control["channel"])
+                if room is not None:
+                    self.sockets.unsubscribe_user(control["user"], room.channel, control["code"], control["reason"])
+                    for member in [each for each in room.members if each.user == control["user"]]:
+                        self._leave(room, member.client)
+            case "delete":
+                room = self.rooms.get(control["channel"])
+                if room is not None and room.history.epoch == control["epoch"]:
+                    room.history.delete(control["offsets"])
+
+    # -- other nodes ------------------------------------------------------------------------------------------------------
+
+    async def _serve_shared(self, shared: Shared, *, task_status: trio.TaskStatus[None]) -> None:
+        async with shared.serve(self):
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def _follow_controls(self, shared: Shared) -> None:
+        async with shared.controls() as messages:
+            async for message in messages:
+                await guard(_log, self._controlled, message)
+
+    async def _controlled(self, message: bytes) -> None:
+        self._control(json.loads(message))
+
+    def arrived(self, channel: str, epoch: str, offset: int, note: Note) -> None:
+        """The next publication of a channel that this node follows."""
+        room = self.rooms.get(channel)
+        if room is not None and room.history.epoch == epoch and offset > room.history.offset:
+            self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
+
+    def pushed(self, channel: str, item: bytes) -> None:
+        room = self.rooms.get(channel)
+        if room is not None:
+            room.channel.push(item)
+
+    def joined(self, channel: str, member: Member) -> None:
+        """Somebody came to another node."""
+        room = self.rooms.get(channel)
+        if room is not None and room.members.enter(member):
+            self.tell_join(room, member)
+
+    def left(self, channel: str, member: Member) -> None:
+        room = self.rooms.get(channel)
+        if room is not None and room.members.leave(member.client) is not None:
+            self.tell_leave(room, member)
+
+    def restarted(self, channel: str, epoch: str, offset: int, lost: int, notes: Sequence[tuple[int, Note]]) -> None:
+        """What the channel has, as a whole. Readers of another epoch must subscribe again; those of this one learn of a gap."""
+        room = self.rooms.get(channel)
+        if room is None:
+            return
+        if room.history.epoch != epoch:
+            if room.history.offset or room.channel.subscribers:
+                room.channel.close(RESUBSCRIBE, "renumbered")
+                for member in list(room.members):
+                    if member.client.startswith(self.sockets.node + "-"):
+                        self._leave(room, member.client)
+            self.rooms.renumber(room, epoch)
+        before = room.history.offset
+        if before < lost:
+            room.history.begin(lost, lost)
+            if before and room.channel.subscribers:
+                room.channel.push(pushes.gap(JSON, channel.encode(), epoch.encode(), before + 1, lost))
+        for number, note in notes:
+            if number > room.history.offset:
+                self.rooms.put(room, Publication(number, note.data, note.at, note.info), note.key, keep=note.keep)
+        if offset > room.history.offset:
+            room.history.begin(offset, 0)
+
+    def _forgotten(self, room: Room) -> None:
+        if self.shared is not None and room.ready:
+            self.shared.unfollow(room.name)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.wall() * 1000)
+
+
+def error_item(id: int, error: NovaError) -> bytes:
+    """The reply of a command that failed."""
+    detail = "" if error.kind == "internal" else error.detail
+    retry_ms = 0 if error.retry_after is None else max(1, int(error.retry_after * 1000))
+    return pushes.error(JSON, id, error.code.encode(), (detail or error.row.title).encode("utf-8", "replace"), retry_ms)
+
+
+def _join(channel: str, member: Member, *, joined: bool) -> bytes:
+    user = None if member.user is None else member.user.encode()
+    return pushes.join(JSON, joined, channel.encode(), user, member.client.encode())
+
+
+def _encoded(publications: Sequence[Publication]) -> list[tuple[int, bytes, int, bytes | None]]:
+    return [(each.offset, each.data, each.at, each.info) for each in publications]
+
+
+def _raise(refused: Refused | None) -> None:
+    if refused is not None:
+        raise errors.of(refused.code, refused.detail)
+

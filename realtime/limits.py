@@ -1,0 +1,73 @@
+"""How often one may publish, subscribe and come. Machines: `now` comes in (monotonic seconds)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Final
+
+from nova.core.errors import RateLimited
+from nova.core.limits import Networks, RateLimit, address_key, parse_address
+from nova.core.values import Rate
+from nova.realtime.rules import Namespace
+
+LIMITS: Final = 64  # different rates that the namespaces of one server may have; they are settings
+
+
+class Limits:
+    """Rates of commands.
+
+    address_rate: publishes of one address to everything. command_rate: of one user, or of an address without one, all commands
+    but pings together. exempt: addresses freed from the limits by address.
+    """
+
+    def __init__(self, address_rate: Rate, command_rate: Rate, exempt: Networks) -> None:
+        self._addresses: RateLimit[Hashable] = RateLimit(address_rate)
+        self._commands: RateLimit[Hashable] = RateLimit(command_rate)
+        self._by_user: dict[Rate, RateLimit[Hashable]] = {}
+        self._by_channel: dict[Rate, RateLimit[Hashable]] = {}
+        self._exempt = exempt
+
+    def command(self, user: str | None, peer: str, now: float) -> None:
+        """Raises RateLimited."""
+        key = self._who(user, peer)
+        if key is not None:
+            _admit(self._commands.take(key, now), "commands")
+
+    def publish(self, space: Namespace, channel: str, user: str | None, peer: str, now: float) -> None:
+        """Raises RateLimited: the user, the address or the channel is above its rate."""
+        address = self._address(peer)
+        if address is not None:
+            _admit(self._addresses.take(address, now), "messages from this address")
+        if space.rate is not None:
+            limit = self._by_user.setdefault(space.rate, RateLimit(space.rate))
+            _admit(limit.take((channel, user if user is not None else peer), now), "messages of one sender to this channel")
+        if space.channel_rate is not None:
+            limit = self._by_channel.setdefault(space.channel_rate, RateLimit(space.channel_rate))
+            _admit(limit.take(channel, now), "messages to this channel")
+
+    def _who(self, user: str | None, peer: str) -> Hashable:
+        """None: nothing counts."""
+        address = self._address(peer)
+        return None if address is None else user if user is not None else address
+
+    def _address(self, peer: str) -> Hashable:
+        address = parse_address(peer)
+        if address is None:
+            return peer or None
+        return None if address in self._exempt else address_key(address)
+
+
+def _admit(wait: float, what: str) -> None:
+    if wait:
+        raise RateLimited("rate_limited", f"too many {what}", retry_after=wait)
+
+
+class Admission:
+    """How many connections come in a second: those above it are told when to come again, so that a storm becomes a queue."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._limit: RateLimit[str] = RateLimit(rate, entries=1)
+
+    def admit(self, now: float) -> float:
+        """0: come in; else after how many seconds."""
+        return self._limit.take("", now)

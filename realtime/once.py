@@ -1,0 +1,41 @@
+"""Idempotency keys of publishes: the same key again gives the first answer, and nothing is published. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from nova.realtime.history import Place
+
+TTL: Final = 300.0  # seconds; outlasts a client that comes back and sends again what was not acknowledged
+ENTRIES: Final = 65536  # about 20 MB; one more forgets the oldest
+
+
+class Once:
+    """The answers of earlier publishes.
+
+    A key belongs to a channel and to its publisher: nobody finds out another's.
+    """
+
+    def __init__(self, *, entries: int = ENTRIES, ttl: float = TTL) -> None:
+        self._entries, self._ttl = entries, ttl
+        self._known: OrderedDict[tuple[str, str, str], tuple[Place, float]] = OrderedDict()
+
+    def seen(self, channel: str, publisher: str, key: str, now: float) -> Place | None:
+        """Where this publish went the first time; None: it is new."""
+        self._sweep(now)
+        found = self._known.get((channel, publisher, key))
+        return None if found is None else found[0]
+
+    def done(self, channel: str, publisher: str, key: str, place: Place, now: float) -> None:
+        """It went there."""
+        self._known[channel, publisher, key] = (place, now + self._ttl)
+        if len(self._known) > self._entries:
+            self._known.popitem(last=False)
+
+    def _sweep(self, now: float) -> None:
+        while self._known:
+            first = next(iter(self._known))
+            if self._known[first][1] > now:
+                return
+            del self._known[first]

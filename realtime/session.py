@@ -1,0 +1,111 @@
+"""One client's frames on a WebSocket that lives in trio: bytes to commands, with what can be answered without the hub. Pure.
+
+The reactor does the same in C for its own connections.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from nova.core.errors import TABLE
+from nova.ext import commands as grammar
+from nova.ext import pushes
+from nova.ext.values import JSON, convert
+from nova.realtime.seam import Command
+
+UNANSWERED: Final = grammar.MAX_COMMANDS  # commands of one connection that wait for an answer
+CHANNELS: Final = 128  # subscriptions of one connection
+
+
+class Identity(NamedTuple):
+    """Of a verified token. expires_at: Unix seconds. scopes: bits in the order of the token table."""
+
+    user: str
+    scopes: int
+    claims: bytes
+    expires_at: float
+    issued_ms: int
+    jti: str | None
+
+
+class Wanted(NamedTuple):
+    """A command that carries a token: the shell verifies it and answers."""
+
+    id: int
+    name: str  # connect or refresh
+    token: str
+    client_name: str
+
+
+class Session:
+    """What a client has said and may say.
+
+    form: of its frames, JSON or MSGPACK. connected: its URL had a token, so it needs no `connect`.
+    """
+
+    def __init__(self, form: int, *, connected: bool) -> None:
+        self.form, self.connected = form, connected
+        self._ids: set[int] = set()
+
+    @property
+    def unanswered(self) -> int:
+        return len(self._ids)
+
+    def feed(self, frame: bytes, members: frozenset[str] | set[str]) -> list[Command | Wanted]:
+        """The commands of one frame, in order. members: channels that it is subscribed to.
+
+        Raises FrameRefused (ext.commands): replies are not possible.
+        """
+        found = grammar.read(self.form, frame, UNANSWERED - len(self._ids))
+        return [self._command(each, members) for each in found]
+
+    def answered(self, id: int) -> None:
+        """The reply of this command is on its way: its id is free again."""
+        self._ids.discard(id)
+
+    def _command(self, found: dict[str, Any], members: frozenset[str] | set[str]) -> Command | Wanted:
+        id, name = found["id"], found["command"]
+        if id in self._ids:
+            return Command(0, name, reply=_error(id, "id_in_use"))
+        self._ids.add(id)
+        if "error" in found:
+            return Command(id, name, reply=_error(id, found["error"], found.get("wrong", "")))
+        if name == "connect":
+            if self.connected:
+                return Command(id, name, reply=_error(id, "conflict"))
+            self.connected = True
+            return Wanted(id, name, _text(found, "token"), _text(found, "name"))
+        if name == "ping":
+            return Command(id, name, reply=pushes.empty(JSON, id, grammar.COMMANDS.index("ping") + 1))
+        if not self.connected:
+            return Command(id, name, reply=_error(id, "unauthenticated"))
+        if name == "refresh":
+            return Wanted(id, name, _text(found, "token"), "")
+        channel = _text(found, "channel")
+        if name == "subscribe" and channel not in members and len(members) >= CHANNELS:
+            return Command(id, name, reply=_error(id, "too_many_channels"))
+        place = found.get("recover") or found.get("since")
+        return Command(
+            id,
+            name,
+            channel,
+            self._json(found.get("data", b"")),
+            _text(found, "idempotency_key"),
+            _text(found, "conflate_key"),
+            None if place is None else (place[0], place[1].decode()),
+            found.get("limit", 0),
+            channel in members,
+        )
+
+    def _json(self, data: bytes) -> bytes:
+        return data if self.form == JSON or not data else convert(self.form, JSON, data)
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    value: bytes = found.get(name, b"")
+    return value.decode()
+
+
+def _error(id: int, code: str, wrong: str = "") -> bytes:
+    message = TABLE[code].title + (f": {wrong}" if wrong else "")
+    return pushes.error(JSON, id, code.encode(), message.encode())

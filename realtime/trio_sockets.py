@@ -1,0 +1,316 @@
+"""Connections that live in trio: WebSockets over HTTP/2 and HTTP/3, and a router before the reactor's, which are cheaper by far.
+
+Each connection is a handful of tasks: one that reads, one that writes, one for each subscription. What a client does not read
+fills its outbox; then its subscriptions wait, and the channel's policy for slow readers does the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+
+from nova.core.clock import Clock
+from nova.core.errors import NovaError
+from nova.core.log import Log
+from nova.ext import pushes
+from nova.ext.commands import COMMANDS, FrameRefused
+from nova.ext.values import JSON, convert
+from nova.realtime.channel_memory import MemoryChannel
+from nova.realtime.hub import error_item
+from nova.realtime.seam import Channel, ChannelRules, Command, Connections, Reader, SlowReader, Sockets, Who
+from nova.realtime.session import Identity, Session, Wanted
+
+FIRST: Final = 1 << 63  # ids of these connections begin here; the reactor's are below
+OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause
+OUTBOX_MOST: Final = 1 << 20  # replies and pushes to one connection do not pause: above this it is closed
+CONNECT_WITHIN: Final = 10.0  # seconds
+PING_S: Final = 25
+_REFRESH: Final = COMMANDS.index("refresh") + 1
+_SLOW: Final = 4005
+
+_log = Log("nova.realtime")
+
+
+class Wire(Protocol):
+    """One WebSocket, whatever carries it."""
+
+    async def receive(self) -> bytes | None:
+        """The next message; None: the client has left."""
+
+    async def send(self, frame: bytes) -> None: ...
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+Verify = Callable[[str], Awaitable[Identity]]  # raises Unauthenticated
+
+
+@dataclass(slots=True, eq=False)
+class _Conn:
+    id: int
+    client: str
+    peer: str
+    session: Session
+    identity: Identity | None
+    name: str = ""
+    asked: bool = False  # the hub has had commands of it
+    outbox: deque[tuple[bytes, int]] = field(default_factory=deque)  # item, id of the command that it answers
+    size: int = 0
+    news: trio.Event = field(default_factory=trio.Event)
+    room: trio.Event = field(default_factory=trio.Event)
+    closing: tuple[int, str] | None = None
+    subscriptions: dict[str, tuple[Channel, Reader, trio.CancelScope]] = field(default_factory=dict)
+    nursery: trio.Nursery | None = None
+    replies: deque[int] = field(default_factory=deque)  # ids in the order in which they are to be answered
+    expiry: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    @property
+    def who(self) -> Who:
+        identity = self.identity
+        if identity is None:
+            return Who(self.client, None, 0, b"", self.name, self.peer)
+        return Who(self.client, identity.user, identity.scopes, identity.claims, self.name, self.peer)
+
+    def put(self, item: bytes, answers: int = 0) -> None:
+        self.outbox.append((item, answers))
+        self.size += len(item)
+        self.news.set()
+        if self.size > OUTBOX_MOST:
+            self.end(_SLOW, "slow_reader")
+
+    def end(self, code: int, reason: str) -> None:
+        if self.closing is None:
+            self.closing = (code, reason)
+            self.news.set()
+
+
+class TrioSockets:
+    """`Sockets` of the seam. inner: the reactor's, whose channels everybody then follows; None: channels in memory."""
+
+    def __init__(self, clock: Clock, inner: Sockets | None = None) -> None:
+        self._clock, self._inner = clock, inner
+        self.node = inner.node if inner is not None else secrets.token_hex(4)
+        self._conns: dict[int, _Conn] = {}
+        self._ids = itertools.count(FIRST)
+        self._connections: Connections
+
+    def attach(self, connections: Connections) -> None:
+        """The hub is made after the sockets that it writes to."""
+        self._connections = connections
+
+    def __len__(self) -> int:
+        return len(self._conns)
+
+    # -- what the hub calls ----------------------------------------------------------------------------------------------
+
+    def channel(self, name: str, epoch: str, rules: ChannelRules) -> Channel:
+        return MemoryChannel(name, epoch, rules) if self._inner is None else self._inner.channel(name, epoch, rules)
+
+    def reply(self, conn: int, item: bytes) -> None:
+        if conn < FIRST:
+            if self._inner is not None:
+                self._inner.reply(conn, item)
+        elif (found := self._conns.get(conn)) is not None:
+            id = found.replies.popleft() if found.replies else 0
+            found.put(item, id)
+
+    def push(self, conn: int, item: bytes) -> None:
+        if conn < FIRST:
+            if self._inner is not None:
+                self._inner.push(conn, item)
+        elif (found := self._conns.get(conn)) is not None:
+            found.put(item)
+
+    def subscribe(self, conn: int, channel: Channel) -> None:
+        if conn < FIRST:
+            if self._inner is not None:
+                self._inner.subscribe(conn, channel)
+            return
+        found = self._conns.get(conn)
+        if found is None or found.nursery is None:
+            return
+        self._stop(found, channel.name)
+        reader, scope = channel.reader(), trio.CancelScope()
+        found.subscriptions[channel.name] = (channel, reader, scope)
+        found.nursery.start_soon(self._follow, found, channel.name, reader, scope)
+
+    def unsubscribe(self, conn: int, channel: Channel) -> None:
+        if conn < FIRST:
+            if self._inner is not None:
+                self._inner.unsubscribe(conn, channel)
+        elif (found := self._conns.get(conn)) is not None:
+            self._stop(found, channel.name)
+
+    def disconnect(self, conn: int, code: int, reason: str, *, reconnect_after_ms: int | None = None) -> None:
+        if conn < FIRST:
+            if self._inner is not None:
+                self._inner.disconnect(conn, code, reason, reconnect_after_ms=reconnect_after_ms)
+        elif (found := self._conns.get(conn)) is not None:
+            if reconnect_after_ms is not None:
+                found.put(pushes.bye(JSON, code, reason.encode(), reconnect_after_ms))
+            found.end(code, reason)
+
+    def disconnect_user(self, user: str, code: int, reason: str) -> None:
+        if self._inner is not None:
+            self._inner.disconnect_user(user, code, reason)
+        for conn in self._of(user):
+            conn.end(code, reason)
+
+    def unsubscribe_user(self, user: str, channel: Channel, code: int, reason: str) -> None:
+        if self._inner is not None:
+            self._inner.unsubscribe_user(user, channel, code, reason)
+        for conn in self._of(user):
+            if channel.name in conn.subscriptions:
+                self._stop(conn, channel.name)
+                conn.put(pushes.unsub(JSON, channel.name.encode(), code, reason.encode()))
+
+    def revoke(self, *, jti: str | None = None, user: str | None = None, before_ms: int = 0) -> None:
+        if self._inner is not None:
+            self._inner.revoke(jti=jti, user=user, before_ms=before_ms)
+        for conn in list(self._conns.values()):
+            identity = conn.identity
+            if identity is None:
+                continue
+            of_user = user is not None and identity.user == user and identity.issued_ms <= before_ms
+            if of_user or (jti is not None and identity.jti == jti):
+                conn.end(4203, "token_revoked")
+
+    def drain(self, code: int, reason: str, spread_ms: int) -> None:
+        """Tell everybody when to come back, and close; the reactor does so for its own."""
+        for at, conn in enumerate(list(self._conns.values())):
+            self.disconnect(conn.id, code, reason, reconnect_after_ms=spread_ms * (at % 16) // 16 + 100)
+
+    # -- one connection --------------------------------------------------------------------------------------------------
+
+    async def serve(self, wire: Wire, *, form: int, peer: str, identity: Identity | None, verify: Verify) -> None:
+        """One connection, from its upgrade to its end. identity: of a token in the URL or a header, or of a cookie."""
+        number = next(self._ids)
+        conn = _Conn(number, f"{self.node}-{number - FIRST:x}t", peer, Session(form, connected=identity is not None), identity)
+        with self._known(conn):
+            async with trio.open_nursery() as nursery:
+                conn.nursery = nursery
+                nursery.start_soon(self._expire, conn)
+                nursery.start_soon(self._write, conn, wire)
+                if identity is None:
+                    nursery.start_soon(self._await_connect, conn)
+                await self._read(conn, wire, verify)
+                nursery.cancel_scope.cancel()
+
+    @contextmanager
+    def _known(self, conn: _Conn) -> Iterator[None]:
+        self._conns[conn.id] = conn
+        try:
+            yield
+        finally:
+            del self._conns[conn.id]
+            channels = list(conn.subscriptions)
+            for name in channels:
+                self._stop(conn, name)
+            if conn.asked:
+                self._connections.gone(conn.id, conn.who, "closed" if conn.closing is None else conn.closing[1], channels)
+
+    async def _read(self, conn: _Conn, wire: Wire, verify: Verify) -> None:
+        while True:
+            frame = await wire.receive()
+            if frame is None:
+                return
+            try:
+                commands = conn.session.feed(frame, set(conn.subscriptions))
+            except FrameRefused as refused:
+                conn.end(4300, refused.code)
+                await trio.sleep_forever()  # the writer closes
+            for each in commands:
+                if isinstance(each, Wanted):
+                    each = Command(each.id, each.name, reply=await self._identify(conn, each, verify))
+                if each.id == 0:  # its id is an open command's: there is only this to say
+                    conn.put(each.reply or b"")
+                    continue
+                conn.replies.append(each.id)
+                conn.asked = True
+                self._connections.commands(conn.id, conn.who, [each])
+
+    async def _identify(self, conn: _Conn, wanted: Wanted, verify: Verify) -> bytes:
+        """The reply of `connect` and `refresh`."""
+        try:
+            found = await verify(wanted.token) if wanted.token else None
+        except NovaError as error:
+            if wanted.name == "connect":
+                conn.end(error.row.close, error.code)
+            return error_item(wanted.id, error)
+        if wanted.name == "refresh":
+            if found is None or conn.identity is None or found.user != conn.identity.user:
+                return pushes.error(JSON, wanted.id, b"bad_token", b"The token is another user's")
+            conn.identity = found
+            conn.expiry.cancel()
+            return pushes.empty(JSON, wanted.id, _REFRESH)
+        conn.identity, conn.name = found, wanted.client_name[:64]
+        conn.expiry.cancel()
+        user, left = None, 0
+        if found is not None:
+            user, left = found.user.encode(), max(0, int(found.expires_at - self._clock.wall()))
+        return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, PING_S)
+
+    async def _await_connect(self, conn: _Conn) -> None:
+        await trio.sleep(CONNECT_WITHIN)
+        if not conn.session.connected:
+            conn.end(4008, "not_connected")
+
+    async def _expire(self, conn: _Conn) -> None:
+        """Close when the token has expired; a refresh begins the wait anew."""
+        while True:
+            left = float("inf") if conn.identity is None else max(0.0, conn.identity.expires_at - self._clock.wall())
+            with trio.move_on_after(left) as waited:
+                conn.expiry = trio.CancelScope()
+                with conn.expiry:
+                    await trio.sleep_forever()
+            if waited.cancelled_caught:
+                conn.end(4202, "token_expired")
+                return
+
+    async def _write(self, conn: _Conn, wire: Wire) -> None:
+        while True:
+            await conn.news.wait()
+            conn.news = trio.Event()
+            items = []
+            while conn.outbox:
+                item, answers = conn.outbox.popleft()
+                conn.size -= len(item)
+                conn.session.answered(answers)
+                items.append(item if conn.session.form == JSON else convert(JSON, conn.session.form, item))
+            conn.room.set()
+            if items:
+                await wire.send(items[0] if len(items) == 1 else pushes.batch(conn.session.form, items))
+            if conn.closing is not None and not conn.outbox:
+                await wire.close(*conn.closing)
+                if conn.nursery is not None:
+                    conn.nursery.cancel_scope.cancel()
+                return
+
+    async def _follow(self, conn: _Conn, name: str, reader: Reader, scope: trio.CancelScope) -> None:
+        """One subscription, until it ends."""
+        with scope:
+            try:
+                async for item in reader:
+                    while conn.size > OUTBOX:
+                        conn.room = trio.Event()
+                        await conn.room.wait()
+                    conn.put(item.push)
+                    if item.kind == "unsub":
+                        conn.subscriptions.pop(name, None)
+            except SlowReader:
+                conn.end(_SLOW, "slow_reader")
+
+    def _stop(self, conn: _Conn, name: str) -> None:
+        found = conn.subscriptions.pop(name, None)
+        if found is not None:
+            found[1].close()
+            found[2].cancel()
+
+    def _of(self, user: str) -> list[_Conn]:
+        return [conn for conn in self._conns.values() if conn.identity is not None and conn.identity.user == user]

@@ -1,0 +1,247 @@
+"""The commands of the contract, as clients see them."""
+
+import json
+
+import trio
+import trio.testing
+
+from nova.ext.values import MSGPACK
+from tests.realtime.talk import PRIVATE, STREAM, node
+
+LOBBY = "public:lobby"
+
+
+async def test_publisher_and_readers_get_publications_in_order() -> None:
+    async with node() as here:
+        alice, guest = await here.client("alice"), await here.client()
+        first = await guest.ask(1, subscribe={"channel": LOBBY})
+        assert first == {"offset": 0, "epoch": first["epoch"], "recovered": False, "publications": []} and 0 < len(first["epoch"]) <= 16
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        for number in range(1, 4):
+            done = await alice.ask(2, publish={"channel": LOBBY, "data": {"n": number}})
+            assert done == {"offset": number, "epoch": first["epoch"], "durable": False}
+        for client in (alice, guest):
+            client.used = 0
+            found = [(await client.next("pub"))["pub"] for _ in range(3)]
+            assert [(each["channel"], each["offset"], each["data"]) for each in found] == [(LOBBY, n, {"n": n}) for n in range(1, 4)]
+            assert found[0]["at"] == int(here.clock.wall() * 1000) and "info" not in found[0]
+
+
+async def test_batch_is_answered_in_order_in_one_frame() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        await trio.testing.wait_all_tasks_blocked()
+        frames = client.frames
+        batch = [
+            {"id": 1, "subscribe": {"channel": LOBBY}}, {"id": 2, "publish": {"channel": LOBBY, "data": 1}}, {"id": 3, "ping": {}},
+            {"id": 4, "nonsense": {}}, {"id": 5, "history": {"channel": LOBBY}}, {"id": 6, "publish": {"channel": "Bad", "data": 1}},
+            {"id": 7, "subscribe": {"channel": "nobody:knows"}},
+        ]  # fmt: skip
+        await client.send_in.send(json.dumps(batch).encode())
+        await client.next(lambda item: item.get("id") == 7)
+        assert [item["id"] for item in client.said if "id" in item] == [1, 2, 3, 4, 5, 6, 7] and client.frames == frames + 1
+        errors = {item["id"]: item["error"]["code"] for item in client.said if "error" in item}
+        assert errors == {4: "unknown_command", 6: "invalid_field", 7: "not_found"}
+
+
+async def test_ids_are_free_again_after_their_reply_and_not_before() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        assert await client.ask(1, ping={}) == {} and await client.ask(1, ping={}) == {}
+        await client.send_in.send(json.dumps([{"id": 5, "subscribe": {"channel": f"stream:{STREAM}"}}, {"id": 5, "ping": {}}]).encode())
+        assert (await client.next(lambda item: item.get("id") == 5))["error"]["code"] == "id_in_use"
+        assert "subscribe" in await client.next(lambda item: item.get("id") == 5)
+
+
+async def test_client_recovers_what_it_missed_and_learns_what_it_cannot() -> None:
+    async with node("public history=3") as here:
+        alice, reader = await here.client("alice"), await here.client()
+        epoch = (await reader.ask(1, subscribe={"channel": LOBBY}))["epoch"]
+        await reader.ask(2, unsubscribe={"channel": LOBBY})
+        for number in range(1, 4):
+            await alice.ask(1, publish={"channel": LOBBY, "data": number})
+        found = await reader.ask(3, subscribe={"channel": LOBBY, "recover": {"offset": 1, "epoch": epoch}})
+        assert found["recovered"] and [(each["offset"], each["data"]) for each in found["publications"]] == [(2, 2), (3, 3)]
+        await alice.ask(1, publish={"channel": LOBBY, "data": 4})
+        assert (await reader.next("pub"))["pub"]["offset"] == 4
+        for place in ({"offset": 0, "epoch": epoch}, {"offset": 4, "epoch": "other"}):
+            assert not (await reader.ask(4, subscribe={"channel": LOBBY, "recover": place}))["recovered"]
+        assert here.hub.counts["recovered"] == 1 and here.hub.counts["not_recovered"] == 2
+
+
+async def test_history_is_read_by_pages() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        for number in range(1, 6):
+            await client.ask(1, publish={"channel": LOBBY, "data": number})
+        page = await client.ask(1, history={"channel": LOBBY, "limit": 2})
+        assert [each["offset"] for each in page["publications"]] == [1, 2] and page["more"] and page["offset"] == 5
+        page = await client.ask(1, history={"channel": LOBBY, "since": {"offset": 2, "epoch": page["epoch"]}})
+        assert [each["offset"] for each in page["publications"]] == [3, 4, 5] and not page["more"]
+
+
+async def test_same_idempotency_key_publishes_once() -> None:
+    async with node() as here:
+        alice, bob = await here.client("alice"), await here.client("bob")
+        publish = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
+        first = await alice.ask(1, publish=publish)
+        assert await alice.ask(2, publish=publish) == first
+        assert (await bob.ask(1, publish=publish))["offset"] == 2
+
+
+async def test_members_come_and_leave_and_leave_no_ghosts() -> None:
+    async with node() as here:
+        alice, guest = await here.client("alice"), await here.client()
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        await guest.ask(1, subscribe={"channel": LOBBY})
+        joined = (await alice.next("join"))["join"]
+        assert joined["channel"] == LOBBY and joined["user"] is None
+        found = await alice.ask(2, presence={"channel": LOBBY})
+        assert found["count"] == 2 and not found["more"] and [each["user"] for each in found["members"]] == ["alice", None]
+        assert not any("join" in item for item in guest.said)  # nobody joins twice for himself
+        guest.send_in.close()  # cut
+        assert (await alice.next("leave"))["leave"] == {**joined}
+        assert (await alice.ask(3, presence={"channel": LOBBY}))["count"] == 1
+        await alice.ask(4, unsubscribe={"channel": LOBBY})
+        assert (await alice.ask(5, presence={"channel": LOBBY}))["count"] == 0
+
+
+async def test_rules_say_who_may_do_what() -> None:
+    async with node("staff subscribe=service publish=service", public=False) as here:
+        alice, nobody, poor = await here.client("alice"), await here.client(), await here.client("bob/none")
+        service = await here.client("chat/service")
+        assert (await alice.ask(1, subscribe={"channel": "user:alice"}))["offset"] == 0
+        assert (await alice.ask(1, subscribe={"channel": "user:bob"}))["code"] == "forbidden"
+        assert (await nobody.ask(1, subscribe={"channel": "user:bob"}))["code"] == "unauthenticated"
+        assert (await nobody.ask(1, publish={"channel": LOBBY, "data": 1}))["code"] == "unauthenticated"
+        assert (await nobody.ask(1, subscribe={"channel": LOBBY}))["offset"] == 0
+        assert (await alice.ask(1, subscribe={"channel": "staff:a"}))["code"] == "forbidden"
+        assert (await service.ask(1, publish={"channel": "staff:a", "data": 1}))["offset"] == 1
+        assert (await nobody.ask(1, subscribe={"channel": f"stream:{STREAM}"}))["offset"] == 0
+        assert (await nobody.ask(1, subscribe={"channel": f"stream:{PRIVATE}"}))["code"] == "not_found"
+        assert (await poor.ask(1, publish={"channel": f"stream:{STREAM}", "data": {"text": "x"}}))["code"] == "missing_scope"
+        assert (await nobody.ask(1, publish={"channel": f"stream:{STREAM}", "data": {"text": "x"}}))["code"] == "unauthenticated"
+
+
+async def test_limits_of_size_rate_and_channels_answer_with_their_code() -> None:
+    async with node("public rate=2/s size=100B") as here:
+        client = await here.client("alice")
+        assert (await client.ask(1, publish={"channel": LOBBY, "data": "x" * 100}))["code"] == "too_large"
+        assert (await client.ask(1, publish={"channel": LOBBY, "data": 1}))["offset"] == 1
+        refused = await client.ask(1, publish={"channel": LOBBY, "data": 1})
+        assert refused["code"] == "rate_limited" and 0 < refused["retry_ms"] <= 1000
+        here.clock.advance(1)
+        assert (await client.ask(1, publish={"channel": LOBBY, "data": 1}))["offset"] == 2
+        for number in range(128):
+            assert "offset" in await client.ask(1, subscribe={"channel": f"public:{number}"})
+        assert (await client.ask(1, subscribe={"channel": "public:more"}))["code"] == "too_many_channels"
+
+
+async def test_token_comes_with_connect_and_again_with_refresh() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        assert (await client.ask(1, connect={}))["code"] == "conflict"
+        assert (await client.ask(1, refresh={"token": "bob"}))["code"] == "bad_token"
+        assert await client.ask(1, refresh={"token": "alice"}) == {}
+        send, come = trio.open_memory_channel[bytes](9)
+        other = await here.client()
+        del send, come
+        assert (await other.ask(1, refresh={"token": "alice"}))["code"] == "bad_token"
+
+
+async def test_revocation_and_a_service_close_connections() -> None:
+    async with node() as here:
+        alice, bob = await here.client("alice"), await here.client("bob")
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        here.sockets.revoke(jti="jti-alice")
+        assert await alice.ended() == (4203, "token_revoked")
+        await here.hub.disconnect("bob", 4312, "disconnected")
+        assert await bob.ended() == (4312, "disconnected")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(here.sockets) == 0 and here.hub.occupied() == []
+
+
+async def test_service_takes_a_user_out_of_a_channel() -> None:
+    async with node() as here:
+        alice = await here.client("alice")
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        await here.hub.unsubscribe("alice", LOBBY, 4301, "forbidden")
+        assert (await alice.next("unsub"))["unsub"] == {"channel": LOBBY, "code": 4301, "reason": "forbidden"}
+        assert (await alice.ask(2, presence={"channel": LOBBY}))["count"] == 0
+
+
+async def test_slow_reader_gets_a_gap_and_recovers_from_it() -> None:
+    async with node("public history=5000 bytes=9MiB channel_rate=off rate=off") as here:
+        alice, slow = await here.client("alice"), await here.client()
+        await slow.ask(1, subscribe={"channel": LOBBY})
+        slow.stuck = trio.Event()
+        for number in range(2000):
+            await here.hub.say(LOBBY, json.dumps({"n": number, "pad": "x" * 100}).encode())
+        await trio.testing.wait_all_tasks_blocked()
+        slow.stuck.set()
+        gap = (await slow.next("gap"))["gap"]
+        assert (await slow.next("pub"))["pub"]["offset"] == gap["to"] + 1
+        missed = await alice.ask(1, history={"channel": LOBBY, "since": {"offset": gap["from"] - 1, "epoch": gap["epoch"]}, "limit": 1})
+        assert missed["publications"][0]["offset"] == gap["from"]
+
+
+async def test_conflating_channel_skips_what_a_newer_state_replaced() -> None:
+    async with node("state policy=conflate") as here:
+        slow = await here.client("alice")
+        await slow.ask(1, subscribe={"channel": "state:x"})
+        slow.stuck = trio.Event()
+        for number in range(1500):
+            await here.hub.say("state:x", json.dumps({"n": number, "pad": "x" * 100}).encode(), conflate_key="n")
+        await trio.testing.wait_all_tasks_blocked()
+        slow.stuck.set()
+        last = await slow.next(lambda item: item.get("pub", {}).get("offset") == 1500)
+        assert last["pub"]["data"]["n"] == 1499 and len(slow.said) < 1000
+
+
+async def test_disconnecting_channel_closes_who_is_too_slow() -> None:
+    async with node("strict policy=disconnect") as here:
+        slow = await here.client("alice")
+        await slow.ask(1, subscribe={"channel": "strict:x"})
+        slow.stuck = trio.Event()
+        for number in range(2000):
+            await here.hub.say("strict:x", json.dumps({"n": number, "pad": "x" * 100}).encode())
+        await trio.testing.wait_all_tasks_blocked()
+        slow.stuck.set()
+        assert await slow.ended() == (4005, "slow_reader")
+
+
+async def test_frames_that_hold_no_commands_end_the_connection() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        await client.send_in.send(b"[")
+        assert (await client.ended())[0] == 4300
+
+
+async def test_channels_and_their_bytes_are_bounded() -> None:
+    async with node(most_channels=3, most_bytes=3000) as here:
+        client = await here.client("alice")
+        await client.ask(1, subscribe={"channel": "public:kept"})
+        for number in range(20):
+            assert "offset" in await client.ask(1, publish={"channel": f"public:{number}", "data": "x" * 500})
+        assert len(here.hub.rooms) <= 3 and sum(room.kept for room in here.hub.rooms) <= 3000
+        for number in range(2):
+            await client.ask(1, subscribe={"channel": f"public:also{number}"})
+        assert (await client.ask(1, subscribe={"channel": "public:toomany"}))["code"] == "overloaded"
+
+
+async def test_idle_channels_are_forgotten() -> None:
+    async with node("public ttl=10s") as here:
+        client = await here.client("alice")
+        await client.ask(1, publish={"channel": LOBBY, "data": 1})
+        here.clock.advance(100)
+        assert here.hub.rooms.sweep(here.clock.monotonic(), int(here.clock.wall() * 1000)) == 1 and len(here.hub.rooms) == 0
+
+
+async def test_msgpack_clients_see_the_same() -> None:
+    import msgpack
+
+    from nova.realtime.session import Session
+
+    session = Session(MSGPACK, connected=True)
+    found = session.feed(msgpack.packb({"id": 1, "publish": {"channel": LOBBY, "data": {"a": [1, None]}}}), set())
+    assert found[0].name == "publish" and json.loads(found[0].data) == {"a": [1, None]}  # type: ignore[union-attr]

@@ -1,0 +1,32 @@
+"""Rules of namespaces, and how settings change them."""
+
+import pytest
+
+from nova.core.errors import BadRequest, NotFound, Unprocessable
+from nova.core.values import Rate, Seconds
+from nova.realtime import rules
+
+
+def test_a_line_changes_a_built_in_row_and_makes_a_new_one() -> None:
+    found = rules.read(["public history=5 rate=3/s", "room subscribe=everyone publish=service ttl=2h policy=conflate size=1KiB"])
+    public, rest = found.of("public:lobby")
+    assert (rest, public.history, public.rate, public.subscribe) == ("lobby", 5, Rate(3, Seconds(1.0)), "everyone")
+    room, _ = found.of("room:1")
+    assert (room.subscribe, room.publish, room.ttl, room.policy, room.size) == ("everyone", "service", 7200, "conflate", 1024)
+    assert {each.name for each in found} == {"stream", "user", "public", "room"}
+
+
+def test_names_that_are_none_and_unknown_namespaces_are_refused() -> None:
+    known = rules.read([])
+    for name in ("public", "public:", "Public:a", "public:a b", "9x:a", "a" * 33 + ":x", "public:" + "x" * 129, "public:\u00e4", ""):
+        with pytest.raises(BadRequest):
+            known.of(name)
+    with pytest.raises(NotFound):
+        known.of("nobody:knows")
+
+
+@pytest.mark.parametrize("line", ["", "Room", "room publish", "room publish=me", "room nothing=1", "room history=-1", "room ttl=soon"])
+def test_lines_that_make_no_sense_stop_the_start(line: str) -> None:
+    with pytest.raises(Unprocessable) as refused:
+        rules.read([line])
+    assert refused.value.code == "bad_settings"

@@ -141,5 +141,8 @@ class Refusal(NamedTuple):
 class Admission(Protocol):
     """A site's gate for signed URLs: before every lookup."""
 
-    def admit(self, target: bytes, fields: Fields, peer: str) -> bytes | Refusal:
-        """The target without its token, which is what the object is called. Pure, short."""
+    async def admit(self, target: bytes, fields: Fields, peer: str, *, host: bytes, secure: bool) -> bytes | Refusal:
+        """The target without its token, which is what the object is called.
+
+        host: as the client named it. secure: it came over TLS. Awaits only where a public key's signature was not seen before.
+        """

@@ -47,6 +47,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("bad_origin",              "forbidden",          403, "PERMISSION_DENIED",   4302, "Requests from this origin are not allowed"),
     ("missing_scope",           "forbidden",          403, "PERMISSION_DENIED",   4303, "The token lacks the scope that this needs"),
     ("guests_forbidden",        "forbidden",          403, "PERMISSION_DENIED",   4304, "Guests are not admitted"),
+    ("bad_signature",           "forbidden",          403, "PERMISSION_DENIED",   4301, "The signature or token of the address is not good"),
     ("bad_stream_key",          "forbidden",          403, "PERMISSION_DENIED",   4305, "The stream key is not valid"),
     ("banned",                  "forbidden",          403, "PERMISSION_DENIED",   4301, "The user is banned from this chat"),
     ("chat_disabled",           "forbidden",          403, "PERMISSION_DENIED",   4301, "The chat of this stream is switched off"),

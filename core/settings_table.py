@@ -70,10 +70,42 @@ class Bus(Section):
     )
 
 
+class CdnKey(Section):
+    """One key of a site's signed URLs (`signing_keys = [{id = "2026-1", secret = "file:…"}]`)."""
+
+    id: str = row(REQUIRED, "What a token or `Key-Pair-Id` names: `[A-Za-z0-9_-]`, at most 32.")
+    private: Path | None = row("off", "Private key (PEM) with which `/v1/cdn/urls` signs as CloudFront does.")
+    public: Path | None = row("off", "Public key (PEM) for CloudFront's URLs and cookies: RSA of 2048 bits or more, or ECDSA P-256.")
+    secret: Secret | None = row("off", "Secret of tokens (HMAC-SHA256), 16 bytes or more.")
+
+
 class CdnOrigin(Section):
     """One origin of a site (`origins = [{url = "http://…"}]`)."""
 
     backup: bool = row(False, "Asked only when every origin that is no backup has failed.")
+    breaker_failures: int = row(
+        5, "Failures in a row after which it is left alone for a while.", "One lost connection is no sign, five are.", least=1, most=1000,
+    )
+    breaker_wait: Seconds = row(
+        "1s", "How long it is left alone at first; doubled, up to 30 s, while the trial that follows fails.",
+        "A restart takes about that long.", least="50ms", most="30s",
+    )
+    connect_timeout: Seconds = row(
+        "1s", "How long a connection to it may take, its TLS handshake included.", "Origins are near; a black hole costs no more than this.",
+        least="10ms", most="1m",
+    )
+    first_byte_timeout: Seconds = row("15s", "How long the head of its answer may take.", "Slow pages exist; viewers leave later than that.", least="10ms", most="10m")
+    health_interval: Seconds = row("5s", "Time between two probes of `health_path`.", "One request in five seconds costs nothing.", least="100ms", most="1h")
+    health_path: str | None = row("off", "Path that is asked to see whether it is well: any 2xx or 3xx is. Off: only its answers to requests count.")
+    idle_timeout: Seconds = row("15s", "How long its answer may pause.", "As for clients that send.", least="10ms", most="10m")
+    keep_alive: Seconds = row("55s", "How long an idle connection to it is kept.", "Many servers close after 60 s.", least="0s", most="1h")
+    max_connections: int = row(256, "Connections to it at once.", "As `fetch_slots`.", least=1, most=100_000)
+    max_idle: int = row(64, "Idle connections to it that are kept.", "Enough for a burst, and few descriptors.", least=0, most=100_000)
+    s3_key_id: Secret | None = row("off", "Access key id; off: as boto3 finds one (environment, profile, role).")
+    s3_region: str | None = row("off", "Requests are signed for S3 (SigV4) in this region, by botocore; off: it is no S3 origin.")
+    s3_secret: Secret | None = row("off", "Secret access key of `s3_key_id`.")
+    tls_ca: Path | None = row("off", "Authorities (PEM) that its certificate may come from; off: those of the system.")
+    tls_name: str | None = row("off", "Name that its certificate must have, and that is asked for; off: the host of its URL.")
     url: Url = row(REQUIRED, "Its address: scheme, host, port, and a path that is put before the request's.")
     weight: int = row(1, "Its share of requests beside others of its kind.", least=1, most=1000)
 
@@ -105,6 +137,11 @@ class CdnSite(Section):
     max_wait: Seconds = row(
         "30s", "How long a request waits for another one's fetch of the same object.", "As the deadlines of an origin together.", least="100ms", most="10m",
     )
+    hedge_after: Seconds | None = row(
+        "500ms", "After this long without a first byte a second origin is asked too, and the first answer counts; off: never. "
+        "Once enough answers were seen, their 95th percentile counts instead, when it is shorter.",
+        "A stalled origin costs half a second, and hedges share the retry budget.", least="1ms", most="1m",
+    )
     name: str = row(REQUIRED, "Its name: `[a-z0-9-]`, at most 32.")
     negative_backoff: Seconds = row(
         "1s", "How long a failed fetch of an object is remembered; doubled with every further failure.",
@@ -117,9 +154,26 @@ class CdnSite(Section):
     )
     origins: tuple[CdnOrigin, ...] = row(REQUIRED, "Where it comes from.")
     prefix: str | None = row("off", "`/cdn/s/<name>/` serves it on the main listener too: without cookies, sandboxed.")
+    redirects: int = row(
+        0, "Redirects of an origin that are followed here (GET and HEAD); 0: they go to the client.",
+        "Followed only to public addresses and to hosts of `origins`.", least=0, most=10,
+    )
     request_directives: bool = row(
         False, "Whether Cache-Control and Pragma of requests count (RFC 9111, 5.2.1).", "Else any client could make every request go to the origin.",
     )
+    retry_burst: int = row(10, "Retries and hedges that are always possible, whatever their share.", "A quiet site must survive the loss of an origin too.", least=0, most=10_000)
+    retry_ratio: float = row(
+        0.1, "Retries and hedges in relation to requests, at most; connections that failed do not count.",
+        "An origin in trouble must not get several times its load.", least=0.0, most=1.0,
+    )
+    retry_statuses: tuple[int, ...] = row([502, 503, 504], "Statuses after which another origin is asked.", "They say that this origin cannot, not that there is nothing.")
+    shield: tuple[Url, ...] = row(
+        [], "Addresses of this site on the nodes that stand before its origins: each object is asked of one of them, and of the origins when none answers.",
+    )
+    signing: Literal["off", "token", "cloudfront", "any"] = row("off", "What every request needs: one of our tokens, a CloudFront signature, either, or nothing.")
+    signing_keys: tuple[CdnKey, ...] = row([], "Keys that signatures are checked with; the last one that can signs.")
+    signing_leeway: Seconds = row("0s", "How far times of tokens and signatures may be off.", "Who signs can allow for it.", least="0s", most="5m")
+    signing_url: Url | None = row("off", "Scheme and host under which viewers know this site, as CloudFront signatures name it; off: as the request says.")
     slice_size: ByteSize = row(
         "8MiB", "Ranges of objects that are not here are fetched and kept in slices of this size; 0: never.",
         "A seek in a film fetches a slice, not the film.", least="0B", most="256MiB",
@@ -141,8 +195,10 @@ class Cdn(Section):
     """Sites that are fetched from elsewhere and kept near."""
 
     disk: ByteSize = row("0B", "Bytes that objects may take in `<data>/cdn`; 0: memory only.", "A disk is worth its place when origins are slow or dear.", least="0B", most="1PiB")
+    edge: str | None = row("off", "Name of this node among the edges; off: the host name and its port.")
     memory: ByteSize = row("256MiB", "Bytes that objects may take in memory.", "A quarter of a small machine.", least="1MiB", most="1TiB")
     policy: Literal["s3fifo", "lru", "sieve", "fifo"] = row("s3fifo", "What goes first when a tier is full.", "Best or close to it on most published traces, and a hit moves nothing.")
+    region: str = row("local", "Where this node stands, as `/v1/cdn/edges` shows it.")
     sites: tuple[CdnSite, ...] = row([], "The sites, each a table `[[cdn.sites]]`.")
 
 
@@ -465,6 +521,18 @@ def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             yield key, f"the name {site.name!r} is not one: [a-z0-9-], at most 32"
         elif names.count(site.name) > 1:
             yield key, f"two sites are called {site.name}"
+        for origin in site.origins:
+            if (origin.s3_key_id is None) != (origin.s3_secret is None):
+                yield key, f"an origin of the site {site.name} has one of s3_key_id and s3_secret: set both or none"
+        for signer in site.signing_keys:
+            if not re.fullmatch("[A-Za-z0-9_-]{1,32}", signer.id) or [each.id for each in site.signing_keys].count(signer.id) > 1:
+                yield key, f"the signing key id {signer.id!r} of the site {site.name} is used twice, or is not 1 to 32 of A-Z a-z 0-9 _ -"
+            elif signer.secret is None and signer.public is None and signer.private is None:
+                yield key, f"the signing key {signer.id} of the site {site.name} has no secret, public or private"
+            elif signer.secret is not None and len(signer.secret.reveal()) < 16:
+                yield key, f"the secret of the signing key {signer.id} of the site {site.name} is shorter than 16 bytes"
+        if site.signing == "cloudfront" and not any(signer.public or signer.private for signer in site.signing_keys):
+            yield key, f"the site {site.name} takes CloudFront signatures and has no key for them: signing_keys with public or private"
         if not site.origins:
             yield key, f'the site {site.name} has no origin: origins = [{{url = "http://…"}}]'
         if site.prefix not in (None, f"/cdn/s/{site.name}/"):

@@ -8,8 +8,9 @@ from source import PACKAGES, imports
 DOORS: dict[str, tuple[str, ...]] = {
     "aioquic": ("surface/h3/",),
     "av": ("media/libav.py", "media/libav_encode.py"),
-    "boto3": ("core/blobs/s3.py",),
-    "cryptography": ("core/idempotency.py", "core/tls/", "surface/identity/"),
+    "boto3": ("core/blobs/s3.py", "cdn/origins/s3.py"),
+    "botocore": ("core/blobs/s3.py", "cdn/origins/s3.py"),
+    "cryptography": ("cdn/signing/public_key.py", "core/idempotency.py", "core/tls/", "surface/identity/"),
     "google": ("surface/grpc/",),
     "grpc": ("surface/grpc/",),
     "grpc_health": ("surface/grpc/",),

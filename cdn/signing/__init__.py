@@ -1,0 +1,1 @@
+"""Signed URLs and cookies: CloudFront's policies, and tokens of our own."""

@@ -8,14 +8,14 @@ under way, then the services and the store.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from nova import __version__
+from nova.core import awake
 from nova.core.clock import Clock, SystemClock, rfc3339
 from nova.core.errors import Unavailable, Unprocessable
 from nova.core.lifecycle import Component, Lifecycle, State
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
     from nova.surface.http.pages import Asset
-
-SWITCH_INTERVAL: Final = 0.0005  # seconds; else a wake-up of trio waits for 5 ms behind a thread that computes
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -95,7 +93,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until `stop`. Raises NovaError: something cannot start; the text has the remedy."""
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        awake.short_turns()
         await self.lifecycle.run()
 
     @property
@@ -291,7 +289,7 @@ class Server:
 
         services = self._services
         self._assets = pages.web_assets()
-        return api.build(
+        app = api.build(
             self._settings,
             api.Services(
                 services.streams,
@@ -310,6 +308,8 @@ class Server:
                 pages.error_page(),
             ),
         )
+        awake.settle_memory()  # nothing larger is loaded from now on
+        return app
 
     def _serve_assets(self) -> None:
         """Pages and their files are hot from now on: the I/O threads answer them by themselves."""

@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import trio
 
 from bench.apps.small_json import app as small_json
+from nova.core import awake
 from nova.core.clock import SystemClock
 from nova.core.reactor import Listen, Reactor
 from nova.ext.buffer import Arena, Buffer
@@ -55,11 +55,11 @@ class Awake:
 
 
 async def main(options: argparse.Namespace) -> None:
-    awake = Awake()
+    sleeper = Awake()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] == "/awake":
-            body = awake.report()
+            body = sleeper.report()
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
             await send({"type": "http.response.body", "body": body})
         else:
@@ -75,7 +75,7 @@ async def main(options: argparse.Namespace) -> None:
             tls = TlsContext(str(options.cert), str(options.key), alpn=("http/1.1",))
             reactor.listen(Listen("https", "127.0.0.1", options.tls_port, app=app, tls=tls))
         if options.awake:
-            nursery.start_soon(awake.run)
+            nursery.start_soon(sleeper.run)
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 break
@@ -97,7 +97,8 @@ if __name__ == "__main__":
     parser.add_argument("--awake", action="store_true")
     parser.add_argument("--offload", type=int, default=0)
     options = parser.parse_args()
-    sys.setswitchinterval(0.0005)  # as `nova serve` does: else trio waits 5 ms for every thread that computes
+    awake.short_turns()  # both as `nova serve` does
+    awake.settle_memory()
     for _ in range(options.offload):
         threading.Thread(target=compute, daemon=True).start()
     trio.run(main, options)

@@ -573,7 +573,8 @@ cdef void loop_run(Thread* t) noexcept nogil:
         if <int64_t> nova_load64(<uint64_t*> &t.shared.clock_ms) >= 0 and wait > 5:
             wait = 5  # a test moves the clock without ringing
         # Whatever this turn has put up is told of before the thread waits: input that was left over comes in outside any batch.
-        ring_ring(&t.events)
+        if nova_load64(&t.events.head) != t.events.tail:
+            ring_ring(&t.events)
         if t.again_count or nova_load64(<uint64_t*> &t.shared.objects.ready[t.index]) or not ring_doze(&t.commands):
             wait = 0
         count = epoll_wait(t.epfd, events, EVENTS, <int> wait)

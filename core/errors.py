@@ -37,6 +37,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("unknown_command",         "bad_request",        400, "INVALID_ARGUMENT",    4300, "The command is not known"),
     ("too_deep",                "bad_request",        400, "INVALID_ARGUMENT",    4300, "The data nests too deep"),
     ("bad_cursor",              "bad_request",        400, "INVALID_ARGUMENT",    4300, "The cursor is not one of ours"),
+    ("bad_options",             "bad_request",        400, "INVALID_ARGUMENT",    4300, "The image options are not valid"),
     ("users_unknown",           "bad_request",        400, "INVALID_ARGUMENT",    4300, "One or more users do not exist"),
     ("unauthenticated",         "unauthenticated",    401, "UNAUTHENTICATED",     4200, "Credentials are missing or not valid"),
     ("bad_token",               "unauthenticated",    401, "UNAUTHENTICATED",     4201, "The token is not valid"),
@@ -51,20 +52,29 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("bad_stream_key",          "forbidden",          403, "PERMISSION_DENIED",   4305, "The stream key is not valid"),
     ("banned",                  "forbidden",          403, "PERMISSION_DENIED",   4301, "The user is banned from this chat"),
     ("chat_disabled",           "forbidden",          403, "PERMISSION_DENIED",   4301, "The chat of this stream is switched off"),
+    ("url_expired",             "forbidden",          403, "PERMISSION_DENIED",   4305, "The URL has expired"),
+    ("source_forbidden",        "forbidden",          403, "PERMISSION_DENIED",   4305, "Images of this source are not served"),
     ("not_found",               "not_found",          404, "NOT_FOUND",           4306, "There is nothing here"),
     ("stream_not_live",         "not_found",          404, "NOT_FOUND",           4306, "The stream is not live"),
     ("method_not_allowed",      "method_not_allowed", 405, "UNIMPLEMENTED",       4307, "The method is not allowed here"),
     ("conflict",                "conflict",           409, "ALREADY_EXISTS",      4308, "This conflicts with what exists"),
     ("id_in_use",               "conflict",           409, "ABORTED",             4308, "Another command with this id is not answered yet"),
     ("request_in_progress",     "conflict",           409, "ABORTED",             4308, "The same request is being worked on"),
+    ("upload_offset",           "conflict",           409, "ABORTED",             4308, "The upload continues at another offset"),
     ("precondition_failed",     "precondition_failed", 412, "FAILED_PRECONDITION", 4308, "A precondition does not hold"),
     ("too_large",               "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The request is too large"),
+    ("image_too_large",         "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The image is above a limit"),
     ("unsupported_type",        "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The media type is not supported"),
+    ("unsupported_image",       "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The bytes are no image that is read here"),
     ("unprocessable",           "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The request cannot be carried out as it is"),
     ("bad_settings",            "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The settings make no sense"),
     ("idempotency_mismatch",    "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The idempotency key was used for another request"),
+    ("bad_image",               "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The image cannot be decoded"),
+    ("image_too_costly",        "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The image takes more than it may"),
+    ("malware",                 "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The content was refused by the scanner"),
     ("digest_mismatch",         "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The content does not match its digest"),
     ("text_refused",            "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The text has words that are not wanted here"),
+    ("checksum_mismatch",       "checksum_mismatch",  460, "FAILED_PRECONDITION", 4310, "The bytes do not match their checksum"),
     ("rate_limited",            "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "Too many requests"),
     ("slow_mode",               "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The chat is in slow mode"),
     ("too_many_channels",       "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The connection is in as many channels as it may be"),
@@ -196,6 +206,12 @@ class Unprocessable(NovaError):
     code = kind = "unprocessable"
 
 
+class ChecksumMismatch(NovaError):
+    """The bytes of an upload are not those that their checksum announced (tus 1.0.0, checksum extension)."""
+
+    code = kind = "checksum_mismatch"
+
+
 class RateLimited(NovaError):
     """Above a rate or a count; carries `retry_after`."""
 
@@ -236,7 +252,7 @@ CLASSES: Final[dict[str, type[NovaError]]] = {
     kind.kind: kind
     for kind in (
         BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, TooLarge,
-        UnsupportedType, Unprocessable, RateLimited, Internal, NotYet, BadGateway, Unavailable, Deadline,
+        UnsupportedType, Unprocessable, ChecksumMismatch, RateLimited, Internal, NotYet, BadGateway, Unavailable, Deadline,
     )
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ Speaks on stderr, so that a program started after it keeps stdout to itself. Run
 nothing changed. Needs only the standard library. Exit 1 with what is missing, and the remedy, when it cannot go on.
 """
 
+import glob
 import hashlib
 import importlib.util
 import os
@@ -48,6 +49,22 @@ LIBRARIES = {
     "z": ("zlib.h", "zlib1g-dev"),
     "uring": ("liburing.h", "liburing-dev"),
 }
+
+# Pillow with SIMD has the formats whose headers are there when it is built, and builds without complaint when they are not: a file
+# that proves each of them, and Debian's package.
+PICTURES = {
+    "jpeglib.h": "libjpeg62-turbo-dev",
+    "zlib.h": "zlib1g-dev",
+    "webp/decode.h": "libwebp-dev",
+    "lcms2.h": "liblcms2-dev",
+    "tiffio.h": "libtiff-dev",
+    "openjpeg-*/openjpeg.h": "libopenjp2-7-dev",
+    "freetype2/ft2build.h": "libfreetype-dev",
+}
+INCLUDES = ("/usr/include", "/usr/include/*-linux-gnu", "/usr/local/include")
+PICTURES_PIN = os.path.join(ROOT, "tools", "pillow-simd.txt")
+# Need `pillow`, which would write over pillow-simd's files: installed without what they ask for, the extra names the rest.
+ALONE = ("matplotlib",)
 
 STARTED = time.monotonic()
 
@@ -146,6 +163,9 @@ def missing_for_build():
         header, package = LIBRARIES.get(library, (None, None))
         if header and (compiler is None or not compiles("#include <%s>\n" % header, compiler)):
             wanted[package] = header
+    for header, package in PICTURES.items():
+        if found_header(header) is None:
+            wanted[package] = header.replace("-*", "") + " for pictures"
     if not os.path.exists(PYTHON):
         try:
             import ensurepip
@@ -161,6 +181,14 @@ def missing_for_build():
                 )
             wanted["python%s-venv" % version] = "virtual environments"
     return wanted
+
+
+def found_header(name):
+    """The file of a header of PICTURES; None: it is not there."""
+    for folder in INCLUDES:
+        for path in sorted(glob.glob(os.path.join(folder, name))):
+            return path
+    return None
 
 
 def missing_programs(purpose):
@@ -250,7 +278,8 @@ def requirements(extras):
                 todo.extend(inner[1].split(","))
             else:
                 found.append(item)
-    return sorted(set(found))
+    # Pillow with SIMD has a way of its own (`pictures`).
+    return sorted({item for item in found if not item.startswith("pillow-simd")})
 
 
 def stamp(name):
@@ -291,6 +320,8 @@ def environment(purpose):
     pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     if not stamped("packages-" + purpose, packages_stamp(purpose)):
         needs = requirements(EXTRAS[purpose])
+        alone = [item for item in needs if item.startswith(ALONE)]
+        needs = [item for item in needs if item not in alone]
         say("fetching %d Python packages and what they need (the first time this takes a minute or two)" % len(needs))
 
         def watch(line):
@@ -298,12 +329,81 @@ def environment(purpose):
                 say("installing them")
 
         run([*pip, *needs], "pip install", watch)
+        if alone:
+            run([*pip, "--no-deps", *alone], "pip install")
         write_stamp("packages-" + purpose, packages_stamp(purpose))
+    if not pictures_stand():
+        pictures()
     if not stamped("project", project_stamp()):
         say("installing the project itself (editable)")
         # The core is compiled by `build`, which shows its progress and keeps what is up to date.
         run([*pip, "--no-deps", "--no-build-isolation", "-e", "."], "installing the project", env={"NOVA_EXT": "none"})
         write_stamp("project", project_stamp())
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def pictures_compiler():
+    """CC for pillow-simd: it always builds for SSE4, and for AVX2 only when the compiler is told to."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            return "cc -mavx2" if re.search(r"^flags\s*:.*\bavx2\b", file.read(), re.M) else "cc"
+    except OSError:
+        return "cc"
+
+
+def pictures_stamp():
+    """Changes with everything that decides what the build can do: its version, the interpreter, the compiler, the headers."""
+    parts = [sys.version, pictures_compiler()]
+    for path in (PICTURES_PIN, *(found_header(name) for name in PICTURES)):
+        if path is None:
+            parts.append("-")
+        else:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                parts.append(file.read())
+    return digest(*parts)
+
+
+def intruder():
+    """Where `pillow` is installed beside pillow-simd, whose files it writes over; None: it is not."""
+    found = glob.glob(os.path.join(VENV, "lib", "python*", "site-packages", "[Pp]illow-[0-9]*.dist-info"))
+    return found[0] if found else None
+
+
+def pictures_stand():
+    return stamped("pictures", pictures_stamp()) and intruder() is None
+
+
+def wheel_store():
+    """Where built wheels of pillow-simd stay, by what they were built from. pip's own cache knows neither compiler nor headers."""
+    cache = os.environ.get("NOVA_WHEELS") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "nova", "wheels"
+    )
+    return os.path.join(cache, pictures_stamp()[:32])
+
+
+def pictures():
+    """pillow-simd with every format and the processor's own instructions, and nothing that calls itself `pillow`."""
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    if intruder():
+        say("removing pillow: it takes the place of pillow-simd")
+        run([*pip, "uninstall", "-y", "pillow"], "removing pillow")
+    store = wheel_store()
+    wheels = glob.glob(os.path.join(store, "*.whl"))
+    if not wheels:
+        say("building pillow-simd with %s (about a minute and a half)" % pictures_compiler())
+        os.makedirs(store, mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=store) as scratch:
+            # --no-cache-dir: a wheel that was built without these headers must not be taken for this one.
+            command = [*pip, "wheel", "--no-cache-dir", "--no-deps", "--no-binary", "pillow-simd", "--require-hashes"]
+            environment = {"CC": pictures_compiler(), "MAX_CONCURRENCY": str(os.cpu_count() or 1)}
+            run([*command, "-w", scratch, "-r", PICTURES_PIN], "building pillow-simd", env=environment)
+            for path in glob.glob(os.path.join(scratch, "*.whl")):
+                os.replace(path, os.path.join(store, os.path.basename(path)))
+        wheels = glob.glob(os.path.join(store, "*.whl"))
+    run([*pip, "install", "--no-deps", "--force-reinstall", *wheels], "installing pillow-simd")
+    write_stamp("pictures", pictures_stamp())
 
 
 # --- the compiled core ----------------------------------------------------------------------------------------------
@@ -405,6 +505,7 @@ def complete(purpose):
         and os.path.exists(PYTHON)
         and stamped("packages-" + purpose, packages_stamp(purpose))
         and stamped("project", project_stamp())
+        and pictures_stand()
         and built()
         and not stale_bytecode()
         and not missing_programs(purpose)
@@ -421,7 +522,7 @@ def main():
         os.execv(PYTHON, [PYTHON, *sys.argv])
     if complete(purpose):
         return
-    if not built():
+    if not built() or not pictures_stand():
         install(missing_for_build(), required=True)
     install(missing_programs(purpose), required=False)
     environment(purpose)

@@ -87,6 +87,7 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
     for key, detail in not_served(settings):
         yield Finding("problem", key, "this version has no other place yet", detail.partition("; ")[2])
     yield _codecs()
+    yield _pictures()
     yield _web()
     if settings.http.listen is not None and not settings.http.listen.loopback and settings.http.public_url is None:
         yield Finding(
@@ -218,6 +219,24 @@ def _codecs() -> Finding:
     if missing:
         return Finding("problem", "codecs", f"PyAV lacks {', '.join(missing)}", "install the `av` wheel from PyPI: `make setup`")
     return Finding("ok", "codecs", "H.264 and AAC in both directions")
+
+
+def _pictures() -> Finding:
+    """What the installed Pillow really has: its build succeeds without any of it."""
+    try:
+        from nova.media.images import codec
+    except ImportError as error:
+        return Finding("problem", "pictures", f"Pillow cannot be loaded: {error}", "run `make setup`; it builds pillow-simd")
+    has = codec.abilities()
+    missing = [name for name in codec.WANTED if not has[name]]
+    if missing:
+        return Finding(
+            "problem", "pictures", f"Pillow {codec.version()} lacks {', '.join(missing)}", "run `make setup`; it builds pillow-simd"
+        )
+    if "post" not in codec.version():
+        return Finding("warning", "pictures", f"Pillow {codec.version()} is not pillow-simd", "uninstall `pillow`, then run `make setup`")
+    formats = [name for name in ("jpeg", "png", "gif", "webp", "avif", "tiff", "heic") if has[name]]
+    return Finding("ok", "pictures", f"pillow-simd {codec.version()} with {', '.join(formats)}")
 
 
 def _web() -> Finding:

@@ -1,5 +1,6 @@
 """The set-up: what it finds missing, how it asks for it, what it says when it cannot, and when it does nothing."""
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -52,7 +53,57 @@ def test_missing_headers_are_asked_of_debian(setup: ModuleType, monkeypatch: pyt
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     found = setup.missing_for_build()
     assert found[f"python{version}-dev"] == "Python.h"
-    assert found.keys() - {"zlib1g-dev", "liburing-dev"} == {f"python{version}-dev", "libssl-dev"}
+    assert found.keys() - {"zlib1g-dev", "liburing-dev"} - set(setup.PICTURES.values()) == {f"python{version}-dev", "libssl-dev"}
+
+
+def test_missing_formats_are_asked_of_debian(setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(setup, "INCLUDES", (str(tmp_path),))
+    assert set(setup.PICTURES.values()) <= setup.missing_for_build().keys()
+    for name in setup.PICTURES:
+        path = tmp_path / name.replace("*", "2.5")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    assert setup.missing_for_build() == {}
+
+
+def test_a_wheel_of_other_headers_or_another_compiler_is_another_one(
+    setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(setup, "INCLUDES", (str(tmp_path),))
+    without = setup.wheel_store()
+    (tmp_path / "jpeglib.h").write_text("/* 2.1 */")
+    older = setup.wheel_store()
+    (tmp_path / "jpeglib.h").write_text("/* 3.0 */")
+    newer = setup.wheel_store()
+    monkeypatch.setattr(setup, "pictures_compiler", lambda: "cc -mother")
+    assert len({without, older, newer, setup.wheel_store()}) == 4
+
+
+def test_nothing_that_is_installed_brings_pillow() -> None:
+    """It would write over pillow-simd's files, and nobody would be told."""
+    installed = {str(each.metadata["Name"]).lower(): each for each in importlib.metadata.distributions()}
+    assert "pillow" not in installed
+    assert "pillow-simd" in installed
+    spec = importlib.util.spec_from_file_location("nova_setup", ROOT / "tools" / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    wanting = {
+        name
+        for name, each in installed.items()
+        for need in each.requires or ()
+        if re.match(r"pillow(?![\w-])", need, re.IGNORECASE) and "extra ==" not in need
+    }
+    assert wanting <= set(module.ALONE), "install it without its dependencies, or not at all"
+
+
+def test_pillow_simd_is_pinned_by_its_hash(setup: ModuleType) -> None:
+    pin = Path(setup.PICTURES_PIN).read_text(encoding="utf-8")
+    assert re.search(r"^pillow-simd==\S+ --hash=sha256:[0-9a-f]{64}$", pin, re.MULTILINE)
+    version = re.search(r"pillow-simd==(\S+)", pin)
+    assert version is not None
+    assert f'"pillow-simd=={version[1]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not any(name.startswith("pillow-simd") for name in setup.requirements([]))
 
 
 def test_missing_headers_of_another_python_are_not_asked_of_debian(

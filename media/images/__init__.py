@@ -1,0 +1,1 @@
+"""Pictures: what people send in becomes every size that is asked for."""

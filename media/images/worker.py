@@ -1,0 +1,117 @@
+"""A worker process: decodes what users sent, so that a crash or a decoder that never returns ends one job and nothing else.
+
+`python -m nova.media.images.worker FD …`: jobs come over the socket FD, files as descriptors beside them. Started by exec, with limits that
+the kernel holds: address space, processor time for each job, the size of a result, descriptors. It ends when the socket closes.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import resource
+import socket
+import sys
+import time
+from typing import Final
+
+from nova.core.errors import Internal, NovaError, TooLarge
+from nova.media.images.job import MAX_MARKS, MAX_MESSAGE, Done, Job, encode_done, encode_error
+
+DESCRIPTORS: Final = 64
+_HARD_CPU: Final = 10**6  # seconds; the soft limit is set anew for each job
+
+
+def main() -> int:
+    fd, memory, seconds, result = map(int, sys.argv[1:5])
+    confine(memory, result)
+    channel = socket.socket(fileno=fd)
+    from nova.media.images import render  # loads the decoders: before the first job, and within the limits
+
+    while True:
+        message, fds = receive(channel)
+        if not message:
+            return 0
+        try:
+            allow(seconds)
+            serve(channel, message, fds, render.render, time.monotonic() + seconds)
+        finally:
+            for each in fds:
+                os.close(each)
+
+
+def confine(memory: int, result: int) -> None:
+    """memory: bytes of address space. result: bytes of a file that is written."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (result, result))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+def allow(seconds: int) -> None:
+    """So much processor time from now: above it the kernel ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, _HARD_CPU))
+
+
+def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and its descriptors; nothing at the end."""
+    fds = array.array("i")
+    message, ancillary, _, _ = channel.recvmsg(MAX_MESSAGE, socket.CMSG_LEN((1 + MAX_MARKS) * fds.itemsize))
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)
+
+
+def serve(channel: socket.socket, message: bytes, fds: list[int], render: object, deadline: float) -> None:
+    """One job to its answer."""
+    made: list[int] = []
+    try:
+        done = _done(message, fds, render, deadline)
+        for each in done.made:
+            fd = os.memfd_create("nova-image", os.MFD_CLOEXEC)
+            made.append(fd)
+            left = memoryview(each.data)
+            while left:
+                left = left[os.write(fd, left) :]
+        reply = encode_done(done)
+    except MemoryError:
+        reply = encode_error(TooLarge("image_too_large", "the picture takes more memory than a job may have"))
+    except NovaError as error:
+        reply = encode_error(error)
+    except Exception as error:  # noqa: BLE001 - a bug of ours, or of a decoder: the server logs it, the next job begins
+        reply = encode_error(Internal(detail=f"{type(error).__name__} in {_place(error)}"))
+    try:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", made).tobytes())] if made and b'"error"' not in reply[:10] else []
+        channel.sendmsg([reply], rights)
+    finally:
+        for fd in made:
+            os.close(fd)
+
+
+def _done(message: bytes, fds: list[int], render: object, deadline: float) -> Done:
+    job = Job.decode(message)
+    contents = [_read(fd, job.limits.file_bytes) for fd in fds]
+    marks = dict(zip(job.marks, contents[1:], strict=True))
+    assert callable(render)
+    found = render(contents[0], job, marks, deadline=deadline)
+    assert isinstance(found, Done)
+    return found
+
+
+def _read(fd: int, most: int) -> bytes:
+    size = os.fstat(fd).st_size
+    if size > most:
+        raise TooLarge("image_too_large", f"a picture has at most {most} bytes")
+    return os.pread(fd, size, 0)
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "nowhere" if trace is None else f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

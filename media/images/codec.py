@@ -38,6 +38,11 @@ _TURNS: Final = {
 }  # fmt: skip
 _ROTATIONS: Final = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 _ORIENTATION: Final = 0x0112
+# What Pillow raises about files that are wrong.
+_FAULTS: Final = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error, OverflowError, AttributeError,
+    NotImplementedError, RuntimeError, UserWarning, ImageCms.PyCMSError, AssertionError, ZeroDivisionError,
+)  # fmt: skip
 _ABOUT_METADATA: Final = r"(?s).*(EXIF|Metadata Warning|MPO|APNG|[Pp]alette)"
 
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -80,25 +85,7 @@ def damaged(what: str) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unprocessable("bad_image", f"the {what} has more pixels than its header says") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        OverflowError,
-        AttributeError,
-        NotImplementedError,
-        RuntimeError,
-        UserWarning,
-        ImageCms.PyCMSError,
-        AssertionError,
-        ZeroDivisionError,
-    ):
+    except _FAULTS:
         raise Unprocessable("bad_image", f"the {what} is damaged or cut short") from None
 
 
@@ -150,7 +137,7 @@ def _orientation(image: Pixels) -> int:
     """By the EXIF data, however broken the rest of it is; 1 when it says nothing sensible. Pillow turns a TIFF upright by itself."""
     if image.format == "TIFF":
         return 1
-    with suppress(Exception):
+    with suppress(*_FAULTS):
         found = image.getexif().get(_ORIENTATION, 1)
         if isinstance(found, int) and 1 <= found <= 8:
             return found

@@ -212,10 +212,7 @@ async def _ask(worker: _Worker, message: bytes, files: Sequence[int]) -> tuple[d
 
 
 def _told(reply: dict[str, Any]) -> errors.NovaError:
-    """The error of a worker's answer; its own bug is ours."""
-    if reply["error"] == "internal":
-        _log.error("image_worker_failed", detail=reply["detail"])
-        return errors.Internal(detail=reply["detail"])
+    """The error of a worker's answer; its own bug stands in the log already."""
     return errors.of(reply["error"], reply["detail"])
 
 

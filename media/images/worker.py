@@ -15,10 +15,14 @@ import time
 from typing import Final
 
 from nova.core.errors import Internal, NovaError, TooLarge
+from nova.core.guard import guarded
+from nova.core.log import Log
 from nova.media.images.job import MAX_MARKS, MAX_MESSAGE, Done, Job, encode_done, encode_error
 
 DESCRIPTORS: Final = 64
 _HARD_CPU: Final = 10**6  # seconds; the soft limit is set anew for each job
+
+_log = Log("nova.images")
 
 
 def main() -> int:
@@ -66,6 +70,21 @@ def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
 def serve(channel: socket.socket, message: bytes, fds: list[int], render: object, deadline: float) -> None:
     """One job to its answer."""
     made: list[int] = []
+    reply = b""
+    with guarded(_log) as failed:
+        reply = answer(message, fds, render, deadline, made)
+    if failed:  # a bug of ours, or of a decoder: it stands in the log, and the next job begins
+        reply = encode_error(Internal(detail=f"a worker failed with {type(failed[0]).__name__}"))
+    try:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", made).tobytes())] if made else []
+        channel.sendmsg([reply], rights)
+    finally:
+        for fd in made:
+            os.close(fd)
+
+
+def answer(message: bytes, fds: list[int], render: object, deadline: float, made: list[int]) -> bytes:
+    """The reply; descriptors of results go into `made`."""
     try:
         done = _done(message, fds, render, deadline)
         for each in done.made:
@@ -74,19 +93,11 @@ def serve(channel: socket.socket, message: bytes, fds: list[int], render: object
             left = memoryview(each.data)
             while left:
                 left = left[os.write(fd, left) :]
-        reply = encode_done(done)
+        return encode_done(done)
     except MemoryError:
-        reply = encode_error(TooLarge("image_too_large", "the picture takes more memory than a job may have"))
+        return encode_error(TooLarge("image_too_large", "the picture takes more memory than a job may have"))
     except NovaError as error:
-        reply = encode_error(error)
-    except Exception as error:  # noqa: BLE001 - a bug of ours, or of a decoder: the server logs it, the next job begins
-        reply = encode_error(Internal(detail=f"{type(error).__name__} in {_place(error)}"))
-    try:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", made).tobytes())] if made and b'"error"' not in reply[:10] else []
-        channel.sendmsg([reply], rights)
-    finally:
-        for fd in made:
-            os.close(fd)
+        return encode_error(error)
 
 
 def _done(message: bytes, fds: list[int], render: object, deadline: float) -> Done:
@@ -104,13 +115,6 @@ def _read(fd: int, most: int) -> bytes:
     if size > most:
         raise TooLarge("image_too_large", f"a picture has at most {most} bytes")
     return os.pread(fd, size, 0)
-
-
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "nowhere" if trace is None else f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
 
 
 if __name__ == "__main__":

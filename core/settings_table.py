@@ -232,6 +232,32 @@ class Grpc(Section):
     tls: GrpcTls
 
 
+class H3(Section):
+    """HTTP/3, on the UDP port of the same number as `https.listen`."""
+
+    connections: int = row(
+        2048, "Connections open at once.", "One takes about 150 KiB while it is busy; beyond it browsers use HTTP/2.", least=1, most=1_000_000,
+    )
+    cpu_percent: int = row(
+        50, "Share of the control plane's thread that HTTP/3 may take.",
+        "It is the dearest path per byte, and the same thread writes the parts of live streams.", least=5, most=100,
+    )
+    datagram: ByteSize = row(
+        "1350B", "Largest datagram sent.", "Passes through tunnels within 1400; larger ones are cheaper per byte where the network takes them.",
+        least="1200B", most="65000B",
+    )
+    enabled: bool = row(True, "Whether it is served at all.", "Nothing is loaded before the first datagram comes.")
+    retry: bool = row(
+        True, "Whether a new client proves its address first (Retry).",
+        "Costs it one round trip; without it, forged addresses make the server compute handshakes for nobody.",
+    )
+    streams: int = row(100, "Requests of one connection at once.", "What browsers expect at least (RFC 9114, 6.1).", least=1, most=10_000)
+    unsent: ByteSize = row(
+        "4MiB", "Bytes of answers that one connection may hold until the client has acknowledged them; then the application waits.",
+        "Sixteen stalled answers of 256 KiB each; more than a fast network has on its way.", least="256KiB", most="64MiB",
+    )
+
+
 class Http(Section):
     """HTTP/1.1 and WebSocket, and what all HTTP listeners share."""
 
@@ -479,6 +505,7 @@ class Settings(Section):
     cdn: Cdn
     data: Data
     grpc: Grpc
+    h3: H3
     http: Http
     https: Https
     limits: Limits

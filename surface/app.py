@@ -38,13 +38,17 @@ from nova.media.streams.service import Streams
 from nova.surface import listeners
 from nova.surface.control import ControlServer
 from nova.surface.datadir import DataDir
+from nova.surface.h3.door import H3Door, advertising, alt_svc
 from nova.surface.lazy import App, LazyApp
 from nova.surface.listeners import Opened
 from nova.surface.services import Services, open_services
 
 if TYPE_CHECKING:
+    import socket
+
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
+    from nova.surface.h3.server import H3Server
     from nova.surface.http.pages import Asset
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -72,6 +76,9 @@ class Server:
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
         self._h2: H2 | None = None
+        self._h3 = H3Door(self._make_h3)
+        self._over_tcp: App = self._app
+        self._alt_svc: bytes | None = None
         self._resident: ResidentObjects
         self._grpc: GrpcServer
         self._ready = trio.Event()
@@ -79,6 +86,7 @@ class Server:
         components = [
             Component("services", self._run_services),
             Component("reactor", self._run_reactor, self._drain_reactor),
+            Component("h3", self._h3.run, self._h3.drain),
             Component("live", self._run_live, self._drain_live),
             Component("http", self._run_http),
             Component("rtmp", self._run_rtmp, self._drain_rtmp),
@@ -150,10 +158,13 @@ class Server:
 
     async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
-        opened = listeners.open_http(
-            self._reactor, self._settings, self._app, self._serve_h2, self._data.path, self._clock, self._descriptors
+        opened, udp = listeners.open_http(
+            self._reactor, self._settings, self._serve_app, self._serve_h2, self._data.path, self._clock, self._descriptors
         )
         self._tell_opened(opened)
+        if udp is not None and self._settings.https.advertise_h3:
+            self._alt_svc = alt_svc(self._opened["h3"].port)
+            self._over_tcp = advertising(self._app, self._alt_svc)
         address = self._opened.get("http") or self._opened.get("https")
         if address is not None:
             scheme = "http" if "http" in self._opened else "https"
@@ -169,6 +180,8 @@ class Server:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._resident.run)
             await nursery.start(self._app.run)
+            if udp is not None:
+                self._h3.open(udp)
             task_status.started()
             await self._ready.wait()
             self._app.want()
@@ -254,6 +267,7 @@ class Server:
         metrics.read("nova_publishers", "Streams that are published now.", "gauge", lambda: [((), self._live.publishers)])
         metrics.read("nova_rtmp_connections", "Open RTMP connections.", "gauge", lambda: [((), self._rtmp.connections)])
         metrics.read("nova_objects", "Names in the object table.", "gauge", lambda: [((), len(self._reactor.objects))])
+        metrics.read("nova_h3", "HTTP/3: what is open, and requests since the start.", "gauge", self._h3.stats, ("name",))
         metrics.read(
             "nova_reactor", "Counters of the I/O threads.", "gauge",
             lambda: [((name,), value) for name, value in self._reactor.engine.stats().items()], ("name",),
@@ -313,10 +327,11 @@ class Server:
 
     def _serve_assets(self) -> None:
         """Pages and their files are hot from now on: the I/O threads answer them by themselves."""
+        offer = b"" if self._alt_svc is None else b"alt-svc: %s\r\n" % self._alt_svc
         for asset in self._assets:
             self._reactor.objects.put(
                 asset.path,
-                asset.headers,
+                asset.headers + offer,
                 [Buffer(asset.body)],
                 etag=asset.etag,
                 gzip=None if asset.compressed is None else Buffer(asset.compressed),
@@ -335,8 +350,17 @@ class Server:
         if self._h2 is None:
             from nova.surface.h2 import H2
 
-            self._h2 = H2(self._resident.before(self._app), self._settings)
+            self._h2 = H2(self._resident.before(self._serve_app), self._settings)
         await self._h2.serve(stream)
+
+    def _make_h3(self, sock: socket.socket) -> H3Server:
+        from nova.surface.h3.build import build
+
+        return build(sock, self._resident.before(self._app), self._settings, self._data.path, self._clock)
+
+    async def _serve_app(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application for connections over TCP."""
+        await self._over_tcp(scope, receive, send)
 
     def _tell_opened(self, opened: Sequence[Opened]) -> None:
         for each in opened:

@@ -21,6 +21,7 @@ from nova.surface.identity import certificates
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
+TRIES: Final = 16  # free ports tried until one is free for TCP and UDP
 RESERVE: Final = 10  # of RLIMIT_NOFILE, one in this many descriptors is for files, stores and neighbours
 
 _log = Log("nova.listeners")
@@ -75,16 +76,42 @@ def bound(reactor: Reactor, settings: Settings) -> None:
 
 def open_http(
     reactor: Reactor, settings: Settings, app: App, h2: Callable[[RawStream], Awaitable[None]], data: Path, clock: Clock, descriptors: int
-) -> list[Opened]:
-    """HTTP and HTTPS. Raises CannotListen."""
+) -> tuple[list[Opened], socket.socket | None]:
+    """HTTP, HTTPS and, when it is wanted, the UDP socket of HTTP/3. Raises CannotListen."""
     bounds = limits(settings, descriptors)
     opened = []
     if settings.http.listen is not None:
         opened.append(_open(reactor, "http", settings.http.listen, settings, limits=bounds, app=app))
-    if settings.https.listen is not None:
-        tls = https_context(settings, data, clock)
-        opened.append(_open(reactor, "https", settings.https.listen, settings, limits=bounds, app=app, h2=h2, tls=tls))
-    return opened
+    wanted = settings.https.listen
+    if wanted is None:
+        return opened, None
+    tls = https_context(settings, data, clock)
+    for left in reversed(range(TRIES)):
+        udp = None if not settings.h3.enabled else _bind_udp(wanted)
+        # TCP and UDP share the number: a free one of UDP may be taken in TCP.
+        port = wanted.port if udp is None else udp.getsockname()[1]
+        try:
+            opened.append(_open(reactor, "https", Address(wanted.host, port), settings, limits=bounds, app=app, h2=h2, tls=tls))
+        except CannotListen:
+            if udp is not None:
+                udp.close()
+            if wanted.port or not left:
+                raise
+            continue
+        if udp is not None:
+            opened.append(Opened("h3", opened[-1].address))
+        return opened, udp
+    raise AssertionError("unreachable")
+
+
+def _bind_udp(wanted: Address) -> socket.socket:
+    from nova.surface.h3.udp import bind
+
+    try:
+        return bind(wanted.host, wanted.port)
+    except OSError as error:
+        detail = refusal("https", wanted, error)
+        raise CannotListen(detail=detail.replace(": ", ": UDP (HTTP/3; h3.enabled = false does without), ", 1)) from None
 
 
 def open_rtmp(reactor: Reactor, settings: Settings, handler: RtmpHandler, data: Path, clock: Clock, descriptors: int) -> list[Opened]:

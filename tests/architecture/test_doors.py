@@ -22,6 +22,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "outcome": ("core/",),
     "PIL": ("media/images/codec.py",),
     "prometheus_client": ("core/metrics.py",),
+    "pylsqpack": ("surface/h3/",),
     "quart": ("surface/http/",),
     "quart_trio": ("surface/http/",),
     "redis": ("core/bus/redis.py",),

@@ -84,7 +84,8 @@ def test_serve_tells_its_listeners_then_ready_then_the_sign_in_url(server: Serve
     server.wait_for("sign_in")
     told = [(event["event"], event.get("name")) for event in server.events]
     assert told == [
-        ("listening", "http"), ("listening", "https"), ("listening", "rtmp"), ("listening", "grpc"), ("ready", None), ("sign_in", None),
+        ("listening", "http"), ("listening", "https"), ("listening", "h3"),
+        ("listening", "rtmp"), ("listening", "grpc"), ("ready", None), ("sign_in", None),
     ]  # fmt: skip
     host, port = server.address("http")
     assert re.fullmatch(rf"http://{re.escape(host)}:{port}/#code=[A-Za-z0-9_-]{{20,}}", server.events[-1]["url"])
@@ -296,11 +297,12 @@ def test_without_json_lines_are_for_people(tmp_path: Path) -> None:
     command += [word for name in ("http", "https", "rtmp", "grpc") for word in ("--set", f"{name}.listen=127.0.0.1:0")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(6)]
+        lines = [process.stdout.readline() for _ in range(7)]
         process.terminate()
         assert process.wait(SECONDS) == 0
     assert [re.sub(r"\d{4,5}$|code=.*|\d+/#", "", line.strip()) for line in lines] == [
-        "listening: http 127.0.0.1:", "listening: https 127.0.0.1:", "listening: rtmp 127.0.0.1:", "listening: grpc 127.0.0.1:", "ready",
+        "listening: http 127.0.0.1:", "listening: https 127.0.0.1:", "listening: h3 127.0.0.1:",
+            "listening: rtmp 127.0.0.1:", "listening: grpc 127.0.0.1:", "ready",
         "sign in: http://127.0.0.1:",
     ]  # fmt: skip
 

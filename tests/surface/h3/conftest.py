@@ -14,8 +14,9 @@ from nova.core.clock import SystemClock
 from nova.core.limits import Networks
 from nova.surface.h3 import quic
 from nova.surface.h3.connection import Limits
-from nova.surface.h3.server import H3Server, Settings, bind
+from nova.surface.h3.server import H3Server, Settings
 from nova.surface.h3.stream import Patience
+from nova.surface.h3.udp import bind
 from nova.surface.identity import certificates
 
 
@@ -112,7 +113,9 @@ class Application:
                     await send({"type": "websocket.send", "bytes": bytes(65536)})
                     self.sent += 65536
             else:
-                await send({"type": "websocket.send", "text": message["text"]} if "text" in message else message | {"type": "websocket.send"})
+                await send(
+                    {"type": "websocket.send", "text": message["text"]} if "text" in message else message | {"type": "websocket.send"}
+                )
 
     async def on_ws_no(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -71,8 +71,7 @@ class _Line:
 class Chat(Protocol):
     """The chat of streams: it decides about what clients publish there."""
 
-    async def publish(self, who: Who, room: str, data: bytes) -> Published: ...
-    def joined(self, room: Room) -> None: ...
+    async def publish(self, who: Who, stream: str, data: bytes) -> Published: ...
 
 
 class Hub:
@@ -186,8 +185,6 @@ class Hub:
         room, found = await self.subscribe(who, command.channel, place)
         if line is not None and line.gone:
             return
-        if self._chat is not None and room.space.name == channels.STREAM:
-            self._chat.joined(room)
         self.sockets.reply(
             conn,
             pushes.subscribed(

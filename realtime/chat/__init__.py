@@ -1,0 +1,1 @@
+"""The chat of live streams: comments, reactions, moderation."""

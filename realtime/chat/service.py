@@ -1,0 +1,275 @@
+"""Who may say what in the chat of a stream, and what moderators do about it.
+
+A comment is stored before anybody sees it. What the server says by itself (`type`: viewers, status, mode, delete, clear) has no
+`info`; what clients say always has it: so nobody can pass for the server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import trio
+
+from nova.core.clock import Clock
+from nova.core.errors import Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unprocessable
+from nova.core.log import Log
+from nova.realtime import channels
+from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, Said, clean, place_of, read
+from nova.realtime.chat.ports import ChatStore
+from nova.realtime.history import Place
+from nova.realtime.hub import Hub, Published
+from nova.realtime.ports import Note, StreamFacts, StreamsPort
+from nova.realtime.seam import Who
+
+GUEST: Final = "guest_"  # how ids of guests begin
+TICK: Final = 2.0  # seconds between two looks at the viewer counts
+PRUNE_EVERY: Final = 256  # comments of one stream between two looks at how many there are
+SLOW_ENTRIES: Final = 65536  # users whose last comment is remembered
+STATUS_QUEUE: Final = 1024  # changes of streams' states that wait to be told
+
+_log = Log("nova.chat")
+
+
+class Chat:
+    """The chats of this node's streams. `run` while the server lives.
+
+    words: comments with one of them are refused. kept: comments of one stream that stay in the store.
+    """
+
+    def __init__(
+        self, hub: Hub, store: ChatStore, streams: StreamsPort, clock: Clock, new_id: Callable[[], str], *, words: Sequence[str] = (),
+        kept: int = 10_000,
+    ) -> None:  # fmt: skip
+        self._hub, self._store, self._streams, self._clock, self._new_id = hub, store, streams, clock, new_id
+        self._words, self._kept = tuple(word.casefold() for word in words), kept
+        self._spoke: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._told: dict[str, int] = {}
+        self._added: dict[str, int] = {}
+        self._states: deque[tuple[str, str]] = deque(maxlen=STATUS_QUEUE)
+        self._news = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell viewer counts and states; until cancelled."""
+        task_status.started()
+        while True:
+            with trio.move_on_after(TICK):
+                await self._news.wait()
+            self._news = trio.Event()
+            try:
+                await self._tell_states()
+                await self._tell_viewers()
+            except NovaError as error:
+                _log.warning("chat_not_told", code=error.code, detail=error.detail)
+
+    def status(self, stream: str, status: str) -> None:
+        """The stream is in this state from now on. Synchronous: whoever tells never waits."""
+        self._states.append((stream, status))
+        self._news.set()
+
+    # -- clients -----------------------------------------------------------------------------------------------------------
+
+    async def publish(self, who: Who, stream: str, data: bytes) -> Published:
+        """{text} or {reaction} from a client. Raises NovaError."""
+        return (await self.say(who, stream, read(data)))[0]
+
+    async def comment(self, who: Who, stream: str, text: str) -> Comment:
+        """A comment. Raises NovaError."""
+        done, comment = await self.say(who, stream, Said(clean(text, "/text", TEXT_MAX), ""))
+        assert comment is not None
+        return replace(comment, place=done.place)
+
+    async def say(self, who: Who, stream: str, said: Said) -> tuple[Published, Comment | None]:
+        if who.user is None:
+            raise Unauthenticated("unauthenticated", "a token is needed to write in a chat")
+        facts = await self._facts(who, stream)
+        badges = await self._badges(who, facts, stream)
+        await self._admit(who.user, stream, bool(badges) and badges != ("guest",))
+        info = _json({"user": who.user, "name": _name(who), "badges": list(badges)})
+        if said.reaction:
+            return await self._place(stream, Note(_json({"reaction": said.reaction}), self._now(), info, "", keep=False)), None
+        if any(word in said.text.casefold() for word in self._words):
+            raise Unprocessable("text_refused", "the text has words that are not wanted here")
+        comment = Comment(self._new_id(), stream, who.user, _name(who), badges, said.text, self._now())
+        await self._store.add(comment)
+        done = await self._place(stream, Note(_json({"text": said.text}), comment.at, info, "", keep=True))
+        await self._store.number(comment.id, done.place)
+        await self._prune(stream)
+        return Published(done.place, True), comment
+
+    async def comments(self, who: Who, stream: str, before: str | None, limit: int) -> tuple[list[Comment], str | None]:
+        """A page, newest first, and the internal id to go on behind when there is more. Raises NotFound."""
+        await self._facts(who, stream)
+        found = await self._store.page(stream, before, limit + 1)
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    # -- moderators --------------------------------------------------------------------------------------------------------
+
+    async def delete(self, who: Who, stream: str, comment: str) -> None:
+        """One's own comment, or as a moderator. Raises NotFound, Forbidden."""
+        facts = await self._facts(who, stream)
+        place = place_of(comment)
+        found = await self._store.get(stream, place)
+        if found is None:
+            raise NotFound("not_found", "there is no such comment")
+        if found.user != who.user:
+            await self._require_moderator(who, facts, stream)
+        await self._store.delete(stream, place)
+        channel = _channel(stream)
+        await self._hub.delete(channel, [place.offset], place.epoch)
+        await self._tell(stream, {"type": "delete", "id": comment})
+
+    async def ban(self, who: Who, stream: str, user: str, seconds: int | None, reason: str) -> None:
+        """`user` may not write, for so long, and what they wrote is taken out. Raises NotFound, Forbidden."""
+        facts = await self._facts(who, stream)
+        await self._require_moderator(who, facts, stream)
+        if user == facts.owner or (not self._owns(who, facts) and await self._store.moderates(stream, user)):
+            raise Forbidden("forbidden", "owners cannot be banned, and moderators only by them")
+        until = None if seconds is None else self._now() + seconds * 1000
+        await self._store.ban(stream, Ban(user, until, clean(reason, "/reason", REASON_MAX) if reason else "", who.user or "", self._now()))
+        gone = await self._store.delete_of(stream, user)
+        by_epoch: dict[str, list[int]] = {}
+        for place in gone:
+            by_epoch.setdefault(place.epoch, []).append(place.offset)
+        for epoch, offsets in by_epoch.items():
+            await self._hub.delete(_channel(stream), offsets[-1000:], epoch)
+        await self._tell(stream, {"type": "clear", "user": user})
+
+    async def unban(self, who: Who, stream: str, user: str) -> None:
+        """Raises NotFound: there is no ban; Forbidden."""
+        await self._require_moderator(who, await self._facts(who, stream), stream)
+        if not await self._store.unban(stream, user):
+            raise NotFound("not_found", "this user is not banned here")
+
+    async def appoint(self, who: Who, stream: str, user: str) -> None:
+        """`user` moderates this chat from now on. Raises NotFound, Forbidden: only the owner appoints."""
+        self._require_owner(who, await self._facts(who, stream))
+        await self._store.add_moderator(stream, user, self._now())
+
+    async def dismiss(self, who: Who, stream: str, user: str) -> None:
+        """Raises NotFound, Forbidden."""
+        self._require_owner(who, await self._facts(who, stream))
+        if not await self._store.remove_moderator(stream, user):
+            raise NotFound("not_found", "this user does not moderate here")
+
+    async def mode(self, who: Who, stream: str) -> Mode:
+        """How the chat runs. Raises NotFound."""
+        await self._facts(who, stream)
+        return await self._store.mode(stream)
+
+    async def require_moderator(self, who: Who, stream: str) -> None:
+        """Raises NotFound, Unauthenticated, Forbidden."""
+        await self._require_moderator(who, await self._facts(who, stream), stream)
+
+    async def set_mode(self, who: Who, stream: str, mode: Mode) -> None:
+        """Raises NotFound, Forbidden."""
+        await self.require_moderator(who, stream)
+        await self._store.set_mode(stream, mode)
+        told = {"type": "mode", "enabled": mode.enabled, "slow_mode_s": mode.slow_mode_s, "guests": mode.guests}
+        await self._tell(stream, told, key="mode")
+
+    async def forget(self, stream: str) -> None:
+        """The stream was deleted."""
+        await self._store.forget(stream)
+
+    # -- rules -------------------------------------------------------------------------------------------------------------
+
+    async def _facts(self, who: Who, stream: str) -> StreamFacts:
+        return await self._streams.facts(stream, who.user, operator=self._hub.is_admin(who))
+
+    def _owns(self, who: Who, facts: StreamFacts) -> bool:
+        return (who.user is not None and who.user == facts.owner) or self._hub.is_admin(who)
+
+    def _require_owner(self, who: Who, facts: StreamFacts) -> None:
+        if who.user is None:
+            raise Unauthenticated("unauthenticated", "a token is needed")
+        if not self._owns(who, facts):
+            raise Forbidden("forbidden", "only the owner of this stream may do this")
+
+    async def _require_moderator(self, who: Who, facts: StreamFacts, stream: str) -> None:
+        if who.user is None:
+            raise Unauthenticated("unauthenticated", "a token is needed")
+        if not self._owns(who, facts) and not await self._store.moderates(stream, who.user):
+            raise Forbidden("forbidden", "only moderators of this chat may do this")
+
+    async def _badges(self, who: Who, facts: StreamFacts, stream: str) -> tuple[str, ...]:
+        if who.user == facts.owner:
+            return ("owner",)
+        if who.user is not None and await self._store.moderates(stream, who.user):
+            return ("moderator",)
+        return ("guest",) if who.user is not None and who.user.startswith(GUEST) else ()
+
+    async def _admit(self, user: str, stream: str, trusted: bool) -> None:
+        """Raises Forbidden `banned`, `chat_disabled`, `guests_forbidden`; RateLimited `slow_mode`."""
+        ban = await self._store.banned(stream, user)
+        if ban is not None and (ban.until is None or ban.until > self._now()):
+            wait = None if ban.until is None else (ban.until - self._now()) / 1000
+            raise Forbidden("banned", "you are banned from this chat", retry_after=wait)
+        mode = await self._store.mode(stream)
+        if trusted:
+            return
+        if not mode.enabled:
+            raise Forbidden("chat_disabled", "the chat of this stream is switched off")
+        if user.startswith(GUEST) and not mode.guests:
+            raise Forbidden("guests_forbidden", "this chat takes no guests")
+        if mode.slow_mode_s:
+            now = self._clock.monotonic()
+            wait = self._spoke.get((stream, user), now - mode.slow_mode_s) + mode.slow_mode_s - now
+            if wait > 0:
+                raise RateLimited("slow_mode", f"one comment every {mode.slow_mode_s} s", retry_after=wait)
+            self._spoke[stream, user] = now
+            self._spoke.move_to_end((stream, user))
+            if len(self._spoke) > SLOW_ENTRIES:
+                self._spoke.popitem(last=False)
+
+    async def _prune(self, stream: str) -> None:
+        count = self._added.get(stream, 0) + 1
+        self._added[stream] = count % PRUNE_EVERY
+        if count == PRUNE_EVERY:
+            await self._store.prune(stream, self._kept)
+
+    # -- telling -----------------------------------------------------------------------------------------------------------
+
+    async def _place(self, stream: str, note: Note) -> Published:
+        channel = _channel(stream)
+        space, rest = self._hub.rules.of(channel)
+        return await self._hub.place(channel, space, rest, note)
+
+    async def _tell(self, stream: str, what: dict[str, object], *, key: str = "") -> Place:
+        return (await self._hub.say(_channel(stream), _json(what), conflate_key=key)).place
+
+    async def _tell_states(self) -> None:
+        while self._states:
+            stream, status = self._states.popleft()
+            await self._tell(stream, {"type": "status", "status": status}, key="status")
+
+    async def _tell_viewers(self) -> None:
+        watched = [room.rest for room in self._hub.rooms if room.space.name == channels.STREAM and room.channel.subscribers]
+        for stream in watched:
+            count = self._streams.viewers(stream)
+            if self._told.get(stream) != count:
+                self._told[stream] = count
+                await self._tell(stream, {"type": "viewers", "count": count}, key="viewers")
+        for stream in self._told.keys() - set(watched):
+            del self._told[stream]
+
+    def _now(self) -> int:
+        return int(self._clock.wall() * 1000)
+
+
+def _channel(stream: str) -> str:
+    return f"{channels.STREAM}:{stream}"
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _name(who: Who) -> str:
+    """The name of the token, else the one that the client took, else the id."""
+    claimed = json.loads(who.claims).get("name") if who.claims else None
+    name = claimed if isinstance(claimed, str) and claimed else who.name
+    return " ".join(name.split())[:64] or who.user or ""

@@ -440,9 +440,39 @@ class Reactor(Section):
 
 
 class Realtime(Section):
-    """Channels over WebSocket."""
+    """Channels over WebSocket, SSE and HTTP, and the chat of streams."""
 
+    address_rate: Rate = row(
+        "200/s", "Publications from one address to all channels together.", "A shared network's people chat below it; a script is told to wait.",
+    )
+    channels: int = row(
+        100_000, "Channels in use at once; one that nobody reads and that keeps nothing is forgotten after a minute.",
+        "Names come from clients: some 2 KiB each.", least=16, most=10_000_000,
+    )
+    chat_comments: int = row(10_000, "Comments of one stream that stay in the store.", "Older ones go, newest first out of the list.", least=100, most=10_000_000)
+    chat_words: tuple[str, ...] = row([], "A comment with one of these words is refused (`text_refused`); case does not matter.")
+    command_rate: Rate = row(
+        "500/s", "Commands of one user, or of one address without a token: subscribe, publish, history, presence.",
+        "A client that comes back to 128 channels sends that many at once.",
+    )
+    connect_rate: Rate = row(
+        "2000/s", "Readers admitted over SSE and over WebSockets in trio (h2, h3); those above it are told when to come again.",
+        "After a restart everybody comes at once: a queue instead of a storm.",
+    )
     echo: bool = row(False, "Serve `/v1/echo`, a WebSocket that returns every message: for measurements.")
+    history_bytes: ByteSize = row(
+        "256MiB", "Bytes that all channels together may keep; above it the channels used longest ago keep nothing.",
+        "A channel keeps 1 MiB at most.", least="1MiB", most="1TiB",
+    )
+    hook_asks: tuple[str, ...] = row([], "What the backend of `realtime.hook_url` is asked about: `connect`, `subscribe`, `publish`.")
+    hook_fallback: Literal["deny", "allow"] = row("deny", "What happens when the backend does not answer in time.", "A gate whose guard is away stays shut.")
+    hook_secret: Secret | None = row("off", "Secret that signs the questions to the backend (Standard Webhooks, `whsec_…`).")
+    hook_timeout: Seconds = row("2s", "How long the backend may take.", "A person waits for it.", least="10ms", most="1m")
+    hook_url: Url | None = row("off", "A backend that is asked before clients connect, subscribe or publish.")
+    namespaces: tuple[str, ...] = row(
+        [], "Rules of namespaces, one a line: `room subscribe=user publish=user history=200 ttl=1h rate=10/s`; "
+        "lines for `stream`, `user` and `public` change the built-in rows ([realtime.md](realtime.md)).",
+    )
     public: bool | None = row("auto", "Whether `public:*` may be published to without a token; auto: only while http listens on loopback.")
 
 

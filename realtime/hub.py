@@ -276,6 +276,11 @@ class Hub:
             self._once.done(channel, publisher, key, done.place, now)
         return done
 
+    def admit_publish(self, who: Who, channel: str) -> None:
+        """Count a publication that comes by another door. Raises RateLimited."""
+        space, _ = self.rules.of(channel)
+        self._limits.publish(space, channel, who.user, who.peer, self._clock.monotonic())
+
     async def place(self, channel: str, space: Namespace, rest: str, note: Note, once: str = "") -> Published:
         """Number a publication and tell it to everybody; no rule is asked. Raises Unavailable."""
         self.counts["publications"] += 1
@@ -287,14 +292,18 @@ class Hub:
         self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
         return Published(Place(offset, room.history.epoch), False)
 
-    async def history(self, who: Who, channel: str, since: Place | None, limit: int) -> tuple[Room, Page]:
-        """Raises NovaError."""
+    async def history(
+        self, who: Who, channel: str, since: Place | None, limit: int, *, any_epoch: bool = False
+    ) -> tuple[Room, Page]:
+        """any_epoch: `since` counts in whatever epoch this is. Raises NovaError."""
         space, rest = self.rules.of(channel)
         self._limits.command(who.user, who.peer, self._clock.monotonic())
         await self._may(who, rest, space.history_for)
         room = await self.open(channel, space, rest)
         room.history.expire(self._now_ms())
-        return room, room.history.page(since, min(limit, PAGE_MOST))
+        if since is not None and any_epoch:
+            since = Place(since.offset, room.history.epoch)
+        return room, room.history.page(since, max(1, min(limit, PAGE_MOST)))
 
     async def presence(self, who: Who, channel: str, start: int, limit: int) -> tuple[int, list[Member], bool]:
         """How many there are, and members from the `start`-th on. Raises NovaError."""
@@ -394,6 +403,11 @@ class Hub:
         """Channels with readers on this node, with how many, by name."""
         found = [(room.name, room.channel.subscribers) for room in self.rooms if room.channel.subscribers and room.name.startswith(prefix)]
         return sorted(found)
+
+    def info(self) -> dict[str, Any]:
+        """This node in numbers."""
+        readers = sum(room.channel.subscribers for room in self.rooms)
+        return {"node": self.sockets.node, "channels": len(self.rooms), "readers": readers, **self.counts}
 
     async def _everywhere(self, control: dict[str, Any]) -> None:
         self._control(control)

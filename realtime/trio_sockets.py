@@ -99,13 +99,25 @@ class TrioSockets:
         self._conns: dict[int, _Conn] = {}
         self._ids = itertools.count(FIRST)
         self._connections: Connections
+        self._leaving = trio.lowlevel.ParkingLot()
+        self._attended: dict[Callable[[int, str, int | None], None], Identity | None] = {}
 
     def attach(self, connections: Connections) -> None:
         """The hub is made after the sockets that it writes to."""
         self._connections = connections
 
     def __len__(self) -> int:
-        return len(self._conns)
+        return len(self._conns) + len(self._attended)
+
+    @contextmanager
+    def attended(self, identity: Identity | None, end: Callable[[int, str, int | None], None]) -> Iterator[None]:
+        """Another kind of live connection, which ends when those of its holder do: `end(code, reason, reconnect_after_ms)`."""
+        self._attended[end] = identity
+        try:
+            yield
+        finally:
+            del self._attended[end]
+            self._leaving.unpark_all()
 
     # -- what the hub calls ----------------------------------------------------------------------------------------------
 
@@ -161,6 +173,9 @@ class TrioSockets:
             self._inner.disconnect_user(user, code, reason)
         for conn in self._of(user):
             conn.end(code, reason)
+        for end, identity in list(self._attended.items()):
+            if identity is not None and identity.user == user:
+                end(code, reason, None)
 
     def unsubscribe_user(self, user: str, channel: Channel, code: int, reason: str) -> None:
         if self._inner is not None:
@@ -173,18 +188,28 @@ class TrioSockets:
     def revoke(self, *, jti: str | None = None, user: str | None = None, before_ms: int = 0) -> None:
         if self._inner is not None:
             self._inner.revoke(jti=jti, user=user, before_ms=before_ms)
-        for conn in list(self._conns.values()):
-            identity = conn.identity
-            if identity is None:
-                continue
-            of_user = user is not None and identity.user == user and identity.issued_ms <= before_ms
-            if of_user or (jti is not None and identity.jti == jti):
-                conn.end(4203, "token_revoked")
 
-    def drain(self, code: int, reason: str, spread_ms: int) -> None:
-        """Tell everybody when to come back, and close; the reactor does so for its own."""
+        def ends(identity: Identity | None) -> bool:
+            if identity is None:
+                return False
+            of_user = user is not None and identity.user == user and identity.issued_ms <= before_ms
+            return of_user or (jti is not None and identity.jti == jti)
+
+        for conn in list(self._conns.values()):
+            if ends(conn.identity):
+                conn.end(4203, "token_revoked")
+        for end, identity in list(self._attended.items()):
+            if ends(identity):
+                end(4203, "token_revoked", None)
+
+    async def drain(self, code: int, reason: str, spread_ms: int) -> None:
+        """Tell everybody when to come back, and close; when they are gone it returns. The reactor does so for its own."""
         for at, conn in enumerate(list(self._conns.values())):
             self.disconnect(conn.id, code, reason, reconnect_after_ms=spread_ms * (at % 16) // 16 + 100)
+        for at, end in enumerate(list(self._attended)):
+            end(code, reason, spread_ms * (at % 16) // 16 + 100)
+        while len(self):
+            await self._leaving.park()
 
     # -- one connection --------------------------------------------------------------------------------------------------
 
@@ -209,6 +234,7 @@ class TrioSockets:
             yield
         finally:
             del self._conns[conn.id]
+            self._leaving.unpark_all()
             channels = list(conn.subscriptions)
             for name in channels:
                 self._stop(conn, name)

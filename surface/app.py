@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -35,12 +35,13 @@ from nova.media.rtmp.reasons import REASONS
 from nova.media.rtmp.server import RtmpServer, Timeouts
 from nova.media.streams.model import KeyId, StreamId
 from nova.media.streams.service import Streams
-from nova.surface import listeners
+from nova.surface import listeners, realtime
 from nova.surface.control import ControlServer
 from nova.surface.datadir import DataDir
 from nova.surface.h3.door import H3Door, advertising, alt_svc
 from nova.surface.lazy import App, LazyApp
 from nova.surface.listeners import Opened
+from nova.surface.realtime import Realtime
 from nova.surface.services import Services, open_services
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from nova.surface.h2 import H2
     from nova.surface.h3.server import H3Server
     from nova.surface.http.pages import Asset
+
+RECONNECT_MS: Final = 5000  # over which those who are sent away come back
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -72,6 +75,7 @@ class Server:
         self._services: Services
         self._reactor: Reactor
         self._live: LiveStreams
+        self._realtime: Realtime | None = None
         self._rtmp: RtmpServer[Feed]
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
@@ -88,6 +92,7 @@ class Server:
             Component("reactor", self._run_reactor, self._drain_reactor),
             Component("h3", self._h3.run, self._h3.drain),
             Component("live", self._run_live, self._drain_live),
+            Component("realtime", self._run_realtime, self._drain_realtime),
             Component("http", self._run_http),
             Component("rtmp", self._run_rtmp, self._drain_rtmp),
             Component("control", self._run_control),
@@ -138,7 +143,7 @@ class Server:
             self._clock,
             shape=_shape(settings),
             make_muxer=lambda: muxers.make(settings.live.writer),
-            watcher=_Watcher(services.streams),
+            watcher=_Watcher(services.streams, self._tell_status),
             is_private=lambda stream: services.streams.is_private(StreamId(stream)),
             most=settings.limits.publishers,
         )
@@ -155,6 +160,24 @@ class Server:
         self._reactor.on_render(live.render)
         self._running.attach(live, self._rtmp, self._reactor.viewers)
         await live.run(task_status=task_status)
+
+    async def _run_realtime(self, *, task_status: trio.TaskStatus[None]) -> None:
+        services = self._services
+        found = realtime.build(self._settings, services.sql, services.streams, services.identity, self._clock, services.ids)
+        self._realtime = found
+        forget = services.identity.revocations.listen(found.revoked)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(found.hub.run)
+                await nursery.start(found.chat.run)
+                task_status.started()
+        finally:
+            forget()
+
+    def _tell_status(self, stream: str, status: str) -> None:
+        """Viewers in the chat learn how their stream is."""
+        if self._realtime is not None:
+            self._realtime.chat.status(stream, status)
 
     async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
@@ -280,6 +303,12 @@ class Server:
             self._reactor.unlisten(name)
         await self._rtmp.drain()
 
+    async def _drain_realtime(self) -> None:
+        """Those who live in trio are told when to come back; the reactor tells its own."""
+        if self._realtime is None:
+            return
+        await self._realtime.sockets.drain(4002, "shutting_down", RECONNECT_MS)
+
     async def _drain_live(self) -> None:
         """Players learn from their playlists that nothing follows: who waits at once, who polls with their next look."""
         self._live.close()
@@ -302,6 +331,7 @@ class Server:
         from nova.surface.http import api, pages
 
         services = self._services
+        assert self._realtime is not None
         self._assets = pages.web_assets()
         app = api.build(
             self._settings,
@@ -320,6 +350,7 @@ class Server:
                 lambda: self._settings.http.listen is None or self._settings.http.listen.loopback,
                 self._assets,
                 pages.error_page(),
+                self._realtime,
             ),
         )
         awake.settle_memory()  # nothing larger is loaded from now on
@@ -371,17 +402,20 @@ class Server:
 class _Watcher:
     """media.live.ports.Watcher: the live half's ids are plain texts."""
 
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
+    def __init__(self, streams: Streams, tell: Callable[[str, str], None]) -> None:
+        self._streams, self._tell = streams, tell
 
     def started(self, stream: str, key: str | None) -> None:
         self._streams.started(StreamId(stream), None if key is None else KeyId(key))
+        self._tell(stream, "live")
 
     def lost(self, stream: str) -> None:
         self._streams.lost(StreamId(stream))
+        self._tell(stream, "reconnecting")
 
     def ended(self, stream: str, reason: str) -> None:
         self._streams.ended(StreamId(stream), reason)
+        self._tell(stream, "ended")
 
 
 def _rtmp_ends(metrics: Metrics) -> Callable[[str], None]:

@@ -28,6 +28,7 @@ from nova.media.streams.ports import Running
 from nova.media.streams.service import Limits, Streams
 from nova.media.streams.store_sql import SCHEMA as STREAMS
 from nova.media.streams.store_sql import SqlStore
+from nova.realtime.chat.store_sql import SCHEMA as CHAT
 from nova.surface.datadir import DataDir
 from nova.surface.identity import service as identity_service
 from nova.surface.identity.certificates import names_of_machine
@@ -38,7 +39,7 @@ from nova.surface.limits import ApiRates, KeyGuesses
 from nova.surface.operator import Operator
 from nova.surface.urls import Urls
 
-SCHEMAS: Final = (IDEMPOTENCY, IDENTITY, STREAMS)
+SCHEMAS: Final = (CHAT, IDEMPOTENCY, IDENTITY, STREAMS)
 
 _log = Log("nova.services")
 

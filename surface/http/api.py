@@ -19,15 +19,21 @@ from nova.surface.http import app, docs_page, headers, openapi, routes_not_yet
 from nova.surface.http.pages import Asset
 from nova.surface.http.ports import Replays
 from nova.surface.http.route import Route
+from nova.surface.http.routes_channels import ChannelRoutes
+from nova.surface.http.routes_chat import ChatRoutes
+from nova.surface.http.routes_events import EventRoutes
 from nova.surface.http.routes_identity import IdentityRoutes
 from nova.surface.http.routes_live import LiveRoutes
 from nova.surface.http.routes_pages import PageRoutes
+from nova.surface.http.routes_realtime import RealtimeRoutes
 from nova.surface.http.routes_rtmp import RtmpRoutes
 from nova.surface.http.routes_streams import StreamRoutes
 from nova.surface.http.routes_system import Checks, SystemRoutes
+from nova.surface.http.websocket import WebSockets
 from nova.surface.identity.attempts import Attempts
 from nova.surface.identity.service import Identity
 from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.realtime import Realtime
 from nova.surface.urls import Urls
 
 Json = Any
@@ -54,6 +60,7 @@ class Services:
     open_metrics: Callable[[], bool]
     assets: Sequence[Asset]
     error_page: bytes
+    realtime: Realtime
 
 
 def routes(settings: Settings, services: Services) -> list[Route]:
@@ -64,12 +71,17 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         document = openapi.document(table)
         return json.dumps(document, ensure_ascii=False).encode(), docs_page.page(document)
 
+    realtime = services.realtime
     attempts = Attempts(settings.limits.sign_in_attempts, Networks(settings.limits.exempt), services.clock)
     table = [
         *StreamRoutes(services.streams, services.urls).table(),
         *IdentityRoutes(services.identity, attempts, services.urls).table(),
         *RtmpRoutes(services.streams, services.guesses, settings.rtmp.hook_secret).table(),
         *LiveRoutes(services.streams).table(),
+        *ChatRoutes(realtime.chat, realtime.hub).table(),
+        *ChannelRoutes(realtime.hub).table(),
+        *EventRoutes(realtime, services.clock).table(),
+        *RealtimeRoutes(realtime.hub).table(),
         *routes_not_yet.table(),
         *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
         *PageRoutes(services.assets).table(),
@@ -83,6 +95,7 @@ def described(settings: Settings) -> Json:
     services = Services(
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
         urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"",
+        realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
     )  # fmt: skip
     return openapi.document(routes(settings, services))
 
@@ -90,7 +103,12 @@ def described(settings: Settings) -> Json:
 def build(settings: Settings, services: Services) -> app.Application:
     """The ASGI application."""
     table = routes(settings, services)
-    return app.build(table, conventions(settings, services, table))
+    return app.build(table, conventions(settings, services, table), sockets(services))
+
+
+def sockets(services: Services) -> WebSockets:
+    """What serves `websocket` scopes."""
+    return WebSockets(services.realtime, services.identity, services.addresses, services.clock)
 
 
 def conventions(settings: Settings, services: Services, table: Sequence[Route]) -> app.Conventions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -33,7 +33,7 @@ from nova.core.log import Log, correlation_id
 from nova.surface.http import bodies, headers
 from nova.surface.http.call import Call
 from nova.surface.http.ports import Credentials, Gate, Observe, RateLimiter, Replays
-from nova.surface.http.route import Reply, Route, read_query
+from nova.surface.http.route import Reply, Route, Stream, read_query
 from nova.surface.http.schema import read
 from nova.surface.identity.principal import require
 
@@ -41,6 +41,7 @@ PROBLEM: Final = "application/problem+json"
 CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 ALIAS: Final = re.compile(r"/api(?:/v1)?(?=/)")  # Nova's older callers
 SECURE: Final = ("https", "wss")
+Sockets = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application for `websocket` scopes
 OTHER: Final = "other"  # the route label of what no route has
 
 _log = Log("nova.http")
@@ -67,17 +68,42 @@ class Conventions:
     body_timeout: float
 
 
+class Streamed(Response):
+    """An answer that is written piece by piece, for as long as its client stays."""
+
+    def __init__(self, stream: Stream, closed: Callable[[], None] | None, status: int, content_type: str) -> None:
+        super().__init__(b"", status, content_type=content_type)
+        self.headers.pop("Content-Length", None)
+        self.stream, self.closed = stream, closed
+
+
 class Connection(TrioASGIHTTPConnection):
     """Quart's, but an answer whose body is there goes out in one message: the client has it before the server hears of its end."""
 
     async def _send_response(self, send: Any, response: Any) -> None:
         body = getattr(response, "response", None)
+        if isinstance(response, Streamed):
+            await self._send_stream(send, response)
+            return
         if not isinstance(body, DataBody):
             await super()._send_response(send, response)
             return
         fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         await send({"type": "http.response.start", "status": response.status_code, "headers": fields})
         await send({"type": "http.response.body", "body": body.data, "more_body": False})
+
+    async def _send_stream(self, send: Any, response: Streamed) -> None:
+        async def piece(data: bytes) -> None:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        try:
+            await send({"type": "http.response.start", "status": response.status_code, "headers": fields})
+            await response.stream(piece)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            if response.closed is not None:
+                response.closed()
 
 
 class Application(QuartTrio):
@@ -88,9 +114,10 @@ class Application(QuartTrio):
 
     asgi_http_class = Connection
 
-    def __init__(self, new_id: Callable[[], str]) -> None:
+    def __init__(self, new_id: Callable[[], str], sockets: Sockets | None = None) -> None:
         super().__init__("nova", static_folder=None)
         self._new_id = new_id
+        self._sockets = sockets
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -100,6 +127,9 @@ class Application(QuartTrio):
             if b"access_token=" in scope["query_string"]:
                 scope["nova.access_token"], scope["query_string"] = _without_token(scope["query_string"])
             correlation_id.set(scope["nova.correlation_id"])
+        if scope["type"] == "websocket" and self._sockets is not None:
+            await self._sockets(scope, receive, send)
+            return
         await super().__call__(scope, receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
@@ -127,9 +157,9 @@ def _without_token(query: bytes) -> tuple[str, bytes]:
     return token, b"&".join(rest)
 
 
-def build(routes: Sequence[Route], conventions: Conventions) -> Application:
-    """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`."""
-    app = Application(conventions.new_id)
+def build(routes: Sequence[Route], conventions: Conventions, sockets: Sockets | None = None) -> Application:
+    """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`. sockets: serves WebSockets."""
+    app = Application(conventions.new_id, sockets)
     app.config["MAX_CONTENT_LENGTH"] = conventions.max_body
     app.config["BODY_TIMEOUT"] = conventions.body_timeout
     app.config["RESPONSE_TIMEOUT"] = None  # the reactor watches readers; a long answer is no mistake
@@ -248,6 +278,8 @@ def _encoded(reply: Reply) -> bytes:
 
 
 def _response(reply: Reply) -> Response:
+    if reply.stream is not None:
+        return Streamed(reply.stream, reply.closed, reply.status, reply.content_type)
     response = Response(_encoded(reply), reply.status, content_type=reply.content_type)
     if reply.body is None:
         response.headers.pop("Content-Type", None)

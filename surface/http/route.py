@@ -21,6 +21,7 @@ BodyKind = Literal["none", "json", "patch", "form"]
 # open: anyone, a credential is optional. user: any credential. secret: the handler checks a secret of its own, and no
 # credential is looked at. A scope asks for a credential with that scope.
 Access = Literal["open", "user", "secret"]
+Stream = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]  # gets what sends a piece
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
@@ -28,12 +29,17 @@ LIMIT_MAX: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: a JSON value, or bytes with their own `content_type`; body None: no body."""
+    """An answer: a JSON value, or bytes with their own `content_type`; body None: no body.
+
+    stream: writes the body piece by piece, for as long as the client stays. closed: called when that has ended, or never began.
+    """
 
     status: int = 200
     body: Json = None
     headers: Headers = ()
     content_type: str = "application/json"
+    stream: Stream | None = None
+    closed: Callable[[], None] | None = None
 
 
 Handler = Callable[["Call"], Awaitable[Reply]]

@@ -13,18 +13,9 @@ from nova.surface.http.route import Reply, Route
 
 # tag, path, methods
 TABLE: Final[tuple[tuple[str, str, str], ...]] = (
-    ("streams", "/v1/streams/{id}/comments", "GET POST"),
-    ("streams", "/v1/streams/{id}/comments/{comment}", "DELETE"),
-    ("streams", "/v1/streams/{id}/bans/{user}", "PUT DELETE"),
-    ("streams", "/v1/streams/{id}/moderators/{user}", "PUT DELETE"),
-    ("streams", "/v1/streams/{id}/chat", "PATCH"),
     ("streams", "/v1/streams/{id}/recordings", "GET"),
     ("realtime", "/v1/ws", "GET"),
     ("realtime", "/v1/echo", "GET"),
-    ("realtime", "/v1/events", "GET"),
-    ("realtime", "/v1/channels/{name}/publish", "POST"),
-    ("realtime", "/v1/channels/{name}/history", "GET"),
-    ("realtime", "/v1/channels/{name}/presence", "GET"),
     ("messaging", "/v1/devices/{device}/keys", "PUT"),
     ("messaging", "/v1/devices/{device}/keys/count", "GET"),
     ("messaging", "/v1/users/{user}/keys/claim", "POST"),

@@ -22,6 +22,8 @@ from nova.core.sql import open_sqlite
 from nova.core.values import Rate, Seconds
 from nova.media.streams.service import Streams
 from nova.media.streams.store_memory import MemoryStore
+from nova.realtime.chat.store_sql import SCHEMA as CHAT
+from nova.surface import realtime as realtime_
 from nova.surface.http import api, pages
 from nova.surface.http import app as app_
 from nova.surface.http.app import Application, Conventions
@@ -29,6 +31,7 @@ from nova.surface.http.route import Route
 from nova.surface.identity import service as identity_
 from nova.surface.identity.store_memory import MemoryStore as IdentityMemory
 from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.realtime import Realtime
 from nova.surface.urls import Urls
 from tests.media.streams.fakes import FakeRunning
 from tests.surface.http.asgi import Answer, ask
@@ -50,6 +53,7 @@ class Site:
     metrics: Metrics
     checks: dict[str, tuple[bool, str]]
     open_metrics: list[bool]
+    realtime: Realtime
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(self, user: str, *scopes: str) -> str:
@@ -93,7 +97,8 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
     async def read_checks() -> dict[str, tuple[bool, str]]:
         return checks
 
-    async with open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY], Offload(), now="2026-01-01T00:00:00Z") as sql:
+    async with open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY, CHAT], Offload(), now="2026-01-01T00:00:00Z") as sql:
+        realtime = realtime_.build(settings, sql, streams, identity, clock, ids)
         services = api.Services(
             streams,
             identity,
@@ -109,7 +114,9 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
             lambda: open_metrics[0],
             assets,
             pages.error_page(),
+            realtime,
         )
         routes = api.routes(settings, services)
         conventions = api.conventions(settings, services, routes)
-        yield Site(app_.build(routes, conventions), routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics)
+        app = app_.build(routes, conventions, api.sockets(services))
+        yield Site(app, routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics, realtime)

@@ -14,6 +14,7 @@ COMMANDS: Final = (
     ("serve", "serve", "run the server"),
     ("check", "check", "is this machine able, is this configuration right"),
     ("config", "config", "print the effective settings, each with its source"),
+    ("certs", "certs", "show the certificate of https; let the browser trust it"),
     ("login", "login", "make a new sign-in URL"),
     ("token", "token", "mint a token for a user"),
     ("user", "user", "add, list and delete users"),

@@ -72,6 +72,40 @@ def ends_at(cert: Path) -> float:
         raise Unavailable("storage_failed", f"{cert}: {error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a person compares. Digests are SHA-256 in hex, and in base64 of the public key (what Chromium's flags take)."""
+
+    names: tuple[str, ...]
+    ends_at: float
+    sha256: str
+    spki_sha256: str
+
+
+def describe(cert: Path) -> Description:
+    """The first certificate of a PEM chain. Raises Unavailable: there is none in it."""
+    from base64 import b64encode
+    from hashlib import sha256
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
+    try:
+        found = x509.load_pem_x509_certificate(cert.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    except (OSError, ValueError) as error:
+        raise Unavailable("storage_failed", f"{cert}: {error}") from None
+    spki = found.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Description(
+        (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))),
+        found.not_valid_after_utc.timestamp(),
+        found.fingerprint(hashes.SHA256()).hex(),
+        b64encode(sha256(spki).digest()).decode(),
+    )
+
+
 def _note(path: Path) -> tuple[tuple[str, ...], float] | None:
     data = files.read(path)
     if data is None:

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,15 @@ def find() -> str | None:
 class Process:
     """A running Chromium. Started once; the tests' loops come and go on its pipe."""
 
-    def __init__(self, program: str, profile: Path) -> None:
+    def __init__(self, program: str, profile: Path, *, flags: Sequence[str] = FLAGS, home: Path | None = None) -> None:
+        """home: of its user, whose certificates it trusts."""
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         # The browser reads descriptor 3 and writes 4. bash is the shell that redirects numbers above 9.
         redirected = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-'
         self._process = subprocess.Popen(
-            ["bash", "-c", redirected, "bash", program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", redirected, "bash", program, *flags, f"--user-data-dir={profile}", "about:blank"],
+            env=os.environ if home is None else {**os.environ, "HOME": str(home)},
             pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

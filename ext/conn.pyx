@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from nova.ext.io cimport (
-    CF_AGAIN, CF_EOF, CF_HUP, CF_IN, CF_OUT, CF_OWED, CONN_CHUNK, H_HEAD, NO_CONN, P_HTTP, P_RAW, P_RTMP,
+    CF_AGAIN, CF_EOF, CF_HUP, CF_IN, CF_OUT, CF_OWED, CONN_CHUNK, H_HEAD, NO_CONN, P_HTTP, P_RAW, P_RTMP, P_WS,
 )
 from nova.ext.timer cimport wheel_link, wheel_unlink
 
@@ -113,7 +113,7 @@ cdef int conn_arm(Thread* t, Conn* c, bint input, bint output) noexcept nogil:
     """
     cdef uint32_t want = (CF_IN if input else 0) | (CF_OUT if output else 0)
     cdef epoll_event event
-    if input or (not c.flags & CF_EOF and (c.proto == P_RAW or (c.proto == P_HTTP and c.phase != H_HEAD))):
+    if input or (not c.flags & CF_EOF and (c.proto == P_RAW or c.proto == P_WS or (c.proto == P_HTTP and c.phase != H_HEAD))):
         want |= CF_HUP
     if c.flags & (CF_IN | CF_OUT | CF_HUP) == want or c.fd < 0:
         return 0

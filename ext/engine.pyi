@@ -1,4 +1,5 @@
 from nova.ext.buffer import Buffer
+from nova.ext.channels import Channel
 from nova.ext.objects import ObjectTable
 from nova.ext.peers import Peers
 from nova.ext.sequence import Sequence
@@ -16,6 +17,9 @@ RECORDS: int
 DATA: int
 RENDER: int
 EMPTY: int
+WS_COMMANDS: int
+WS_GONE: int
+NAMES: tuple[str, ...]
 END: int
 CLOSE: int
 KEEPS_ALIVE: int
@@ -53,6 +57,7 @@ class Engine:
         max_conns: int = 1000000,
         handshake_ms: int = 5000,
         stall_ms: int = 30000,
+        websockets: bool = False,
     ) -> int: ...
     def retls(self, number: int, tls: TlsContext) -> None: ...
     def unlisten(self, number: int) -> None: ...
@@ -70,6 +75,34 @@ class Engine:
     def wake_at(self, conn: int, timestamp: int) -> None: ...
     def follow(self, conn: int, sequence: Sequence, prologue: bytes = b"") -> None: ...
     def news(self, sequence: Sequence) -> None: ...
+    def ws_rules(
+        self,
+        *,
+        node: bytes,
+        channels: bool = True,
+        echo: bool = False,
+        deflate: bool = False,
+        ask_connect: bool = False,
+        ping_ms: int = 25000,
+        connect_ms: int = 10000,
+        silent_ms: int = 60000,
+        life_ms: int = 0,
+        life_jitter_ms: int = 0,
+        reconnect_ms: int = 5000,
+        spread_ms: int = 2000,
+        max_message: int = 65536,
+        max_channels: int = 128,
+        hosts: bytes = b"",
+        hosts_open: bool = False,
+        origins: bytes = b"",
+    ) -> None: ...
+    def ws_item(self, conn: int, item: bytes, answers: bool = False) -> None: ...
+    def ws_join(self, conn: int, channel: Channel) -> None: ...
+    def ws_leave(self, conn: int, channel: Channel) -> None: ...
+    def ws_close(self, conn: int, code: int, reason: bytes = b"", reconnect_after_ms: int = -1) -> None: ...
+    def ws_news(self, channel: Channel) -> None: ...
+    def ws_user(self, digest: bytes, code: int, text: bytes, channel: Channel | None = None) -> None: ...
+    def ws_revoke(self, digest: bytes, *, jti: bool, before_ms: int = 0) -> None: ...
     def stats(self) -> dict[str, int]: ...
     def thread_stats(self, index: int) -> dict[str, int]: ...
     def listener_stats(self, number: int) -> dict[str, int]: ...

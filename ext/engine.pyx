@@ -8,6 +8,9 @@ from libc.string cimport memcpy, memset
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store32, nova_store64, nova_swap32
 from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
+from nova.ext.channels cimport Channel
+from nova.ext.commands cimport CF_RECOVER, CF_SINCE
+from nova.ext.commands import COMMANDS
 from nova.ext.http1 cimport HF_CHUNKED, HF_EXPECT_CONTINUE, HF_KEEP_ALIVE, HTTP_MAX_HEADERS, Header
 from nova.ext.io cimport (
     MAX_LISTENERS, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, Listener, Shared, Thread, session_check, token_check,
@@ -27,9 +30,12 @@ from nova.ext.token cimport TokenTable, token_error, token_verify
 from nova.ext.viewers cimport Viewers
 from nova.ext.wire cimport (
     CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
-    CM_WAKE_AT, EV_BODY, EV_CLOSED, EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, OpenedInfo, RequestInfo,
-    SF_CLOSE, SF_END,
+    CM_WAKE_AT, CM_WS_CLOSE, CM_WS_ITEM, CM_WS_JOIN, CM_WS_LEAVE, CM_WS_NEWS, CM_WS_REVOKE, CM_WS_USER, CommandInfo, EV_BODY, EV_CLOSED,
+    EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, EV_WS_COMMANDS, EV_WS_GONE, OpenedInfo, RequestInfo,
+    SF_CLOSE, SF_END, WhoInfo,
 )
+from nova.ext.ws_conn cimport WsRules
+from nova.ext.ws_talk cimport talk_drop
 
 import os
 from collections import deque
@@ -65,6 +71,10 @@ HAS_CHUNKED_BODY = HF_CHUNKED
 EXPECTS_CONTINUE = HF_EXPECT_CONTINUE
 PROTOCOLS = {"http": P_HTTP, "rtmp": P_RTMP}
 RAW = P_RAW
+
+WS_COMMANDS = EV_WS_COMMANDS
+WS_GONE = EV_WS_GONE
+NAMES = ("", *COMMANDS)
 
 _REASONS = ("unknown", "peer", "reset", "local", "timeout", "slow", "protocol", "tls", "limit", "drain", "ended")
 
@@ -114,6 +124,61 @@ cdef tuple request_of(Record* r):
     )
 
 
+cdef tuple who_of(const uint8_t* at, size_t* size):
+    """(user or None, scopes, claims, name, peer, port, listener, form) of a WhoInfo; its size with its texts."""
+    cdef WhoInfo info
+    cdef const char* claims = <const char*> at + sizeof(WhoInfo)
+    memcpy(&info, at, sizeof(WhoInfo))
+    size[0] = sizeof(WhoInfo) + info.claims_size + info.name_size
+    return (
+        claims[info.sub:info.sub + info.sub_size].decode("ascii") if info.known else None, info.scopes, claims[:info.claims_size],
+        claims[info.claims_size:info.claims_size + info.name_size].decode("utf-8"), address(info.peer), info.peer_port, info.listener,
+        info.form,
+    )
+
+
+cdef tuple commands_of(const uint8_t* at, uint32_t count):
+    """(who, [(id, name, channel, data, idempotency key, conflate key, (offset, epoch) or None, limit, member, reply or None)])"""
+    cdef CommandInfo info
+    cdef size_t size
+    cdef uint32_t i
+    cdef const char* text
+    cdef list found = []
+    who = who_of(at, &size)
+    at += size
+    for i in range(count):
+        memcpy(&info, at, sizeof(CommandInfo))
+        text = <const char*> at + sizeof(CommandInfo)
+        name = NAMES[info.command]
+        if info.reply_size:
+            found.append((info.id, name, "", b"", "", "", None, 0, False, text[:info.reply_size]))
+            at += sizeof(CommandInfo) + info.reply_size
+            continue
+        channel = text[:info.channel_size].decode("ascii")
+        text += info.channel_size
+        data = text[:info.data_size]
+        text += info.data_size
+        idempotency = text[:info.idempotency_size].decode("ascii")
+        text += info.idempotency_size
+        conflate = text[:info.conflate_size].decode("ascii")
+        text += info.conflate_size
+        place = (info.offset, text[:info.epoch_size].decode("ascii")) if info.fields & (CF_RECOVER | CF_SINCE) else None
+        found.append((info.id, name, channel, data, idempotency, conflate, place, info.limit, bool(info.member), None))
+        at = <const uint8_t*> text + info.epoch_size
+    return who, found
+
+
+cdef tuple gone_of(const uint8_t* at, size_t length):
+    """(who, names of the watched channels that it was in)"""
+    cdef size_t size
+    cdef list names = []
+    who = who_of(at, &size)
+    while size < length:
+        names.append((<const char*> at)[size + 1:size + 1 + at[size]].decode("ascii"))
+        size += 1 + at[size]
+    return who, names
+
+
 cdef tuple event_of(Thread* t, Record* r):
     cdef OpenedInfo info
     cdef const char* payload = <const char*> r + sizeof(Record)
@@ -126,6 +191,16 @@ cdef tuple event_of(Thread* t, Record* r):
         buf = <Buf*> r.arg
         nova_add64(&t.handed, -<int64_t> buf.size)
         return (EV_RECORDS, r.conn, buffer_wrap(buf, 0, buf.size))
+    if r.kind == EV_WS_COMMANDS:
+        buf = <Buf*> r.arg
+        if buf == NULL:
+            return (EV_WS_COMMANDS, r.conn) + commands_of(<const uint8_t*> payload, r.aux)
+        try:
+            return (EV_WS_COMMANDS, r.conn) + commands_of(buf.data, r.aux)
+        finally:
+            buf_unref(buf)
+    if r.kind == EV_WS_GONE:
+        return (EV_WS_GONE, r.conn, *gone_of(<const uint8_t*> payload, r.length), reason_name(r.aux))
     if r.kind == EV_CLOSED:
         return (EV_CLOSED, r.conn, reason_name(r.aux))
     if r.kind == EV_OPENED:
@@ -143,6 +218,8 @@ cdef void command_drop(uint16_t kind, uint64_t arg) noexcept:
         buf_unref(<Buf*> arg)
     elif kind == CM_FOLLOW or kind == CM_SEQUENCE:
         seq_unref(<Seq*> arg)
+    else:
+        talk_drop(kind, arg)
 
 
 @cython.no_gc_clear  # __dealloc__ needs the tables
@@ -158,7 +235,7 @@ cdef class Engine:
     cdef readonly ObjectTable objects
     cdef readonly Viewers viewers
     cdef readonly Peers peers
-    cdef object tokens, sessions
+    cdef object tokens, sessions, texts
     cdef list tls            # contexts that a thread may still be reading
     cdef list retired        # listening sockets that are shut, closed at the end
     cdef list held           # per thread: commands that found no room
@@ -239,7 +316,7 @@ cdef class Engine:
             if self.threads[i].events.data != NULL:
                 r = ring_peek(&self.threads[i].events)
                 while r != NULL:
-                    if r.kind == EV_RECORDS:
+                    if r.kind == EV_RECORDS or (r.kind == EV_WS_COMMANDS and r.arg):
                         buf_unref(<Buf*> r.arg)
                     ring_pop(&self.threads[i].events, r)
                     r = ring_peek(&self.threads[i].events)
@@ -307,11 +384,11 @@ cdef class Engine:
 
     def listen(self, int fd, str protocol, *, TlsContext tls=None, uint16_t site=0, uint32_t max_head=32768, uint32_t head_ms=10000,
                uint32_t body_ms=10000, uint32_t idle_ms=75000, uint32_t park_ms=12000, uint32_t min_rate=1024,
-               uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000) -> int:
+               uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000, bint websockets=False) -> int:
         """Serve the listening socket `fd` (non-blocking; owned from now on); the listener's number.
 
         max_head: bytes of a request head, at most a quarter of the event ring less what describes it. head_ms, body_ms, idle_ms, park_ms, handshake_ms, stall_ms: see `Limits` in io.pxd.
-        min_rate: bytes a second that a reader must take. Raises ValueError when there are 64 listeners
+        min_rate: bytes a second that a reader must take. websockets: upgrades to our paths are answered here. Raises ValueError when there are 64 listeners
         already, or the event ring has no room for such heads.
         """
         cdef int number, i
@@ -327,6 +404,7 @@ cdef class Engine:
         if l == NULL:
             raise ValueError(f"a reactor has at most {MAX_LISTENERS} listeners")
         l.proto = PROTOCOLS[protocol]
+        l.websockets = websockets
         l.site = site
         l.limits.max_head = max_head
         l.limits.head_ms = head_ms
@@ -480,6 +558,94 @@ cdef class Engine:
             if nova_swap32(&sequence.seq.queued[i], 1) == 0:
                 nova_ref(&sequence.seq.refs)
                 self.post(i, CM_SEQUENCE, 0, 0, <uint64_t> sequence.seq, 0, b"")
+
+    # WebSockets
+
+    def ws_rules(self, *, bytes node, bint channels=True, bint echo=False, bint deflate=False, bint ask_connect=False, uint32_t ping_ms=25000,
+                 uint32_t connect_ms=10000, uint32_t silent_ms=60000, uint32_t life_ms=0, uint32_t life_jitter_ms=0,
+                 uint32_t reconnect_ms=5000, uint32_t spread_ms=2000, uint32_t max_message=65536, uint32_t max_channels=128,
+                 bytes hosts=b"", bint hosts_open=False, bytes origins=b"") -> None:
+        """What holds for all WebSockets; before the first `listen`. See `WsRules` in ws_conn.pxd.
+
+        node: 1 to 16 bytes. hosts, origins: in small letters, each between two line feeds. Raises ValueError.
+        """
+        cdef WsRules* rules = &self.shared.ws
+        if not 1 <= len(node) <= 16 or ping_ms < 1000:
+            raise ValueError("a node's name has 1 to 16 bytes, a ping is due every second at most")
+        self.texts = (hosts, origins)
+        rules.channels = channels
+        rules.echo = echo
+        rules.deflate = deflate
+        rules.ask_connect = ask_connect
+        rules.ping_ms = ping_ms
+        rules.connect_ms = connect_ms
+        rules.silent_ms = silent_ms
+        rules.life_ms = life_ms
+        rules.life_jitter_ms = life_jitter_ms
+        rules.reconnect_ms = reconnect_ms
+        rules.spread_ms = spread_ms
+        rules.max_message = max_message
+        rules.max_channels = max_channels
+        memcpy(rules.node, <const char*> node, <size_t> len(node))
+        rules.node_size = <uint32_t> len(node)
+        rules.hosts = <uint8_t*> <char*> hosts
+        rules.hosts_size = <size_t> len(hosts)
+        rules.hosts_open = hosts_open
+        rules.origins = <uint8_t*> <char*> origins
+        rules.origins_size = <size_t> len(origins)
+
+    def ws_item(self, uint64_t conn, bytes item not None, bint answers=False) -> None:
+        """A reply (`answers`: it answers the oldest command that is not answered) or a push, as JSON."""
+        cdef Buffer shared
+        if len(item) <= PIECE_MOST:
+            self.post(<int> (conn >> 56), CM_WS_ITEM, answers, conn, 0, 0, item)
+            return
+        shared = Buffer(item)
+        nova_ref(&shared.buf.refs)
+        self.post(<int> (conn >> 56), CM_WS_ITEM, answers, conn, <uint64_t> shared.buf, 0, b"")
+
+    def ws_join(self, uint64_t conn, Channel channel not None) -> None:
+        """A member from the item to come on; who is one already gets a new cursor."""
+        cdef uint64_t place[2]
+        cdef int index = <int> (conn >> 56)
+        place[0] = channel.chan.next
+        place[1] = channel.chan.offset
+        channel.chan.used[index] = 1
+        nova_ref(&channel.chan.refs)
+        self.post(index, CM_WS_JOIN, 0, conn, <uint64_t> channel.chan, 0, (<char*> place)[:sizeof(place)])
+
+    def ws_leave(self, uint64_t conn, Channel channel not None) -> None:
+        """No member any more."""
+        nova_ref(&channel.chan.refs)
+        self.post(<int> (conn >> 56), CM_WS_LEAVE, 0, conn, <uint64_t> channel.chan, 0, b"")
+
+    def ws_close(self, uint64_t conn, int code, bytes reason=b"", int64_t reconnect_after_ms=-1) -> None:
+        """Close with `code`, `bye` before it unless reconnect_after_ms is negative."""
+        cdef int64_t after = reconnect_after_ms if reconnect_after_ms > 0 else 0
+        self.post(<int> (conn >> 56), CM_WS_CLOSE, reconnect_after_ms >= 0, conn, <uint64_t> after, <uint32_t> code, reason)
+
+    def ws_news(self, Channel channel not None) -> None:
+        """The channel has new items: tell every thread that may have members. Give it to `Channel.on_append`."""
+        cdef int i
+        for i in range(self.count):
+            if channel.chan.used[i] and nova_swap32(&channel.chan.queued[i], 1) == 0:
+                nova_ref(&channel.chan.refs)
+                self.post(i, CM_WS_NEWS, 0, 0, <uint64_t> channel.chan, 0, b"")
+
+    def ws_user(self, bytes digest not None, int code, bytes text, Channel channel=None) -> None:
+        """Every connection of a user (16 bytes of the digest of its name): closed with `code` and `text` as the reason, or with a channel
+        out of it, and `text` is the push that tells so."""
+        cdef int i
+        for i in range(self.count):
+            if channel is not None:
+                nova_ref(&channel.chan.refs)
+            self.post(i, CM_WS_USER, 0, 0, <uint64_t> channel.chan if channel is not None else 0, <uint32_t> code, digest + text)
+
+    def ws_revoke(self, bytes digest not None, *, bint jti, int64_t before_ms=0) -> None:
+        """Close the connections of a token (jti), or of a user whose token was issued at before_ms or earlier (0: whenever), with 4203."""
+        cdef int i
+        for i in range(self.count):
+            self.post(i, CM_WS_REVOKE, jti, 0, <uint64_t> before_ms if not jti else 0, 0, digest)
 
     # Figures
 

@@ -20,10 +20,12 @@ cdef enum:
 cdef const char* phrase_of(int status) noexcept nogil:
     """The reason phrase of RFC 9110."""
     if status == 400: return b"Bad Request"
+    if status == 403: return b"Forbidden"
     if status == 408: return b"Request Timeout"
     if status == 412: return b"Precondition Failed"
     if status == 414: return b"URI Too Long"
     if status == 417: return b"Expectation Failed"
+    if status == 426: return b"Upgrade Required"
     if status == 431: return b"Request Header Fields Too Large"
     if status == 501: return b"Not Implemented"
     if status == 503: return b"Service Unavailable"
@@ -33,6 +35,7 @@ cdef const char* phrase_of(int status) noexcept nogil:
 
 cdef const char* title_of(int status) noexcept nogil:
     """As core.errors has it for the code; a test compares them."""
+    if status == 403: return b"Requests from this origin are not allowed"
     if status == 408: return b"The work took too long"
     if status == 412: return b"A precondition does not hold"
     if status == 414 or status == 431: return b"The request is too large"
@@ -42,6 +45,7 @@ cdef const char* title_of(int status) noexcept nogil:
 
 
 cdef const char* code_of(int status) noexcept nogil:
+    if status == 403: return b"bad_origin"
     if status == 408: return b"deadline"
     if status == 412: return b"precondition_failed"
     if status == 501: return b"not_yet"
@@ -51,9 +55,11 @@ cdef const char* code_of(int status) noexcept nogil:
 
 
 cdef const char* detail_of(int status) noexcept nogil:
+    if status == 403: return b"with a browser session this needs an Origin of ours; http.cors_origins names others"
     if status == 408: return b"the request head did not arrive in time"
     if status == 414: return b"the request target is too long"
     if status == 417: return b"the expectation is not known"
+    if status == 426: return b"WebSockets are spoken here in version 13 only"
     if status == 431: return b"the request head is too large"
     if status == 501: return b"the transfer coding is not known"
     if status == 503: return b"what the request waits for did not come in time: ask again"
@@ -101,7 +107,7 @@ cdef void answer_error(Thread* t, Conn* c, int status, bint head_only, bint clos
         head, sizeof(head),
         b"HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"
         b"Access-Control-Allow-Origin: *\r\nX-Correlation-ID: %s\r\n%sContent-Length: %d\r\n",
-        status, phrase_of(status), correlation, b"Retry-After: 1\r\n" if status == 503 else b"", body_size)
+        status, phrase_of(status), correlation, b"Retry-After: 1\r\n" if status == 503 else b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if status == 426 else b"", body_size)
     tx_copy(t, c, head, <size_t> head_size)
     end_of_head(t, c, not close, 1)
     if not head_only:

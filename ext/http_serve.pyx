@@ -18,7 +18,7 @@ from nova.ext.http1 cimport (
 from nova.ext.identity cimport identify, session_of, viewer_of
 from nova.ext.io cimport (
     CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
-    CF_RATED, CF_STARTED, CF_STARVED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits,
+    CF_RATED, CF_STARTED, CF_STARVED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP,
 )
 from nova.ext.lifecycle cimport conn_close, conn_linger, conn_part
 from nova.ext.objects cimport (
@@ -26,12 +26,14 @@ from nova.ext.objects cimport (
 )
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.ssl cimport SSL_pending
+from nova.ext.token_cache cimport TokenResult
 from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, tx_copy, tx_flush
 from nova.ext.viewers cimport viewers_touch
 from nova.ext.wire cimport (
     EV_BODY, EV_DRAINED, EV_RENDER, EV_REQUEST, OW_DRAINED, OW_INPUT, R_DRAIN, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT,
     RequestInfo, SF_CLOSE, SF_END,
 )
+from nova.ext.ws_serve cimport WS_IS_OPEN, WS_NOT_HERE, ws_upgraded
 
 cdef enum:
     HTTP_READ = 65536           # bytes of one read
@@ -104,7 +106,7 @@ cdef void settle(Thread* t, Conn* c) noexcept nogil:
     if tx_flush(t, c) < 0:
         conn_close(t, c, R_RESET)
         return
-    if c.fd < 0 or c.phase == H_LINGER:
+    if c.fd < 0 or c.phase == H_LINGER or c.proto != P_HTTP:
         return
     if c.out_count == 0:
         if c.flags & CF_CLOSE_AFTER:
@@ -140,6 +142,7 @@ cdef void lose(Thread* t, Conn* c, int status, uint16_t reason) noexcept nogil:
 cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
     """Give a request to trio: head and identity. T_UP, or T_FULL."""
     cdef RequestInfo info
+    cdef TokenResult result
     cdef uint8_t* copy
     if not ring_room(&t.events, t.shared.largest):
         conn_owe(t, c, OW_INPUT)
@@ -167,7 +170,7 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     if vec_append(&t.up, data, head.size) < 0:
         refuse(t, c, 503)
         return T_ANSWERED
-    info.token = identify(t, data, head, &t.up, &info.token_in_query)
+    info.token = identify(t, data, head, &t.up, &result, &info.token_in_query)
     info.claims_size = <uint32_t> (t.up.len - sizeof(RequestInfo) - head.count * sizeof(Header) - head.size)
     copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
     info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)
@@ -245,6 +248,13 @@ cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nog
     cdef bint sensible, keep
     cdef int found
     cdef bint late = c.flags & CF_LATE
+    if head.flags & HF_UPGRADE_WEBSOCKET and t.shared.listeners[c.listener].websockets:
+        found = ws_upgraded(t, c, data, head)
+        if found == WS_IS_OPEN:
+            return T_ANSWERED
+        if found != WS_NOT_HERE:
+            refuse(t, c, -found)
+            return T_ANSWERED
     if (head.method != HTTP_GET and head.method != HTTP_HEAD) or head.content_length > 0 or \
             head.flags & (HF_CHUNKED | HF_UPGRADE_OTHER | HF_UPGRADE_WEBSOCKET):
         return hand_up(t, c, data, head)
@@ -420,6 +430,9 @@ cdef size_t consume(Thread* t, Conn* c, const uint8_t* data, size_t size) noexce
         if r == T_PARKED or r == T_FULL:
             break
         used += head.size
+        if c.proto != P_HTTP:
+            conn_again(t, c)  # what came behind the head are frames
+            break
         answered += 1
     return used
 

@@ -5,22 +5,20 @@ The tables are Python objects of other modules; their look-ups are called by add
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy, memset
 
+from nova.ext.http cimport is_space, is_word
 from nova.ext.http1 cimport Header, http1_query
 from nova.ext.session cimport SESSION_TEXT
-from nova.ext.token_cache cimport TokenResult
 
 cdef enum:
     PREFIX = 7                  # bytes of "/live/~"
-    NO_TOKEN = 1
 
 
-cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims, uint8_t* in_query) noexcept nogil:
+cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims, TokenResult* result, uint8_t* in_query) noexcept nogil:
     """Check the bearer token of the Authorization field, else of `access_token`. NO_TOKEN, 0 with the claims appended, or TOKEN_E_*."""
     cdef const uint8_t* token = NULL
     cdef size_t size = 0
     cdef Header* field
     cdef const uint8_t* value
-    cdef TokenResult result
     if t.shared.token_verify == NULL:
         return NO_TOKEN
     if head.authorization_i >= 0:
@@ -39,8 +37,103 @@ cdef int identify(Thread* t, const uint8_t* data, Head* head, ByteVec* claims, u
         in_query[0] = token != NULL
     if token == NULL:
         return NO_TOKEN
-    memset(&result, 0, sizeof(TokenResult))
-    return t.shared.token_verify(t.shared.tokens, token, size, t.now_unix, claims, &result)
+    memset(result, 0, sizeof(TokenResult))
+    return t.shared.token_verify(t.shared.tokens, token, size, t.now_unix, claims, result)
+
+
+cdef bint cookie_of(const uint8_t* data, Head* head, bint secure, const uint8_t** token, size_t* size) noexcept nogil:
+    cdef const uint8_t* wanted = b"__Host-nova_session" if secure else b"nova_session"
+    cdef size_t wanted_size = 19 if secure else 12
+    cdef const uint8_t* p
+    cdef const uint8_t* end
+    cdef const uint8_t* name
+    cdef const uint8_t* stop
+    cdef int i, found = 0
+    if head.cookie_i < 0:
+        return False
+    for i in range(head.cookie_i, head.count):
+        if not is_word(data + head.headers[i].name, head.headers[i].name_len, b"cookie", 6):
+            continue
+        p = data + head.headers[i].value
+        end = p + head.headers[i].value_len
+        while p < end:
+            while p < end and (is_space(p[0]) or p[0] == c";"):
+                p += 1
+            name = p
+            while p < end and p[0] != c";":
+                p += 1
+            stop = p
+            while stop > name and is_space(stop[-1]):
+                stop -= 1
+            if <size_t> (stop - name) > wanted_size and memcmp(name, wanted, wanted_size) == 0 and name[wanted_size] == c"=":
+                token[0] = name + wanted_size + 1
+                size[0] = <size_t> (stop - name) - wanted_size - 1
+                found += 1
+    return found == 1 and size[0] > 0
+
+
+cdef bint listed(const uint8_t* list, size_t list_size, const uint8_t* word, size_t size) noexcept nogil:
+    """Whether `word` is one of the lines of `list`, whose letters are small; each line stands between two line feeds."""
+    cdef size_t at = 0, i
+    while at + size + 2 <= list_size:
+        if list[at] == 10 and list[at + 1 + size] == 10:
+            i = 0
+            while i < size and list[at + 1 + i] == lower(word[i]):
+                i += 1
+            if i == size:
+                return True
+        at += 1
+    return False
+
+
+cdef inline uint8_t lower(uint8_t byte) noexcept nogil:
+    return byte | 0x20 if 65 <= byte <= 90 else byte
+
+
+cdef bint host_allowed(Thread* t, const uint8_t* data, Head* head) noexcept nogil:
+    cdef const uint8_t* host = data + head.host
+    cdef size_t size = head.host_len, i
+    if size and host[0] == c"[":
+        i = 0
+        while i < size and host[i] != c"]":
+            i += 1
+        host += 1
+        size = i - 1 if i else 0
+    else:
+        i = size
+        while i > 0 and 48 <= host[i - 1] <= 57:
+            i -= 1
+        if i > 0 and host[i - 1] == c":":
+            size = i - 1
+    if size and host[size - 1] == c".":
+        size -= 1
+    if listed(t.shared.ws.hosts, t.shared.ws.hosts_size, host, size):
+        return True
+    if not t.shared.ws.hosts_open or size == 0:
+        return False
+    if host > data + head.host:
+        return True  # in brackets: an address of IPv6
+    i = 0
+    while i < size and (48 <= host[i] <= 57 or host[i] == c"."):
+        i += 1
+    return i == size or (size > 10 and memcmp(host + size - 10, b".localhost", 10) == 0)
+
+
+cdef bint origin_allowed(Thread* t, const uint8_t* data, Head* head, bint secure) noexcept nogil:
+    cdef const uint8_t* origin
+    cdef size_t size, scheme = 8 if secure else 7, i
+    if head.origin_i < 0:
+        return False
+    origin = data + head.headers[head.origin_i].value
+    size = head.headers[head.origin_i].value_len
+    if listed(t.shared.ws.origins, t.shared.ws.origins_size, origin, size):
+        return True
+    if size != scheme + head.host_len or memcmp(origin, b"https://" if secure else b"http://", scheme) != 0:
+        return False
+    for i in range(head.host_len):
+        if lower(origin[scheme + i]) != lower(data[head.host + i]):
+            return False
+    return True
 
 
 cdef bint session_of(Thread* t, const uint8_t* path, size_t size, const uint8_t** stripped, size_t* stripped_len,

@@ -11,6 +11,8 @@ from nova.ext.rtmp cimport RtmpReader
 from nova.ext.sequence cimport Seq
 from nova.ext.ssl cimport SSL, SSL_CTX
 from nova.ext.viewers cimport ViewerMap
+from nova.ext.ws_conn cimport Room, Ws, WsRules
+from nova.ext.ws_deflate cimport WsZip
 
 ctypedef int (*token_check)(void* table, const uint8_t* token, size_t size, int64_t now, ByteVec* claims, void* result) noexcept nogil
 ctypedef int (*session_check)(void* keys, const uint8_t* text, size_t size, const uint8_t* scope, size_t scope_len, int64_t now,
@@ -31,6 +33,7 @@ cdef enum Proto:
     P_HTTP = 0
     P_RTMP = 1
     P_RAW = 2                   # bytes both ways for trio: h2 behind TLS
+    P_WS = 3                    # a WebSocket; begins as P_HTTP
 
 cdef enum HttpPhase:
     H_HEAD = 0                  # reading a head, or idle between two
@@ -127,6 +130,8 @@ ctypedef struct Conn:
     # RTMP
     Rtmp* rtmp
     Follow* follow
+    # WebSocket
+    Ws* ws
 
 ctypedef struct Limits:
     uint32_t max_head           # bytes
@@ -143,6 +148,7 @@ ctypedef struct Listener:
     int id
     int fd                      # -1: closed
     uint8_t proto
+    bint websockets             # upgrades to /v1/ws and /v1/echo are answered here
     uint16_t site
     SSL_CTX* tls                # NULL: plain
     Limits limits
@@ -167,6 +173,21 @@ ctypedef struct Stats:
     uint64_t followers_skipped
     uint64_t crowded            # connections refused because their address has enough
     uint64_t shed               # slow readers closed because they all held too much
+    uint64_t ws_opened
+    uint64_t ws_closed
+    uint64_t ws_messages        # that came
+    uint64_t ws_commands        # ... and what was in them
+    uint64_t ws_handed_up       # ... and went to trio
+    uint64_t ws_failed          # connections failed for a broken frame
+    uint64_t ws_sends           # sweeps: sends to one member
+    uint64_t ws_deliveries      # ... and publications in them
+    uint64_t ws_encoded         # frames made for sweeps, each shared by its members
+    uint64_t ws_sweeps
+    uint64_t ws_gaps            # told to readers that the window had left behind
+    uint64_t ws_dropped         # publications in those gaps
+    uint64_t ws_slow            # connections closed by the policy `disconnect`
+    uint64_t ws_silent
+    uint64_t ws_expired
 
 ctypedef struct Shared:         # what all threads of one reactor see
     int threads
@@ -174,6 +195,7 @@ ctypedef struct Shared:         # what all threads of one reactor see
     ObjectMap* objects
     ViewerMap* viewers
     PeerMap* peers
+    WsRules ws
     int64_t pinned_most         # bytes that nobody but slow readers may hold
     void* tokens                # a TokenTable, and how to ask it
     token_check token_verify    # NULL: no tokens are checked here
@@ -229,6 +251,17 @@ ctypedef struct Thread:
     bint tx_failed              # a stretch before the ones that wait was lost
     uint64_t accept_off         # listeners out of the epoll set because no fd was to be had
     int64_t accept_retry
+    # WebSockets
+    WsZip zip
+    void* words                 # room for the commands of one frame
+    uint32_t* dirty             # connections with items to be sent at the end of the turn
+    uint32_t dirty_count
+    uint32_t dirty_cap
+    Room** rooms                # with something to do
+    uint32_t room_count
+    uint32_t room_cap
+    Room* sweeping              # the room that is being swept, NULL when it came to its end meanwhile
+    uint64_t random
     bint draining
     int64_t shed_at             # ms: when slow readers are looked at again
     bint told                   # trio has heard that no connection is left

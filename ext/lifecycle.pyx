@@ -5,7 +5,7 @@ from libc.stdlib cimport free
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_swap32
 from nova.ext.buffer cimport Buf, buf_copy
-from nova.ext.bytevec cimport vec_free
+from nova.ext.bytevec cimport vec_append, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_free, conn_id, conn_owe, timer_set
 from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
@@ -14,11 +14,13 @@ from nova.ext.io cimport (
 from nova.ext.objects cimport objects_unpark
 from nova.ext.peers cimport peers_leave
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
+from nova.ext.rooms cimport ws_free, ws_part
 from nova.ext.rtmp cimport rtmp_reader_free
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.ssl cimport ERR_clear_error, SSL_free, SSL_shutdown
 from nova.ext.transport cimport out_free, send_fin
-from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS
+from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, EV_WS_GONE, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS
+from nova.ext.ws_who cimport who_append
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -91,6 +93,8 @@ cdef void release(Thread* t, Conn* c) noexcept nogil:
         vec_free(&c.rtmp.records)
         free(c.rtmp)
         c.rtmp = NULL
+    if c.ws != NULL:
+        ws_free(c)
     conn_free(t, c)
 
 
@@ -102,6 +106,9 @@ cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
         objects_unpark(t.shared.objects, c.waiter)
         c.waiter = NULL
     follow_end(t, c)
+    if c.ws != NULL:
+        ws_part(t, c)
+        t.stats.ws_closed += 1
     if c.ssl != NULL:
         ERR_clear_error()
         SSL_shutdown(c.ssl)
@@ -152,6 +159,8 @@ cdef void conn_linger(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     if c.flags & (CF_EOF | CF_HANDSHAKE):
         conn_close(t, c, reason)
         return
+    if c.ws != NULL:
+        ws_part(t, c)
     conn_part(t, c, reason)
     follow_end(t, c)
     send_fin(c)
@@ -194,7 +203,14 @@ cdef bint pay(Thread* t, Conn* c) noexcept nogil:
         if not ring_put(&t.events, EV_DRAINED, 0, id, 0, 0, NULL, 0, NULL, 0):
             return False
         c.owed &= ~<uint16_t> OW_DRAINED
-    if c.owed & OW_CLOSED:
+    if c.owed & OW_CLOSED and c.ws != NULL:
+        t.up.len = 0
+        if who_append(c, &t.up) < 0 or vec_append(&t.up, c.ws.gone.data, c.ws.gone.len) < 0:
+            return False
+        if not ring_put(&t.events, EV_WS_GONE, 0, id, 0, c.reason, t.up.data, <uint32_t> t.up.len, NULL, 0):
+            return False
+        c.owed &= ~<uint16_t> OW_CLOSED
+    elif c.owed & OW_CLOSED:
         if not ring_put(&t.events, EV_CLOSED, 0, id, 0, c.reason, NULL, 0, NULL, 0):
             return False
         c.owed &= ~<uint16_t> OW_CLOSED

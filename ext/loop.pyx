@@ -13,19 +13,21 @@ from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64
 from nova.ext.buffer cimport Buf, buf_unref
 from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_at, conn_get, conn_id, conn_new, conn_owe, conn_table_free, timer_set
+from nova.ext.fanout cimport fan_sleep, fan_turn
 from nova.ext.http1 cimport http1_format_date
 from nova.ext.http_serve cimport (
     http_again, http_continue, http_credit, http_drain, http_input, http_open, http_output, http_sent, http_timeout, http_unparked,
 )
 from nova.ext.io cimport (
     CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
-    Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, RECV_SIZE, TX_SIZE,
+    Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, P_WS, RECV_SIZE, TX_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
 from nova.ext.objects cimport Waiter, objects_ready
 from nova.ext.peers cimport PEER_COUNTED, PEER_REFUSED, peers_enter, peers_leave
 from nova.ext.raw_serve cimport raw_credit, raw_input, raw_output, raw_sent, raw_timeout
 from nova.ext.ring cimport Record, bell_clear, ring_doze, ring_peek, ring_pop, ring_put, ring_ring, ring_woke
+from nova.ext.rooms cimport rooms_free, ws_free
 from nova.ext.rtmp_serve cimport (
     follow_news, follow_start, rtmp_input, rtmp_open, rtmp_output, rtmp_ready, rtmp_sent, rtmp_sleep, rtmp_timeout, rtmp_turn,
     rtmp_wake_at,
@@ -37,8 +39,12 @@ from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
 from nova.ext.wire cimport (
     CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
-    CM_WAKE_AT, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
+    CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
 )
+from nova.ext.ws_deflate cimport ws_zip_free, ws_zip_init
+from nova.ext.ws_send cimport ws_dirty
+from nova.ext.ws_serve cimport ws_again, ws_drain, ws_input, ws_output, ws_timeout
+from nova.ext.ws_talk cimport talk_command
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -84,6 +90,9 @@ cdef extern from "time.h" nogil:
         long tv_nsec
     int clock_gettime(int clock, timespec* at)
     enum: CLOCK_MONOTONIC, CLOCK_REALTIME
+
+cdef extern from "sys/random.h" nogil:
+    Py_ssize_t getrandom(void* data, size_t size, unsigned int flags)
 
 cdef extern from "unistd.h" nogil:
     int close(int fd)
@@ -145,6 +154,9 @@ cdef int loop_open(Thread* t) noexcept nogil:
     if t.rx == NULL or t.tx == NULL:
         return -1
     t.free_first = NO_CONN
+    ws_zip_init(&t.zip)
+    if getrandom(&t.random, sizeof(t.random), 0) != sizeof(t.random) or t.random == 0:
+        t.random = 88172645463325252
     look_at_clock(t)
     wheel_open(t)
     return 0
@@ -172,14 +184,21 @@ cdef void loop_close(Thread* t) noexcept nogil:
             vec_free(&c.rtmp.records)
             free(c.rtmp)
             c.rtmp = NULL
+        if c.ws != NULL:
+            ws_free(c)
     conn_table_free(t)
     free(t.rx)
     free(t.tx)
     free(t.owed)
     free(t.again)
+    free(t.words)
+    free(t.dirty)
+    rooms_free(t)
+    ws_zip_free(&t.zip)
     vec_free(&t.up)
     t.rx = t.tx = NULL
-    t.owed = t.again = NULL
+    t.owed = t.again = t.dirty = NULL
+    t.words = NULL
     close(t.epfd)
     close(t.rtmp_epfd)
 
@@ -363,6 +382,8 @@ cdef void on_input(Thread* t, Conn* c) noexcept nogil:
         http_input(t, c)
     elif c.proto == P_RTMP:
         rtmp_input(t, c)
+    elif c.proto == P_WS:
+        ws_input(t, c)
     else:
         raw_input(t, c)
 
@@ -374,6 +395,8 @@ cdef void on_output(Thread* t, Conn* c) noexcept nogil:
         http_output(t, c)
     elif c.proto == P_RTMP:
         rtmp_output(t, c)
+    elif c.proto == P_WS:
+        ws_output(t, c)
     else:
         raw_output(t, c)
 
@@ -386,6 +409,8 @@ cdef void on_timeout(Thread* t, Conn* c) noexcept nogil:
         http_timeout(t, c)
     elif c.proto == P_RTMP:
         rtmp_timeout(t, c)
+    elif c.proto == P_WS:
+        ws_timeout(t, c)
     else:
         raw_timeout(t, c)
 
@@ -413,8 +438,11 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
     cdef Buf* buf
     cdef size_t span[2]
     cdef uint32_t i
-    if r.kind < CM_LISTEN:
+    if r.conn:
         c = conn_get(t, r.conn)
+    if r.kind >= CM_WS_ITEM:
+        talk_command(t, c, r)
+        return
     if r.kind == CM_SEND:
         if c != NULL and takes(c):
             if r.length:
@@ -472,11 +500,13 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
                 http_drain(t, c)
             elif c.fd >= 0 and c.proto == P_RTMP:
                 conn_finish(t, c, R_DRAIN)
+            elif c.fd >= 0 and c.proto == P_WS:
+                ws_drain(t, c)
 
 
 cdef inline bint takes(Conn* c) noexcept nogil:
     """Whether bytes of trio belong here. An answer that the reactor has given up, and given itself, has no further ones."""
-    return c.proto != P_HTTP or c.phase == H_ANSWER
+    return c.phase == H_ANSWER if c.proto == P_HTTP else c.proto != P_WS
 
 
 cdef void sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil:
@@ -531,6 +561,8 @@ cdef void go_again(Thread* t) noexcept nogil:
             continue
         if c.proto == P_HTTP and not c.flags & CF_HANDSHAKE:
             http_again(t, c)
+        elif c.proto == P_WS:
+            ws_again(t, c)
         else:
             on_input(t, c)
     for i in range(t.again_count - count):
@@ -562,8 +594,13 @@ cdef void loop_run(Thread* t) noexcept nogil:
         pay_debts(t)
         answer_ready(t)
         go_again(t)
+        fan_turn(t)
+        ws_dirty(t)
         wait = wheel_sleep(t)
         other = rtmp_sleep(t)
+        if other < wait:
+            wait = other
+        other = fan_sleep(t)
         if other < wait:
             wait = other
         if t.accept_off and wait > ACCEPT_PAUSE_MS:

@@ -15,3 +15,5 @@ cdef int tx_flush(Thread* t, Conn* c) noexcept nogil
 cdef int out_resume(Thread* t, Conn* c) noexcept nogil
 cdef void out_free(Conn* c) noexcept nogil
 cdef void send_fin(Conn* c) noexcept nogil
+cdef int tx_direct(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil
+cdef int out_share(Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil

@@ -33,6 +33,7 @@ cdef extern from "sys/socket.h" nogil:
         unsigned int msg_namelen
         int msg_flags
     Py_ssize_t recv(int fd, void* buf, size_t size, int flags)
+    Py_ssize_t send(int fd, const void* buf, size_t size, int flags)
     Py_ssize_t sendmsg(int fd, const msghdr* msg, int flags)
     int shutdown(int fd, int how)
     enum: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE, SHUT_WR
@@ -334,3 +335,28 @@ cdef int out_resume(Thread* t, Conn* c) noexcept nogil:
         return -1
     c.out_bytes -= <size_t> n
     return 0
+
+
+cdef int tx_direct(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil:
+    """Send shared bytes now, with nothing gathered before them; the rest becomes backlog. 0, or -1: failed."""
+    cdef Py_ssize_t n
+    if c.ssl != NULL or c.out_count:
+        tx_slice(t, c, buf, offset, size)
+        return tx_flush(t, c)
+    while True:
+        n = send(c.fd, buf.data + offset, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if n >= 0 or errno != EINTR:
+            break
+    if n < 0:
+        if errno != EAGAIN:
+            return -1
+        n = 0
+    t.stats.bytes_out += <uint64_t> n
+    c.moved += <uint64_t> n
+    return 0 if <size_t> n == size else out_share(c, buf, offset + <size_t> n, size - <size_t> n)
+
+
+cdef int out_share(Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil:
+    """Shared bytes into the backlog. 0, or -1: memory is out."""
+    nova_ref(&buf.refs)
+    return out_push(c, buf, offset, size)

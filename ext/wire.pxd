@@ -11,6 +11,8 @@ cdef enum Event:
     EV_DATA = 7                 # raw: bytes; flags: 1 = the peer has finished sending
     EV_RENDER = 8               # payload: the path that somebody waits for; arg: the site
     EV_EMPTY = 9                # a thread that drains has no connection left
+    EV_WS_COMMANDS = 10         # WhoInfo, then aux commands, each a CommandInfo with its texts; arg: the Buf that holds them, else the payload
+    EV_WS_GONE = 11             # WhoInfo, then names of channels, each behind its length; aux: a Reason
 
 cdef enum Command:
     CM_SEND = 1                 # payload bytes to send; flags: SendFlag
@@ -25,6 +27,13 @@ cdef enum Command:
     CM_UNLISTEN = 10            # arg: index of the listener
     CM_SEQUENCE = 11            # arg: a Seq (one reference) that has news
     CM_DRAIN = 12               # no new connections; those that are idle, parked or of RTMP end
+    CM_WS_ITEM = 13             # JSON of a reply (flags: 1) or a push; arg: the Buf that holds it, else the payload
+    CM_WS_JOIN = 14             # arg: a Chan (one reference); payload: cursor and offset (two uint64_t)
+    CM_WS_LEAVE = 15            # arg: a Chan (one reference)
+    CM_WS_CLOSE = 16            # aux: close code; flags: 1 = with `bye`; arg: its reconnect_after_ms; payload: reason
+    CM_WS_NEWS = 17             # arg: a Chan (one reference) that has news
+    CM_WS_USER = 18             # aux: close code, 0 = only leave; arg: a Chan (one reference) or 0; payload: digest of the user, item or reason
+    CM_WS_REVOKE = 19           # flags: 1 = payload is the digest of a jti, else of a user; arg: issued at or before, ms; 0: whenever
 
 cdef enum SendFlag:
     SF_END = 1                  # HTTP: the answer is complete
@@ -76,3 +85,29 @@ ctypedef struct OpenedInfo:
     uint8_t alpn_size
     uint8_t alpn[14]
     uint8_t peer[16]
+
+ctypedef struct WhoInfo:        # followed by claims and name
+    uint64_t scopes
+    uint32_t claims_size
+    uint32_t sub                # offset of the user within the claims
+    uint16_t listener
+    uint16_t peer_port
+    uint16_t name_size
+    uint8_t sub_size
+    uint8_t form
+    uint8_t known               # there is a user
+    uint8_t peer[16]
+
+ctypedef struct CommandInfo:    # followed by channel, data, both keys, epoch and reply
+    uint64_t offset
+    uint32_t id
+    uint32_t limit
+    uint32_t data_size
+    uint32_t reply_size
+    uint16_t fields             # CommandField
+    uint16_t channel_size
+    uint16_t idempotency_size
+    uint8_t conflate_size
+    uint8_t epoch_size
+    uint8_t command             # CommandName
+    uint8_t member

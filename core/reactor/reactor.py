@@ -21,6 +21,7 @@ from nova.core.log import Log
 from nova.core.reactor.exchange import App, Exchange, Scope
 from nova.core.reactor.feed import Feed
 from nova.core.reactor.stream import RawStream
+from nova.core.reactor.websocket import WebSockets
 from nova.core.values import Cidr
 from nova.ext import engine as ext
 from nova.ext.tls import TlsContext
@@ -51,6 +52,7 @@ class Listen:
     """A listener to be opened.
 
     protocol: `http` (with `app`, and `h2` for ALPN h2 when `tls` is given) or `rtmp` (with `rtmp`). port 0 takes a free one.
+    websockets: upgrades to the paths of `WsRules` are answered by the I/O threads.
     limits: keyword arguments of Engine.listen.
     """
 
@@ -62,6 +64,7 @@ class Listen:
     h2: Callable[[RawStream], Awaitable[None]] | None = None
     rtmp: RtmpHandler | None = None
     tls: TlsContext | None = None
+    websockets: bool = False
     backlog: int = 4096
     limits: dict[str, int] = field(default_factory=dict)
 
@@ -83,6 +86,7 @@ class Reactor:
         self.engine = ext.Engine(threads, event_ring, command_ring)
         self.objects = self.engine.objects
         self.viewers = self.engine.viewers
+        self.websockets = WebSockets(self.engine, lambda number: self._listeners[number].spec.name)
         self._clock = clock
         self._listeners: dict[int, _Listener] = {}
         self._exchanges: dict[int, Exchange] = {}
@@ -148,7 +152,7 @@ class Reactor:
             sock.bind((spec.host, spec.port))
             sock.listen(spec.backlog)
             address = sock.getsockname()[:2]
-            number = self.engine.listen(sock.fileno(), spec.protocol, tls=spec.tls, **spec.limits)
+            number = self.engine.listen(sock.fileno(), spec.protocol, tls=spec.tls, websockets=spec.websockets, **spec.limits)
             sock.detach()
         except BaseException:
             sock.close()
@@ -228,6 +232,8 @@ class Reactor:
                     handler.records(conn, event[2])
                 if failed:
                     self.engine.close(conn)
+        elif kind == ext.WS_COMMANDS:
+            self.websockets.commands(event)
         elif kind == ext.REQUEST:
             self._request(event)
         elif kind == ext.BODY:
@@ -250,6 +256,8 @@ class Reactor:
             self._opened(event)
         elif kind == ext.CLOSED:
             self._closed(conn, event[2])
+        elif kind == ext.WS_GONE:
+            self.websockets.gone(event)
         elif kind == ext.EMPTY:
             self._empty += 1
             self._settled()

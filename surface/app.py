@@ -134,6 +134,7 @@ class Server:
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)
         listeners.bound(reactor, self._settings)
+        reactor.websockets.configure(listeners.websockets(self._settings, identity.host_rules))
         await reactor.run(task_status=task_status)
 
     async def _run_live(self, *, task_status: trio.TaskStatus[None]) -> None:

@@ -13,11 +13,12 @@ from typing import Any, Final
 from nova.core.clock import Clock
 from nova.core.errors import Unprocessable
 from nova.core.log import Log
-from nova.core.reactor import Listen, RawStream, Reactor, RtmpHandler
+from nova.core.reactor import Listen, RawStream, Reactor, RtmpHandler, WsRules
 from nova.core.settings_table import Settings
 from nova.core.values import Address
 from nova.ext.tls import TlsContext, TlsError
 from nova.surface.identity import certificates
+from nova.surface.identity.hosts import HostRules
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -74,6 +75,12 @@ def bound(reactor: Reactor, settings: Settings) -> None:
     )
 
 
+def websockets(settings: Settings, hosts: HostRules) -> WsRules:
+    """What holds for WebSockets. Nobody answers on `/v1/ws` yet."""
+    names, any_address = hosts.names
+    return WsRules(channels=False, echo=settings.realtime.echo, hosts=names, hosts_open=any_address, origins=hosts.origins)
+
+
 def open_http(
     reactor: Reactor, settings: Settings, app: App, h2: Callable[[RawStream], Awaitable[None]], data: Path, clock: Clock, descriptors: int
 ) -> tuple[list[Opened], socket.socket | None]:
@@ -81,7 +88,7 @@ def open_http(
     bounds = limits(settings, descriptors)
     opened = []
     if settings.http.listen is not None:
-        opened.append(_open(reactor, "http", settings.http.listen, settings, limits=bounds, app=app))
+        opened.append(_open(reactor, "http", settings.http.listen, settings, limits=bounds, app=app, websockets=True))
     wanted = settings.https.listen
     if wanted is None:
         return opened, None
@@ -91,7 +98,8 @@ def open_http(
         # TCP and UDP share the number: a free one of UDP may be taken in TCP.
         port = wanted.port if udp is None else udp.getsockname()[1]
         try:
-            opened.append(_open(reactor, "https", Address(wanted.host, port), settings, limits=bounds, app=app, h2=h2, tls=tls))
+            address = Address(wanted.host, port)
+            opened.append(_open(reactor, "https", address, settings, limits=bounds, app=app, h2=h2, tls=tls, websockets=True))
         except CannotListen:
             if udp is not None:
                 udp.close()

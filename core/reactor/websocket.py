@@ -43,8 +43,8 @@ class Who(NamedTuple):
 class Command(NamedTuple):
     """One command of a client.
 
-    id: not answered yet; 0: nobody waits for an answer. data: compact JSON. place: (offset, epoch) of recover or since. limit: 0: none given.
-    member: it is in `channel` now. reply: what the reactor has decided already, to be sent when its turn has come.
+    id: not answered yet; 0: nobody waits for an answer. data: compact JSON. place: (offset, epoch) of recover or since. limit: 0: none
+    given. member: it is in `channel` now. reply: what the reactor has decided already, to be sent when its turn has come.
     """
 
     id: int
@@ -73,10 +73,10 @@ class Connections(Protocol):
 class WsRules:
     """What holds for every WebSocket.
 
-    ping_s: a ping is sent so often. connect_ms: to `connect` without a token in the URL. silent_ms: without a byte. lifetime_s: 0 for ever,
-    shortened by up to the share lifetime_jitter. max_message: bytes. ask_connect: `connect` is decided in trio. reconnect_ms, spread_ms: the
-    windows over which a drain spreads returns and closes. hosts: names under which a cookie counts, None: any address and localhost; origins:
-    pages that may open a WebSocket with one, beside our own.
+    ping_s: a ping is sent so often. connect_ms: to `connect` without a token in the URL. silent_ms: without a byte. lifetime_s: 0 for
+    ever, shortened by up to the share lifetime_jitter. max_message: bytes. ask_connect: `connect` is decided in trio. reconnect_ms,
+    spread_ms: the windows over which a drain spreads returns and closes. hosts: names under which a cookie counts; hosts_open: and any
+    address, and names of localhost. origins: pages that may open a WebSocket with one, beside our own.
     """
 
     channels: bool = True
@@ -92,7 +92,8 @@ class WsRules:
     max_channels: int = 128
     reconnect_ms: int = 5_000
     spread_ms: int = 2_000
-    hosts: Iterable[str] | None = None
+    hosts: Iterable[str] = ()
+    hosts_open: bool = True
     origins: Iterable[str] = ()
 
 
@@ -130,15 +131,15 @@ class WebSockets:
             node=self.node.encode(), channels=rules.channels, echo=rules.echo, deflate=rules.deflate, ask_connect=rules.ask_connect,
             ping_ms=int(rules.ping_s * 1000), connect_ms=rules.connect_ms, silent_ms=rules.silent_ms, life_ms=lifetime,
             life_jitter_ms=int(lifetime * rules.lifetime_jitter), reconnect_ms=rules.reconnect_ms, spread_ms=rules.spread_ms,
-            max_message=rules.max_message, max_channels=rules.max_channels, hosts=_lines(rules.hosts or ()),
-            hosts_open=rules.hosts is None, origins=_lines(rules.origins),
+            max_message=rules.max_message, max_channels=rules.max_channels, hosts=_lines(rules.hosts),
+            hosts_open=rules.hosts_open, origins=_lines(rules.origins),
         )  # fmt: skip
 
     def serve(self, connections: Connections) -> None:
         """From now on commands are handed to `connections`."""
         self._connections = connections
 
-    def channel(self, name: str, epoch: str, rules: ChannelRules = ChannelRules()) -> Channel:  # noqa: B008 -- frozen
+    def channel(self, name: str, epoch: str, rules: ChannelRules = ChannelRules()) -> Channel:
         """A new channel; it lives as long as somebody holds or follows it."""
         made = Channel(
             name, epoch, rules.policy, window_items=rules.window_items, window_bytes=rules.window_bytes, tick_ms=rules.tick_ms,

@@ -55,6 +55,17 @@ class HostRules:
         self._names = named or frozenset(defaults - {""})
         self._origins = frozenset(found for origin in origins if (found := origin_of(origin)) is not None)
 
+    @property
+    def names(self) -> tuple[frozenset[str], bool]:
+        """Names under which a cookie counts, and whether it does under any address and names of localhost too."""
+        return self._names, self._open
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins beside our own that may change something with the cookie, as browsers write them."""
+        found = self._origins | ({self._public} if self._public else set())
+        return frozenset(f"{scheme}://{host}" + ("" if port == _PORTS[scheme] else f":{port}") for scheme, host, port in found)
+
     def counts(self, host: str) -> bool:
         """Whether a cookie that came with this Host counts."""
         name = host_name(host)

@@ -188,6 +188,11 @@ class Identity:
             self.check_origin(credentials.origin, credentials.host, secure=credentials.secure)
         return principal
 
+    @property
+    def host_rules(self) -> hosts.HostRules:
+        """Under which Host a cookie counts, and from which Origin it may act."""
+        return self._rules
+
     def check_origin(self, origin: str, host: str, *, secure: bool) -> None:
         """Raises Forbidden `bad_origin` unless the request comes from a page of an allowed origin."""
         if not self._rules.may_change(origin, host, secure=secure):

@@ -314,6 +314,76 @@ class Https(Section):
     listen: Address | None = row("127.0.0.1:8443", "Where HTTPS listens.")
 
 
+class Images(Section):
+    """Pictures: what is read, what is made, who may ask."""
+
+    hot_bytes: ByteSize = row(
+        "64MiB",
+        "Results kept in the object table, where they are answered without Python; the oldest go first.",
+        "Ten thousand avatars, or a thousand pictures of a feed.",
+        least="1MiB",
+        most="64GiB",
+    )
+    keys: tuple[Secret, ...] = row(
+        [],
+        "Keys that sign picture URLs, as `id:key`, `id:hex:…` or `id:base64:…`; the first one signs, all are good. Empty: one in the data directory.",
+        "To replace a key, put the new one first and take the old one away when its URLs have had their time.",
+    )
+    max_file: ByteSize = row(
+        "32MiB", "Largest picture taken.", "A camera's largest JPEG; a scan of 50 megapixels.", least="64KiB", most="1GiB"
+    )
+    max_frames: int = row(500, "Most frames of an animation.", "Each is decoded and encoded; 500 are half a minute.", least=1, most=10_000)
+    max_pixels: int = row(
+        50_000_000,
+        "Most pixels of a picture.",
+        "Decoded, each takes three or four bytes; above every phone's camera but the largest.",
+        least=10_000,
+        most=1_000_000_000,
+    )
+    max_total_pixels: int = row(
+        200_000_000,
+        "Most pixels of all frames of an animation.",
+        "A hundred frames of 1080p.",
+        least=10_000,
+        most=10_000_000_000,
+    )
+    offer: tuple[Literal["avif", "webp"], ...] = row(
+        ["avif", "webp"],
+        "Formats for clients that name them in Accept, the best first.",
+        "AVIF at our speed costs about as much as WebP and a fourth fewer bytes.",
+    )
+    per_user: int = row(100_000, "Pictures that one user may keep.", "Bounds the store against a loop.", least=1, most=100_000_000)
+    queue: int = row(
+        64,
+        "Pictures that wait for a worker process; one more is refused with Retry-After.",
+        "Two seconds of work for two processes.",
+        least=1,
+        most=10_000,
+    )
+    sources: tuple[Url, ...] = row(
+        [],
+        "Addresses below which pictures from elsewhere may be served, by signed URLs only.",
+        "A name must resolve to public addresses; an address written as numbers may be private, since you wrote it.",
+    )
+    worker_memory: ByteSize = row(
+        "1GiB",
+        "Address space of a worker process.",
+        "50 megapixels with alpha, twice, and the libraries.",
+        least="256MiB",
+        most="64GiB",
+    )
+    worker_time: Seconds = row(
+        "10s",
+        "Time that one picture may take, of a processor and of the clock.",
+        "A hundred times what a large one takes.",
+        least="1s",
+        most="5m",
+    )
+    workers: int = row(
+        0, "Worker processes that decode pictures; 0: one for each core.", "More than the cores gain nothing.", least=0, most=256
+    )
+
+
 class Limits(Section):
     """Bounds on what one address, one user or everybody may take."""
 
@@ -526,6 +596,35 @@ class Store(Section):
     url: SecretUrl | None = row("off", "`postgresql://…` in a later version; off: SQLite in the data directory.")
 
 
+class Uploads(Section):
+    """Resumable uploads (tus 1.0.0)."""
+
+    keep: Seconds = row(
+        "1d",
+        "How long an upload that does not go on is kept, and how long its state can be read after its end.",
+        "A phone that lost its network goes on the next morning.",
+        least="1m",
+        most="30d",
+    )
+    max_size: ByteSize = row("4GiB", "Largest upload.", "An hour of 1080p.", least="1MiB", most="1TiB")
+    per_user: int = row(50, "Unfinished uploads of one user.", "A phone sends a whole album at once.", least=1, most=100_000)
+    scanner: tuple[str, ...] = row(
+        [],
+        "A program that looks at every finished upload, with its arguments; the file's path is appended. Exit code 0: clean, 1: refused.",
+        "`clamdscan --fdpass --no-summary` answers so.",
+    )
+    scanner_timeout: Seconds = row(
+        "1m", "How long the scanner may take; later it counts as failed, and the upload with it.", "A large video.", least="1s", most="1h"
+    )
+    user_bytes: ByteSize = row(
+        "16GiB",
+        "Bytes that the unfinished uploads of one user may announce, together.",
+        "Bounds the disk against one account.",
+        least="1MiB",
+        most="100TiB",
+    )
+
+
 class Settings(Section):
     """Everything, by section."""
 
@@ -538,6 +637,7 @@ class Settings(Section):
     h3: H3
     http: Http
     https: Https
+    images: Images
     limits: Limits
     live: Live
     log: Log
@@ -547,6 +647,7 @@ class Settings(Section):
     rtmps: Rtmps
     shutdown: Shutdown
     store: Store
+    uploads: Uploads
 
 
 def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:

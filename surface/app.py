@@ -133,6 +133,7 @@ class Server:
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)
+        self._services.media.images.delivery.attach(reactor.objects)
         listeners.bound(reactor, self._settings)
         reactor.websockets.configure(listeners.websockets(self._settings, identity.host_rules))
         await reactor.run(task_status=task_status)
@@ -352,6 +353,7 @@ class Server:
                 self._assets,
                 pages.error_page(),
                 self._realtime,
+                services.media,
             ),
         )
         awake.settle_memory()  # nothing larger is loaded from now on

@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from nova.core.addresses import Addresses
+from nova.core.blobs.files import FileBlobs
 from nova.core.bus import MemoryBus
 from nova.core.clock import Clock, rfc3339
 from nova.core.errors import Unprocessable
@@ -36,10 +37,12 @@ from nova.surface.identity.service import Identity
 from nova.surface.identity.store_sql import SCHEMA as IDENTITY
 from nova.surface.identity.store_sql import SqlStore as IdentityStore
 from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.media import SCHEMAS as MEDIA
+from nova.surface.media import Media, open_media
 from nova.surface.operator import Operator
 from nova.surface.urls import Urls
 
-SCHEMAS: Final = (CHAT, IDEMPOTENCY, IDENTITY, STREAMS)
+SCHEMAS: Final = (CHAT, IDEMPOTENCY, IDENTITY, STREAMS, *MEDIA)
 
 _log = Log("nova.services")
 
@@ -58,6 +61,7 @@ class Services:
     bus: MemoryBus
     identity: Identity
     streams: Streams
+    media: Media
     replays: Idempotency
     addresses: Addresses
     rates: ApiRates
@@ -70,6 +74,7 @@ class Services:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.identity.run)
             await nursery.start(self.streams.run)
+            await nursery.start(self.media.run)
             await nursery.start(self.replays.sweep)
             task_status.started()
 
@@ -129,6 +134,8 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
         stale = await streams.open()
         if stale:
             _log.warning("streams_ended_by_restart", count=stale)
+        blobs = FileBlobs(data.path / "blobs", offload)
+        media = open_media(settings, data.path, sql, blobs, bus, clock, ids, offload, metrics)
         urls = Urls(settings.http.public_url, settings.rtmp.public_url)
         yield Services(
             settings,
@@ -141,6 +148,7 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
             bus,
             identity,
             streams,
+            media,
             Idempotency(sql, clock, ids, ttl=settings.limits.idempotency_ttl),
             Addresses(Networks(settings.http.trusted_proxies), exempt),
             ApiRates(settings.limits.api_rate, clock),

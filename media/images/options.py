@@ -31,6 +31,7 @@ ATTENTION: Final = "attention"
 FOCAL: Final = "fp"
 AUTO: Final = "auto"
 FORMATS: Final = ("jpg", "png", "webp", "avif", "gif")
+ANIMATED: Final = ("webp", "gif")  # formats that an animation stays one in
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

@@ -15,10 +15,9 @@ from nova.media.images import codec, fast, geometry, sniff
 from nova.media.images.codec import Opened, Pixels
 from nova.media.images.geometry import Plan, Size, plan
 from nova.media.images.job import Done, Facts, Job, Made, Output
-from nova.media.images.options import ATTENTION, GRAVITIES, Options
+from nova.media.images.options import ANIMATED, ATTENTION, GRAVITIES, Options
 from nova.media.images.thumbhash import SIDE, thumbhash
 
-ANIMATED: Final = ("webp", "gif")  # formats that an animation stays one in
 SAMPLE: Final = 128  # pixels of the miniature for placeholders and attention
 MAX_WEBP: Final = 16_383
 

@@ -23,6 +23,7 @@ from nova.surface.http.routes_channels import ChannelRoutes
 from nova.surface.http.routes_chat import ChatRoutes
 from nova.surface.http.routes_events import EventRoutes
 from nova.surface.http.routes_identity import IdentityRoutes
+from nova.surface.http.routes_images import ImageRoutes
 from nova.surface.http.routes_live import LiveRoutes
 from nova.surface.http.routes_pages import PageRoutes
 from nova.surface.http.routes_realtime import RealtimeRoutes
@@ -33,6 +34,7 @@ from nova.surface.http.websocket import WebSockets
 from nova.surface.identity.attempts import Attempts
 from nova.surface.identity.service import Identity
 from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.media import Media
 from nova.surface.realtime import Realtime
 from nova.surface.urls import Urls
 
@@ -61,6 +63,7 @@ class Services:
     assets: Sequence[Asset]
     error_page: bytes
     realtime: Realtime
+    media: Media
 
 
 def routes(settings: Settings, services: Services) -> list[Route]:
@@ -82,6 +85,7 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         *ChannelRoutes(realtime.hub).table(),
         *EventRoutes(realtime, services.clock).table(),
         *RealtimeRoutes(realtime.hub).table(),
+        *ImageRoutes(services.media.images).table(),
         *routes_not_yet.table(),
         *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
         *PageRoutes(services.assets).table(),
@@ -96,6 +100,7 @@ def described(settings: Settings) -> Json:
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
         urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"",
         realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
+        media=Media(nothing, nothing),
     )  # fmt: skip
     return openapi.document(routes(settings, services))
 

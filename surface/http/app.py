@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, Final, cast
 from urllib.parse import unquote_plus
 
+import trio
 from quart import Response, request
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import DataBody
@@ -42,6 +43,7 @@ CORRELATION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 ALIAS: Final = re.compile(r"/api(?:/v1)?(?=/)")  # Nova's older callers
 SECURE: Final = ("https", "wss")
 Sockets = Callable[[Any, Any, Any], Awaitable[None]]  # an ASGI application for `websocket` scopes
+MEDIA: Final = ("/live/", "/vod/", "/img/")  # of public objects: any origin may read them
 OTHER: Final = "other"  # the route label of what no route has
 
 _log = Log("nova.http")
@@ -80,6 +82,16 @@ class Streamed(Response):
 class Connection(TrioASGIHTTPConnection):
     """Quart's, but an answer whose body is there goes out in one message: the client has it before the server hears of its end."""
 
+    async def __call__(self, receive: Any, send: Any) -> None:
+        self.scope["nova.receive"] = receive  # type: ignore[typeddict-unknown-key]
+        await super().__call__(receive, send)
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Any, receive: Any) -> None:  # type: ignore[override]
+        if cast("Application", self.app).streams(request.method, request.path):
+            # Quart would take the whole body into memory; the handler asks for it piece by piece.
+            await trio.sleep_forever()
+        await super().handle_messages(nursery, request, receive)
+
     async def _send_response(self, send: Any, response: Any) -> None:
         body = getattr(response, "response", None)
         if isinstance(response, Streamed):
@@ -114,10 +126,16 @@ class Application(QuartTrio):
 
     asgi_http_class = Connection
 
-    def __init__(self, new_id: Callable[[], str], sockets: Sockets | None = None) -> None:
+    def __init__(self, new_id: Callable[[], str], sockets: Sockets | None = None, streams: Sequence[Route] = ()) -> None:
+        """streams: routes whose handlers read the body themselves."""
         super().__init__("nova", static_folder=None)
         self._new_id = new_id
         self._sockets = sockets
+        self._streams = [(route.method, re.compile(re.sub(r"\{[a-z_]+\}", "[^/]+", route.path))) for route in streams]
+
+    def streams(self, method: str, path: str) -> bool:
+        """Whether the body of such a request is left to its handler."""
+        return any(method == each and form.fullmatch(path) for each, form in self._streams)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -159,7 +177,9 @@ def _without_token(query: bytes) -> tuple[str, bytes]:
 
 def build(routes: Sequence[Route], conventions: Conventions, sockets: Sockets | None = None) -> Application:
     """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`. sockets: serves WebSockets."""
-    app = Application(conventions.new_id, sockets)
+    app = Application(conventions.new_id, sockets, [route for route in routes if route.kind == "stream"])
+def build(routes: Sequence[Route], conventions: Conventions) -> Application:
+    """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`."""
     app.config["MAX_CONTENT_LENGTH"] = conventions.max_body
     app.config["BODY_TIMEOUT"] = conventions.body_timeout
     app.config["RESPONSE_TIMEOUT"] = None  # the reactor watches readers; a long answer is no mistake
@@ -200,7 +220,9 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         require(principal, route.scope)
     conventions.rates.check(None if principal is None else principal.user, client)
     data, body = b"", None
-    if route.kind != "none":
+    if route.kind == "stream":
+        body = bodies.Incoming(scope["nova.receive"], request.content_length, conventions.body_timeout)
+    elif route.kind != "none":
         data = await request.get_data(cache=True, as_text=False, parse_form_data=False)
         body = _body(route, data, sent.get("Content-Type", ""))
     call = Call(
@@ -215,6 +237,8 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         cast("Mapping[str, str]", sent),
         host,
         client.scheme in SECURE,
+        scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1"),
+        request.method,
     )
     key = sent.get("Idempotency-Key", "") if route.idempotent else ""
     if not key:
@@ -351,7 +375,7 @@ async def _options(app: Application, conventions: Conventions) -> Response | Non
     response.headers["Allow"] = ", ".join(sorted(allowed))
     origin = request.headers.get("Origin", "")
     if origin and "Access-Control-Request-Method" in request.headers:
-        media = request.path.startswith(("/live/", "/vod/"))
+        media = request.path.startswith(MEDIA)
         for name, value in headers.media_preflight() if media else conventions.cors.preflight(origin, allowed):
             response.headers.add(name, value)
     return response
@@ -371,7 +395,7 @@ async def _finish(conventions: Conventions, response: Response) -> Response:
     elif response.mimetype == "text/html":
         for name, value in headers.PAGE:
             out.setdefault(name, value)
-    elif path.startswith(("/live/", "/vod/")) and request.method != "OPTIONS":
+    elif path.startswith(MEDIA) and request.method != "OPTIONS":
         for name, value in headers.of_media():
             out.setdefault(name, value)
     began: float = _scope().get("nova.began", 0.0)

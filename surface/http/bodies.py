@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
+
+import trio
 
 from nova.core.errors import BadRequest, UnsupportedType
 
@@ -60,3 +63,37 @@ def merge_patch(target: Json, patch: Json) -> Json:
         else:
             merged[name] = merge_patch(merged.get(name), value)
     return merged
+
+
+class ClientLeft(BadRequest):
+    """The body ended before its end: nobody will read the answer, and what came until then may count."""
+
+
+class Incoming:
+    """A body that its handler reads as it comes; the bytes that may come unread are the connection's to bound.
+
+    length: as declared, None without. stall: seconds that may pass without a byte.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]], length: int | None, stall: float) -> None:
+        self._receive, self.length, self._stall = receive, length, stall
+        self._begun = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        assert not self._begun, "a body comes once"
+        self._begun = True
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = None
+            with trio.move_on_after(self._stall):
+                message = await self._receive()
+            if message is None:
+                raise ClientLeft(detail="The body did not arrive in time.")
+            if message["type"] != "http.request":
+                raise ClientLeft(detail="The body ended before its end.")
+            more = message.get("more_body", False)
+            if message.get("body"):
+                yield message["body"]

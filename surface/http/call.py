@@ -35,6 +35,8 @@ class Call:
     headers: Mapping[str, str] = field(repr=False)  # may hold credentials
     authority: str  # host and port as the client named them
     secure: bool  # came over TLS, to us or to a proxy that we trust
+    raw_path: str = ""  # as sent, percent-encoded, without the query
+    method: str = "GET"  # as sent: HEAD comes to GET's handler
 
     @property
     def host(self) -> str:

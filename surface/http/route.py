@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Json = Any
 Headers = tuple[tuple[str, str], ...]
-BodyKind = Literal["none", "json", "patch", "form"]
+BodyKind = Literal["none", "json", "patch", "form", "stream"]  # stream: the handler reads it as it comes (bodies.Incoming)
 # open: anyone, a credential is optional. user: any credential. secret: the handler checks a secret of its own, and no
 # credential is looked at. A scope asks for a credential with that scope.
 Access = Literal["open", "user", "secret"]

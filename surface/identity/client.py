@@ -37,17 +37,18 @@ async def request(
     body: bytes = b"",
     timeout: float = 10.0,
     limit: int = 262_144,
+    connect: str | None = None,
 ) -> Answer:
     """The answer to one request, whatever its status. The certificate of https is checked.
 
-    timeout: seconds for everything; limit: bytes of the body.
+    timeout: seconds for everything; limit: bytes of the body. connect: the address to ask instead of resolving the host again.
     Raises Deadline; Unavailable: no connection, a broken or an oversize answer. Messages name the host, never the path or a header.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
         with trio.fail_after(timeout):
-            return await _exchange(method, url, headers or {}, body, limit)
+            return await _exchange(method, url, headers or {}, body, limit, connect)
     except trio.TooSlowError:
         raise Deadline("deadline", f"{host} did not answer within {timeout:g} s") from None
     except (OSError, trio.BrokenResourceError) as error:
@@ -55,13 +56,13 @@ async def request(
         raise Unavailable("unavailable", f"{host} cannot be reached: {cause or type(error).__name__}") from error
 
 
-async def _exchange(method: str, url: str, headers: Mapping[str, str], body: bytes, limit: int) -> Answer:
+async def _exchange(method: str, url: str, headers: Mapping[str, str], body: bytes, limit: int, connect: str | None) -> Answer:
     import h11
 
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme == "https"
-    stream: Stream = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
+    stream: Stream = await trio.open_tcp_stream(connect or host, parts.port or (443 if secure else 80))
     if secure:
         import ssl
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from nova.core import settings as settings_
 from nova.core.addresses import Addresses
+from nova.core.blobs.files import FileBlobs
 from nova.core.bus import MemoryBus
 from nova.core.clock import FakeClock
 from nova.core.idempotency import SCHEMA as IDEMPOTENCY
@@ -31,6 +33,8 @@ from nova.surface.http.route import Route
 from nova.surface.identity import service as identity_
 from nova.surface.identity.store_memory import MemoryStore as IdentityMemory
 from nova.surface.limits import ApiRates, KeyGuesses
+from nova.surface.media import SCHEMAS as MEDIA
+from nova.surface.media import Media, open_media
 from nova.surface.realtime import Realtime
 from nova.surface.urls import Urls
 from tests.media.streams.fakes import FakeRunning
@@ -54,6 +58,7 @@ class Site:
     checks: dict[str, tuple[bool, str]]
     open_metrics: list[bool]
     realtime: Realtime
+    media: Media
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(self, user: str, *scopes: str) -> str:
@@ -82,7 +87,8 @@ def assets() -> list[pages.Asset]:
 @pytest.fixture
 async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """Settings of a test: `@pytest.mark.parametrize("site", [["http.cors_origins=…"]], indirect=True)`."""
-    overrides = ['http.trusted_proxies=["10.0.0.0/8"]', "rtmp.hook_secret=" + HOOK_SECRET, *getattr(request, "param", [])]
+    overrides = ['http.trusted_proxies=["10.0.0.0/8"]', "rtmp.hook_secret=" + HOOK_SECRET, "images.workers=1"]
+    overrides += getattr(request, "param", [])
     settings = settings_.load(environ={}, overrides=overrides).settings
     clock = FakeClock()
     ids = Ids(clock)
@@ -97,8 +103,15 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
     async def read_checks() -> dict[str, tuple[bool, str]]:
         return checks
 
-    async with open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY, CHAT], Offload(), now="2026-01-01T00:00:00Z") as sql:
+    offload = Offload()
+    async with (
+        open_sqlite(tmp_path / "nova.db", [IDEMPOTENCY, CHAT, *MEDIA], offload, now="2026-01-01T00:00:00Z") as sql,
+        trio.open_nursery() as nursery,
+    ):
         realtime = realtime_.build(settings, sql, streams, identity, clock, ids)
+        blobs = FileBlobs(tmp_path / "blobs", offload)
+        media = open_media(settings, tmp_path, sql, blobs, MemoryBus(clock), clock, ids, offload, metrics)
+        await nursery.start(media.run)
         services = api.Services(
             streams,
             identity,
@@ -115,8 +128,10 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
             assets,
             pages.error_page(),
             realtime,
+            media,
         )
         routes = api.routes(settings, services)
         conventions = api.conventions(settings, services, routes)
         app = app_.build(routes, conventions, api.sockets(services))
-        yield Site(app, routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics, realtime)
+        yield Site(app, routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics, realtime, media)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,46 @@
+"""What pictures need from others: a store of records, a table of hot answers, a way to fetch what lies elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from nova.ext.buffer import Buffer
+from nova.media.images.model import Image, ImageId
+from nova.media.streams.model import UserId
+
+
+class ImageStore(Protocol):
+    """Records of pictures, on stable storage once a method returns.
+
+    Twins: store_memory.MemoryImages, store_sql.SqlImages; tests/media/images/test_store_contract.py holds for both.
+    """
+
+    async def add(self, image: Image) -> None: ...
+    async def get(self, image: ImageId) -> Image | None: ...
+    async def count(self, owner: UserId) -> int: ...
+    async def find(self, owner: UserId | None, after: ImageId | None, limit: int) -> list[Image]:
+        """Newest first; owner None: everybody's."""
+        ...
+
+    async def delete(self, image: ImageId) -> bool:
+        """False: there was none."""
+        ...
+
+
+class Hot(Protocol):
+    """The object table, as far as pictures use it: what stands there is answered without Python."""
+
+    def put(self, path: bytes, headers: bytes, body: Sequence[Buffer], *, etag: bytes) -> None: ...
+    def remove(self, path: bytes) -> bool: ...
+
+
+class Fetch(Protocol):
+    """Reads a picture from elsewhere. The adapter checks every address that it connects to, redirects included."""
+
+    async def __call__(self, url: str, *, limit: int) -> bytes:
+        """The body of the answer. Raises Forbidden `source_forbidden`; NotFound; TooLarge; Unavailable; Deadline."""
+        ...
+
+
+Tell = Callable[[str, str, dict[str, object]], None]  # event type, subject, data: for nova.media.events

@@ -178,8 +178,6 @@ def _without_token(query: bytes) -> tuple[str, bytes]:
 def build(routes: Sequence[Route], conventions: Conventions, sockets: Sockets | None = None) -> Application:
     """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`. sockets: serves WebSockets."""
     app = Application(conventions.new_id, sockets, [route for route in routes if route.kind == "stream"])
-def build(routes: Sequence[Route], conventions: Conventions) -> Application:
-    """The ASGI application with these routes. `/v1/…` also answers as `/api/v1/…` and `/api/…`."""
     app.config["MAX_CONTENT_LENGTH"] = conventions.max_body
     app.config["BODY_TIMEOUT"] = conventions.body_timeout
     app.config["RESPONSE_TIMEOUT"] = None  # the reactor watches readers; a long answer is no mistake

@@ -100,3 +100,5 @@ cdef extern from "nova_jpeg.h" nogil:
                            NovaJpegPlane* planes)
     int nova_jpeg_encode(const NovaJpegKernels* k, NovaJpegArena* arena, const NovaJpegPlane* planes, int count, int sub,
                          const NovaJpegOptions* options, NovaJpegOut* out)
+
+cdef const NovaJpegKernels* kernels_named(str name) except NULL

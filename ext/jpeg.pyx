@@ -150,7 +150,8 @@ cdef class Thumbnails:
     cdef readonly bytes thumbhash
 
 
-cdef const NovaJpegKernels* kernels(str name) except NULL:
+cdef const NovaJpegKernels* kernels_named(str name) except NULL:
+    """ "scalar", "avx2", or "" for the best of this machine."""
     cdef bytes said = name.encode()
     cdef const NovaJpegKernels* k = nova_jpeg_kernels(said)
     if k == NULL:
@@ -186,7 +187,7 @@ def probe(data, *, uint64_t max_pixels=50_000_000, uint64_t max_file=64 << 20):
     arena.limit = FILE_ROOM
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
     try:
-        f = new_file(&arena, &view, max_file, kernels(""))
+        f = new_file(&arena, &view, max_file, kernels_named(""))
         rc = nova_jpeg_open(f, max_pixels)
         if rc != JPEG_OK:
             raise error(rc, f)
@@ -224,7 +225,7 @@ def thumbnail(data, targets, *, bint orient=True, bint fast=False, bint linear=F
     cdef Thumbnails found
     cdef Py_buffer view
     cdef int i, rc
-    cdef const NovaJpegKernels* k = globals_kernels(kernels)
+    cdef const NovaJpegKernels* k = kernels_named(kernels)
     given = list(targets)
     if len(given) > JPEG_MAX_TARGETS:
         raise JpegError("bad_target", f"more than {JPEG_MAX_TARGETS}")
@@ -271,10 +272,6 @@ def thumbnail(data, targets, *, bint orient=True, bint fast=False, bint linear=F
         PyBuffer_Release(&view)
 
 
-cdef const NovaJpegKernels* globals_kernels(str name) except NULL:
-    return kernels(name)
-
-
 def encode(data, int width, int height, *, int quality=80, int max_bytes=0, int subsampling=420, bint progressive=False, bint optimize=False,
            bytes icc=b"", str copyright="", uint64_t memory=256 << 20, str kernels=""):
     """A JPEG of packed RGB (3 * width * height bytes) or grey (width * height) samples.
@@ -285,7 +282,7 @@ def encode(data, int width, int height, *, int quality=80, int max_bytes=0, int 
     cdef NovaJpegArena arena
     cdef NovaJpegPlane[3] planes
     cdef Py_buffer view
-    cdef const NovaJpegKernels* k = globals_kernels(kernels)
+    cdef const NovaJpegKernels* k = kernels_named(kernels)
     cdef bytes rights = copyright.encode()
     cdef int rc, i, channels, sub = 2 if subsampling == 420 else 1
     if not (1 <= width <= JPEG_MAX_SIDE and 1 <= height <= JPEG_MAX_SIDE):

@@ -32,16 +32,17 @@ PROGRAMS = {
     "ffmpeg": ("ffmpeg", "the tests that publish and play with ffmpeg"),
     "chromium": ("chromium", "the tests in a browser"),
     "chromedriver": ("chromium-driver", "the tests in a browser"),
+    "cjpeg": ("libjpeg-turbo-progs", "the tests that read and write JPEG against libjpeg-turbo"),
     "certutil": ("libnss3-tools", "the tests of HTTP/3 in a browser"),
     "nginx": ("nginx", "the comparison with nginx"),
     "nginx-rtmp": ("libnginx-mod-rtmp", "the comparison with nginx-rtmp"),
 }
 WANTS = {
     "serve": [],
-    "test": ["ffmpeg", "chromium", "chromedriver", "certutil"],
-    "bench": ["ffmpeg", "chromium", "chromedriver", "certutil", "nginx", "nginx-rtmp"],
+    "test": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg"],
+    "bench": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
     "lint": [],
-    "dev": ["ffmpeg", "chromium", "chromedriver", "certutil", "nginx", "nginx-rtmp"],
+    "dev": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
 }
 # A C library that a kernel may name in its first lines: the header that proves it is there, and Debian's package.
 LIBRARIES = {

@@ -21,6 +21,8 @@ static int draw(NovaJpegFile *f) {
     s->from += used;
     s->p = s->room;
     s->stop = s->room + kept + got;
+    /* Who reads behind the end finds the same there, whatever kernel was at work. */
+    memset(s->room + kept + got, 0, JPEG_PAD);
     s->whole = s->marker >= 0;
     s->guard = s->whole ? s->stop + 8 : s->stop - JPEG_MAX_MCU_BYTES - 16;
     return JPEG_OK;
@@ -97,21 +99,6 @@ int nova_jpeg_begin_scan(NovaJpegFile *f) {
     return begin_interval(f);
 }
 
-/* Over a scan without reading it: to the marker behind it. */
-static int pass_scan(NovaJpegFile *f) {
-    const uint8_t *p = f->data + f->at, *end = f->data + f->size;
-    while ((p = memchr(p, 0xFF, (size_t)(end - p)))) {
-        if (end - p < 2) break;
-        if (p[1] == 0xFF) p++;
-        else if (p[1] == 0 || (p[1] >= 0xD0 && p[1] <= 0xD7)) p += 2;
-        else {
-            f->at = (size_t)(p - f->data);
-            return JPEG_OK;
-        }
-    }
-    return JPEG_TRUNCATED;
-}
-
 /* -- buffered: progressive files, and sequential ones of several scans ------------------------------------------------- */
 
 int nova_jpeg_read_all(NovaJpegFile *f) {
@@ -125,13 +112,10 @@ int nova_jpeg_read_all(NovaJpegFile *f) {
         if (!c->coef || !c->mask) return JPEG_MEMORY;
     }
     do {
-        const NovaJpegComponent *c = &f->c[f->scan.at[0]];
         if (nova_jpeg_late(f)) return JPEG_DEADLINE;
-        /* A band that lies above all that is needed does not say anything about what is. */
-        rc = f->progressive && f->scan.ss > c->last ? pass_scan(f) : nova_jpeg_begin_scan(f);
-        if (!rc && !(f->progressive && f->scan.ss > c->last)) rc = f->k->scan(f);
-        if (!rc) rc = nova_jpeg_next_scan(f);
-        if (rc) return rc;
+        /* A band above all that is needed is read too: a later scan may correct it together with what is (its bits are only there
+         * for coefficients that are not zero), and then the mask has to know. */
+        if ((rc = nova_jpeg_begin_scan(f)) || (rc = f->k->scan(f)) || (rc = nova_jpeg_next_scan(f))) return rc;
     } while (!f->ended);
     for (int i = 0; i < f->components; i++)
         if (!f->c[i].seen) return JPEG_CORRUPT; /* the file ends before it said anything of it */

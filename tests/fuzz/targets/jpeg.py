@@ -1,0 +1,56 @@
+"""JPEG: a header and a whole job on damaged files; plain C and the best kernels of this machine give the same answer."""
+
+from nova.ext import jpeg
+from tests.exact import exact
+from tests.fuzz.registry import target
+
+PIXELS = bytes((x * 7 + y * 3 + c * 40 + (x * y) % 17 * 5) & 255 for y in range(24) for x in range(40) for c in range(3))
+KINDS: list[dict[str, object]] = [
+    {},
+    {"optimize": True},
+    {"progressive": True},
+    {"subsampling": 444},
+    {"progressive": True, "subsampling": 444},
+]
+SEEDS = [jpeg.encode(PIXELS, 40, 24, quality=quality, **kind).data for kind in KINDS for quality in (30, 92)]  # type: ignore[arg-type]
+SEEDS += [jpeg.encode(PIXELS[: 40 * 24], 40, 24, **kind).data for kind in KINDS[:3]]  # type: ignore[arg-type]
+SEEDS += [jpeg.encode(PIXELS, 40, 24, copyright="nobody", icc=bytes(300)).data]
+WORDS = [
+    b"\xff\xd8",
+    b"\xff\xd9",
+    b"\xff\xd0",
+    b"\xff\xdd\x00\x04\x00\x01",
+    b"\xff\x00",
+    b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00",
+    b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x21",
+    b"\xff\xda\x00\x08\x01\x01\x00\x06\x3f\x02",
+    b"\xff\xc2\x00\x11\x08\x00\x18\x00\x28\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01",
+    b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0",
+    b"\x41",
+    b"\x14\x11",
+]
+
+
+def answer(data: bytes, kernels: str) -> object:
+    targets = [
+        jpeg.Target(30, 17),
+        jpeg.Target(9, 9, output="rgb", window=(1, 1, 6.5, 6.5), filter="area"),
+        jpeg.Target(5, 4, output="planes"),
+    ]
+    try:
+        made = jpeg.thumbnail(exact(data), targets, placeholder=True, memory=32 << 20, max_pixels=1 << 18, kernels=kernels)
+    except jpeg.JpegError as error:
+        return jpeg.CODES[jpeg.CODES.index(error.code)]
+    return [result.data for result in made.results], made.color, made.thumbhash
+
+
+@target("jpeg", seeds=SEEDS, words=WORDS)
+def whole_job(data: bytes) -> object:
+    plain, best = answer(data, "scalar"), answer(data, "")
+    assert plain == best
+    try:
+        said = jpeg.probe(exact(data), max_pixels=1 << 18)
+    except jpeg.JpegError as error:
+        assert isinstance(plain, str)
+        return error.code
+    return plain if isinstance(plain, str) else "made", said.progressive, said.components, said.orientation

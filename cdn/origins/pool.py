@@ -1,0 +1,232 @@
+"""Kept connections to one origin, and one exchange over one of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+import trio
+
+from nova.cdn.errors import OriginBroken, OriginError
+from nova.cdn.origins.answer import AnswerError, AnswerReader, End, Event, Head, Interim
+from nova.cdn.origins.dial import Dialer
+from nova.cdn.ports import Informational
+
+READ: Final = 262_144  # bytes a receive, and the longest piece of a body
+
+
+class Connection:
+    """One connection. used: exchanges that it has carried."""
+
+    def __init__(self, stream: trio.abc.Stream, sock: trio.SocketStream, now: float) -> None:
+        self.stream, self._sock = stream, sock
+        self.used = 0
+        self.idle_since = now
+
+    def quiet(self) -> bool:
+        """Whether nothing has come while nobody asked: the peer has neither closed nor said anything."""
+        return not self._sock.socket.is_readable()
+
+    async def close(self) -> None:
+        """At once, without a word: an origin's TLS end is not worth a round trip."""
+        await trio.aclose_forcefully(self.stream)
+
+    def close_now(self) -> None:
+        """The same where nothing can be awaited."""
+        self._sock.socket.close()
+
+
+class Pool:
+    """Connections to one origin. most: open at once; one more waits for `patience` seconds. idle: of them that are kept."""
+
+    def __init__(self, dialer: Dialer, *, most: int, idle: int, keep: float, patience: float) -> None:
+        self._dialer = dialer
+        self._room = trio.CapacityLimiter(most)
+        self._idle: deque[Connection] = deque()
+        self._most_idle, self._keep, self._patience = idle, keep, patience
+        self._closed = False
+        self.opened = 0
+
+    @property
+    def busy(self) -> int:
+        return int(self._room.borrowed_tokens)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    async def take(self, *, fresh: bool = False) -> Lease:
+        """A connection of one's own until the lease ends. fresh: not one that was used before.
+
+        Raises OriginError: `origin_busy`, `origin_unreachable`.
+        """
+        owner = object()
+        with trio.move_on_after(self._patience) as scope:
+            await self._room.acquire_on_behalf_of(owner)
+        if scope.cancelled_caught:
+            raise OriginError(
+                "origin_busy", f"{self._room.total_tokens:g} connections to {self._dialer.where.host} are in use", retry_after=1.0
+            )
+        try:
+            connection = None if fresh else self._kept()
+            if connection is None:
+                connection = Connection(*await self._dialer.dial(), trio.current_time())
+                self.opened += 1
+        except BaseException:
+            self._room.release_on_behalf_of(owner)
+            raise
+        return Lease(self, connection, owner)
+
+    def _kept(self) -> Connection | None:
+        """The one used last: it is the likeliest to live, and the others may age."""
+        now = trio.current_time()
+        while self._idle:
+            connection = self._idle.pop()
+            if now - connection.idle_since < self._keep and connection.quiet():
+                return connection
+            connection.close_now()
+        return None
+
+    def give_back(self, connection: Connection, owner: object, *, reusable: bool) -> None:
+        self._room.release_on_behalf_of(owner)
+        if reusable and not self._closed and len(self._idle) < self._most_idle and self._keep > 0:
+            connection.idle_since = trio.current_time()
+            self._idle.append(connection)
+        else:
+            connection.close_now()
+
+    def sweep(self) -> None:
+        """Close what has been idle for too long, or was closed over there."""
+        now = trio.current_time()
+        kept = [each for each in self._idle if now - each.idle_since < self._keep and each.quiet()]
+        for connection in self._idle:
+            if connection not in kept:
+                connection.close_now()
+        self._idle = deque(kept)
+
+    def close(self) -> None:
+        """Idle connections now, others when they are given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close_now()
+
+
+class Lease:
+    """A connection for one exchange."""
+
+    def __init__(self, pool: Pool, connection: Connection, owner: object) -> None:
+        self._pool, self.connection, self._owner = pool, connection, owner
+        self._ended = self._spoilt = False
+
+    def spoil(self) -> None:
+        """The connection is not used again, also when it was given back already."""
+        self._spoilt = True
+        if self._ended:
+            self.connection.close_now()
+
+    def end(self, *, reusable: bool) -> None:
+        """Once; later calls do nothing."""
+        if not self._ended:
+            self._ended = True
+            reusable = reusable and not self._spoilt
+            self._pool.give_back(self.connection, self._owner, reusable=reusable)
+
+
+class Exchange:
+    """One request and its answer on a leased connection. A context manager: leaving ends the lease, complete or not."""
+
+    def __init__(self, lease: Lease, method: str, *, first_byte: float, idle: float, upgrade: bool = False) -> None:
+        self._lease = lease
+        self._stream = lease.connection.stream
+        self.reused = lease.connection.used > 0
+        lease.connection.used += 1
+        self._reader = AnswerReader(method, upgrade=upgrade)
+        self._first_byte, self._idle = first_byte, idle
+        self._events: Iterator[Event] = iter(())
+        self._ended = False
+        self.rest = b""
+        self.head: Head
+
+    @property
+    def begun(self) -> bool:
+        """Whether a byte of the answer has come."""
+        return self._reader.begun
+
+    @property
+    def stream(self) -> trio.abc.Stream:
+        return self._stream
+
+    async def send(self, data: bytes) -> None:
+        """Raises OriginError: nothing more can be sent; OriginBroken never: an answer may have come nevertheless."""
+        try:
+            with trio.fail_after(self._idle):
+                await self._stream.send_all(data)
+        except trio.TooSlowError:
+            raise OriginError("origin_timeout", f"nothing was taken for {self._idle:g} s") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise OriginError("origin_unreachable", "the connection was closed while the request was sent") from error
+
+    async def answer(self, informational: Informational | None) -> Head:
+        """The head of the answer. Raises OriginError `origin_timeout`; OriginBroken."""
+        try:
+            with trio.fail_after(self._first_byte):
+                while True:
+                    event = await self._next()
+                    if isinstance(event, Head):
+                        self.head = event
+                        return event
+                    if isinstance(event, Interim) and informational is not None and event.status != 100:
+                        await informational(event.status, event.fields)
+        except trio.TooSlowError:
+            raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s") from None
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, empty at its clean end. Raises OriginBroken."""
+        if self._ended:
+            return b""
+        try:
+            with trio.fail_after(self._idle):
+                event = await self._next()
+        except trio.TooSlowError:
+            raise OriginBroken(f"the answer paused for {self._idle:g} s") from None
+        if isinstance(event, bytes):
+            return event
+        assert isinstance(event, End)
+        self._ended, self.rest = True, event.rest
+        if not self.head.upgrade:
+            self._lease.end(reusable=event.reusable)
+        return b""
+
+    async def _next(self) -> Event:
+        try:
+            while True:
+                for event in self._events:
+                    return event
+                try:
+                    data = bytes(await self._stream.receive_some(READ))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    raise OriginBroken("the connection broke within the answer") from None
+                self._events = self._reader.feed(data) if data else self._reader.eof()
+        except AnswerError as error:
+            raise OriginBroken(str(error)) from None
+
+    def spoil(self) -> None:
+        """Not all of the request was sent: whatever comes next on this connection would be read as the rest of it."""
+        self._lease.spoil()
+
+    def end(self) -> None:
+        """Give the connection back when the answer is complete, else up."""
+        reusable = False
+        if not self._ended and hasattr(self, "head") and not self.head.upgrade:
+            with suppress(AnswerError):  # what came with the head may be all of the answer
+                reusable = any(isinstance(event, End) and event.reusable for event in self._events)
+        self._lease.end(reusable=reusable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()

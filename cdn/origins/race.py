@@ -1,0 +1,135 @@
+"""One request, asked of one origin after another, or of two at once: the first good answer wins.
+
+A failed connection costs nobody anything and is always followed by the next origin. Everything else that is asked twice, retries and
+hedges, comes out of the site's budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import trio
+
+from nova.cdn.errors import OriginError
+from nova.cdn.failover.budget import RetryBudget
+from nova.cdn.origins.origin import Origin, Unreachable
+from nova.cdn.origins.pool import Exchange
+from nova.cdn.ports import FetchRequest, Informational
+
+Attempt = tuple[Origin, Exchange | OriginError]
+
+
+class Race:
+    """The attempts of one request.
+
+    origins: in the order in which they are asked. hedge: seconds without a first byte after which another is asked too; None: never.
+    retry: statuses after which another origin is asked; such an answer is kept for when no other one comes.
+    """
+
+    def __init__(
+        self,
+        origins: Sequence[Origin],
+        request: FetchRequest,
+        budget: RetryBudget,
+        now: Callable[[], float],
+        *,
+        hedge: Callable[[Origin], float | None],
+        retry: Collection[int],
+        informational: Informational | None,
+    ) -> None:
+        self._waiting = list(origins)
+        self._request, self._budget, self._now = request, budget, now
+        self._hedge, self._retry, self._informational = hedge, retry, informational
+        self._running: list[tuple[Origin, trio.CancelScope]] = []
+        self._send, self._receive = trio.open_memory_channel[Attempt](len(origins) + 1)
+        self.hedged = 0
+
+    async def run(self) -> tuple[Origin, Exchange]:
+        """The winner, whose exchange is the caller's to end. Raises OriginError: the last one of them all."""
+        kept: tuple[Origin, Exchange] | None = None
+        failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
+        winner: tuple[Origin, Exchange] | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                free = True
+                while True:
+                    if not self._running:
+                        if not self._waiting or not (free or self._budget.take(self._now())):
+                            break
+                        self._start(nursery)
+                    found = await self._outcome()
+                    if found is None:
+                        if self._budget.take(self._now()):
+                            self._start(nursery)
+                            self.hedged += 1
+                        else:
+                            self._waiting.clear()
+                        continue
+                    origin, outcome = found
+                    self._running = [each for each in self._running if each[0] is not origin]
+                    if isinstance(outcome, OriginError):
+                        failure, free = outcome, isinstance(outcome, Unreachable) or outcome.code == "origin_busy"
+                    elif outcome.head.status in self._retry and (self._waiting or self._running):
+                        free = False
+                        if kept is None:
+                            kept = origin, outcome
+                        else:
+                            outcome.end()
+                    else:
+                        winner = origin, outcome
+                        break
+                for slow, scope in self._running:
+                    scope.cancel()
+                    if winner is not None:
+                        slow.too_slow()
+        except BaseException:
+            if winner is not None:
+                winner[1].end()
+            if kept is not None:
+                kept[1].end()
+            raise
+        finally:
+            self._end_others()
+        if winner is None:
+            if kept is None:
+                raise failure
+            return kept
+        if kept is not None:
+            kept[1].end()
+        return winner
+
+    async def _outcome(self) -> Attempt | None:
+        """What one of those that run has come to; None: it is time to ask another one too."""
+        patience = None
+        if len(self._running) == 1 and self._waiting:
+            patience = self._hedge(self._running[0][0])
+        if patience is None:
+            return await self._receive.receive()
+        with trio.move_on_after(patience):
+            return await self._receive.receive()
+        return None
+
+    def _start(self, nursery: trio.Nursery) -> None:
+        origin, scope = self._waiting.pop(0), trio.CancelScope()
+        self._running.append((origin, scope))
+        nursery.start_soon(self._attempt, origin, scope)
+
+    async def _attempt(self, origin: Origin, scope: trio.CancelScope) -> None:
+        # One that hedges tells nobody of its 1xx: they would come twice.
+        informational = self._informational if len(self._running) == 1 and not self.hedged else None
+        with scope:
+            try:
+                outcome: Exchange | OriginError = await origin.attempt(self._request, informational)
+            except OriginError as error:
+                outcome = error
+            self._send.send_nowait((origin, outcome))
+
+    def _end_others(self) -> None:
+        """Answers that came while the race was being decided."""
+        while True:
+            try:
+                _, outcome = self._receive.receive_nowait()
+            except trio.WouldBlock:
+                return
+            if isinstance(outcome, Exchange):
+                outcome.end()

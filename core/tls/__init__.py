@@ -1,0 +1,1 @@
+"""TLS for connections that we open."""

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 import trio
 
 from nova.cdn.errors import OriginError
 from nova.cdn.origins.addresses import Guard, public_only
 from nova.cdn.origins.ask import Where
+from nova.core.errors import NovaError
 from nova.core.limits import parse_address
-from nova.core.tls import client as tls
-
-if TYPE_CHECKING:
-    import ssl
+from nova.core.tls.client import ClientTls
 
 ADDRESSES: Final = 8  # of one name that are tried
-
-Resolve = Callable[[str, int], "object"]
 
 
 class Dialer:
     """Opens connections to one origin. Its guard remembers what kind of addresses it had.
 
-    context: makes the TLS context when it is first needed. name: the certificate's, when it is not the host of the URL.
+    tls: for https. name: the certificate's, when it is not the host of the URL. public: only public addresses.
     """
 
-    def __init__(
-        self, where: Where, *, timeout: float, context: Callable[[], ssl.SSLContext], name: str | None = None, public: bool = False
-    ) -> None:
+    def __init__(self, where: Where, *, timeout: float, tls: ClientTls, name: str | None = None, public: bool = False) -> None:
         self.where = where
-        self._timeout, self._make_context, self._name = timeout, context, name
-        self._context: ssl.SSLContext | None = None
+        self._timeout, self._tls, self._name = timeout, tls, name
         self._guard = None if public else Guard(literal=parse_address(where.host) is not None)
 
     async def dial(self) -> tuple[trio.abc.Stream, trio.SocketStream]:
@@ -45,24 +38,13 @@ class Dialer:
 
     async def _dial(self) -> tuple[trio.abc.Stream, trio.SocketStream]:
         where = self.where
-        if where.secure and self._context is None:
-            self._context = await trio.to_thread.run_sync(self._make_context)
         plain = await self._connect(self._admitted(await addresses_of(where.host, where.port)))
-        if self._context is None:
+        if not where.secure:
             return plain, plain
-        import ssl
-
-        stream = tls.wrap(plain, self._context, self._name or where.host)
         try:
-            await stream.do_handshake()  # type: ignore[attr-defined]  # trio.SSLStream, which core.tls keeps behind its door
-        except trio.BrokenResourceError as error:
-            cause = error.__cause__
-            said = f": {cause.verify_message}" if isinstance(cause, ssl.SSLCertVerificationError) else ""
-            raise OriginError("origin_unreachable", f"TLS with {where.host} failed{said}") from error
-        except BaseException:
-            await trio.aclose_forcefully(plain)
-            raise
-        return stream, plain
+            return await self._tls.secure(plain, self._name or where.host), plain
+        except NovaError as error:
+            raise OriginError("origin_unreachable", f"TLS with {where.host} failed: {error.detail}") from error
 
     def _admitted(self, found: Sequence[str]) -> list[str]:
         admitted = public_only(found) if self._guard is None else self._guard.admit(found)

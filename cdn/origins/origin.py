@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import trio
 
@@ -20,10 +19,7 @@ from nova.cdn.ports import FetchRequest, Informational
 from nova.core.clock import Clock
 from nova.core.log import Log
 from nova.core.settings_table import CdnOrigin
-from nova.core.tls import client as tls
-
-if TYPE_CHECKING:
-    import ssl
+from nova.core.tls.client import ClientTls
 
 SICK = frozenset((502, 503, 504))  # statuses that say that an origin cannot
 
@@ -67,7 +63,7 @@ class Origin:
         self.where = Where(config.url)
         self.own_host = own_host or sign is not None
         self._extra = ((ask.VIA_EDGE, b"1"),) if shield else ()
-        dialer = Dialer(self.where, timeout=config.connect_timeout, context=self._context(), name=config.tls_name, public=public)
+        dialer = Dialer(self.where, timeout=config.connect_timeout, tls=ClientTls(config.tls_ca), name=config.tls_name, public=public)
         self._pool = Pool(
             dialer, most=config.max_connections, idle=config.max_idle, keep=config.keep_alive, patience=config.connect_timeout
         )  # fmt: skip
@@ -75,10 +71,6 @@ class Origin:
         self.health = Health()
         self.latencies = Latencies()
         self.requests = self.failures = 0
-
-    def _context(self) -> Callable[[], ssl.SSLContext]:
-        ca = self.config.tls_ca
-        return lambda: tls.context(ca)
 
     def ready(self) -> bool:
         """Whether it may be asked now."""

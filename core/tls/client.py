@@ -5,32 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nova.core.errors import Unprocessable
+import trio
+
+from nova.core.errors import Unavailable, Unprocessable
 
 if TYPE_CHECKING:
     import ssl
 
-    from trio.abc import Stream
 
+class ClientTls:
+    """TLS 1.2 or newer, HTTP/1.1. ca: PEM with the authorities. What it needs is read with the first connection."""
 
-def context(ca: Path | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, HTTP/1.1, host names checked. ca: PEM with the authorities. Raises Unprocessable: the file cannot be read.
+    def __init__(self, ca: Path | None = None) -> None:
+        self._ca = ca
+        self._context: ssl.SSLContext | None = None
 
-    Reads the system's authorities from disk: 10 to 30 ms.
-    """
-    import ssl
+    async def secure(self, plain: trio.abc.Stream, name: str) -> trio.abc.Stream:
+        """`plain` under TLS with a peer that must be `name`; closed when that fails.
 
-    try:
-        made = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
-        raise Unprocessable("bad_settings", f"the authorities in {ca} cannot be read: {error}") from None
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.set_alpn_protocols(["http/1.1"])
-    return made
+        An end without the peer's word for it is an error (BrokenResourceError): bytes may be missing.
+        Raises Unavailable: no handshake, or a certificate that does not hold; Unprocessable: the authorities cannot be read.
+        """
+        import ssl
 
+        try:
+            if self._context is None:
+                self._context = await trio.to_thread.run_sync(self._read)  # the system's authorities: 10 to 30 ms, once
+            stream = trio.SSLStream(plain, self._context, server_hostname=name, https_compatible=False)
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            cause = error.__cause__
+            said = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else "the handshake broke off"
+            raise Unavailable("unavailable", said) from error
+        except BaseException:
+            await trio.aclose_forcefully(plain)
+            raise
+        return stream
 
-def wrap(stream: Stream, made: ssl.SSLContext, name: str) -> Stream:
-    """`stream` under TLS with a peer that must be `name`. An end without the peer's word for it is an error: bytes may be missing."""
-    import trio
+    def _read(self) -> ssl.SSLContext:
+        import ssl
 
-    return trio.SSLStream(stream, made, server_hostname=name, https_compatible=False)
+        try:
+            made = ssl.create_default_context(cafile=None if self._ca is None else str(self._ca))
+        except (OSError, ssl.SSLError) as error:
+            raise Unprocessable("bad_settings", f"the authorities in {self._ca} cannot be read: {error}") from None
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        made.set_alpn_protocols(["http/1.1"])
+        return made

@@ -13,7 +13,8 @@ from nova.ext.commands cimport CF_RECOVER, CF_SINCE
 from nova.ext.commands import COMMANDS
 from nova.ext.http1 cimport HF_CHUNKED, HF_EXPECT_CONTINUE, HF_KEEP_ALIVE, HTTP_MAX_HEADERS, Header
 from nova.ext.io cimport (
-    MAX_LISTENERS, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, Listener, Shared, Thread, session_check, token_check,
+    MAX_LISTENERS, MAX_SITES, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, S_DIRECTIVES, S_HOST, S_OPEN, S_UP, Listener, Shared, SiteRule, Thread,
+    session_check, token_check,
 )
 from nova.ext.loop cimport loop_close, loop_open, loop_run
 from nova.ext.objects cimport ObjectTable
@@ -29,7 +30,7 @@ from nova.ext.tls cimport TlsContext
 from nova.ext.token cimport TokenTable, token_error, token_verify
 from nova.ext.viewers cimport Viewers
 from nova.ext.wire cimport (
-    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_RAW, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
     CM_WAKE_AT, CM_WS_CLOSE, CM_WS_ITEM, CM_WS_JOIN, CM_WS_LEAVE, CM_WS_NEWS, CM_WS_REVOKE, CM_WS_USER, CommandInfo, EV_BODY, EV_CLOSED,
     EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, EV_WS_COMMANDS, EV_WS_GONE, OpenedInfo, RequestInfo,
     SF_CLOSE, SF_END, WhoInfo,
@@ -101,7 +102,7 @@ cdef str address(const uint8_t* peer):
 
 cdef tuple request_of(Record* r):
     """(REQUEST, conn, listener, method, minor, head flags, raw path, query, headers, content length, peer, port, tls, token, claims,
-    token in query)"""
+    token in query, site, whether it leads: then the claims are the key that others wait for)"""
     cdef RequestInfo info
     cdef const char* payload = <const char*> r + sizeof(Record)
     cdef const Header* headers = <const Header*> (payload + sizeof(RequestInfo))
@@ -120,7 +121,7 @@ cdef tuple request_of(Record* r):
         head[info.path:info.path + info.path_len], head[info.query:info.query + info.query_len], fields, info.content_length,
         address(info.peer), info.peer_port, bool(info.tls),
         None if info.token == 1 else "" if info.token == 0 else (<bytes> token_error(info.token)).decode("ascii"),
-        head[info.head_size:info.head_size + info.claims_size], bool(info.token_in_query),
+        head[info.head_size:info.head_size + info.claims_size], bool(info.token_in_query), info.site, bool(info.leads),
     )
 
 
@@ -426,6 +427,25 @@ cdef class Engine:
             self.post(i, CM_LISTEN, 0, 0, <uint64_t> number, 0, b"")
         return number
 
+    def site(self, int number, bytes name, *, bint host_in_key=True, bint directives=False, bint always_up=False) -> None:
+        """Serve the site `number` (1 to 63): on listeners of that number, and as `/cdn/s/<name>/…` elsewhere when it has a name.
+
+        host_in_key: the Host is part of what an object is called. directives: requests with Cache-Control go up. always_up: all do.
+        """
+        cdef SiteRule* rule
+        if not 1 <= number < MAX_SITES or len(name) > sizeof(rule.name):
+            raise ValueError(f"sites have numbers from 1 to {MAX_SITES - 1} and names of at most 32 bytes")
+        rule = &self.shared.sites[number]
+        rule.flags = 0
+        memcpy(rule.name, <const char*> name, len(name))
+        rule.name_size = <uint8_t> len(name) if len(name) else 255  # of no path
+        rule.flags = <uint8_t> (S_OPEN | (S_HOST if host_in_key else 0) | (S_DIRECTIVES if directives else 0) | (S_UP if always_up else 0))
+
+    def unsite(self, int number) -> None:
+        """Requests of this site go up from now on, and its prefix is not known any more."""
+        if 1 <= number < MAX_SITES:
+            self.shared.sites[number].flags = 0
+
     def retls(self, int number, TlsContext tls not None) -> None:
         """New connections of a listener get this context; those that are open keep theirs."""
         self.tls.append(tls)  # the one before stays: a thread may be making a connection with it
@@ -529,6 +549,10 @@ cdef class Engine:
     def go_on(self, uint64_t conn) -> None:
         """100 (Continue)."""
         self.post(<int> (conn >> 56), CM_CONTINUE, 0, conn, 0, 0, b"")
+
+    def raw(self, uint64_t conn) -> None:
+        """HTTP: the answer under way is 101; from now on input comes up as DATA, within the credit."""
+        self.post(<int> (conn >> 56), CM_RAW, 0, conn, 0, 0, b"")
 
     def close(self, uint64_t conn, bint flush=False) -> None:
         """Close now, or after everything is sent."""
@@ -662,6 +686,19 @@ cdef class Engine:
             conns += self.threads[i].live
         total["connections"] = conns
         total["parked_now"] = self.objects.map.waiting
+        return total
+
+    def site_stats(self, int number) -> dict:
+        """Counters of one site over all threads: requests, hits, stale, collapsed, bytes."""
+        cdef dict total = {}
+        cdef int i
+        cdef dict one
+        if not 1 <= number < MAX_SITES:
+            raise ValueError("there is no such site")
+        for i in range(self.count):
+            one = self.threads[i].sites[number]
+            for name, value in one.items():
+                total[name] = total.get(name, 0) + value
         return total
 
     def thread_stats(self, int index) -> dict:

@@ -12,3 +12,4 @@ cdef void http_sent(Thread* t, Conn* c, uint16_t flags) noexcept nogil
 cdef void http_credit(Thread* t, Conn* c, uint64_t bytes) noexcept nogil
 cdef void http_continue(Thread* t, Conn* c) noexcept nogil
 cdef void http_unparked(Thread* t, Conn* c) noexcept nogil
+cdef void http_follow(Thread* t, Conn* c) noexcept nogil

@@ -12,19 +12,22 @@ from nova.ext.bytevec cimport vec_append, vec_drop_front, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_id, conn_owe, timer_clear, timer_set
 from nova.ext.hot cimport answer_body, answer_error
 from nova.ext.http1 cimport (
-    HF_CHUNKED, HF_EXPECT_CONTINUE, HF_HAS_AUTH, HF_KEEP_ALIVE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET, HTTP_GET, HTTP_HEAD,
+    HF_ABSOLUTE, HF_CHUNKED, HF_EXPECT_CONTINUE, HF_HAS_AUTH, HF_KEEP_ALIVE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET, HTTP_GET, HTTP_HEAD,
     Chunked, Head, Header, chunked_feed, http1_head_end, http1_parse, http1_query, http1_remove_query,
 )
 from nova.ext.identity cimport identify, session_of, viewer_of
 from nova.ext.io cimport (
     CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
-    CF_RATED, CF_STARTED, CF_STARVED, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP,
+    CF_RATED, CF_STARTED, CF_STARVED, FR_CLOSE, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP, S_HOST, SiteStats,
 )
+from nova.ext.kept cimport KF_FULL, KF_HIT, KF_LEAD, KF_PARKED, KF_STALE, KF_UP, kept_find, kept_key, kept_unask
 from nova.ext.lifecycle cimport conn_close, conn_linger, conn_part
 from nova.ext.objects cimport (
-    E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, body_unref, objects_find, objects_unask, objects_unpark,
+    E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, Kept, body_unref, kept_unref, objects_find, objects_unask,
+    objects_unpark,
 )
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
+from nova.ext.site_serve cimport PU_CLOSED, PU_END, PU_MORE, answer_kept, answer_suits, fill_pump, site_host_agrees, site_named, site_suits
 from nova.ext.ssl cimport SSL_pending
 from nova.ext.token_cache cimport TokenResult
 from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, tx_copy, tx_flush
@@ -141,6 +144,11 @@ cdef void lose(Thread* t, Conn* c, int status, uint16_t reason) noexcept nogil:
 
 cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
     """Give a request to trio: head and identity. T_UP, or T_FULL."""
+    return hand_up_to(t, c, data, head, 0, False)
+
+
+cdef int hand_up_to(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_t site, bint leads) noexcept nogil:
+    """site: not 0: the request goes to its origins as it is. leads: others wait for what comes of it; `t.key` is what they wait for."""
     cdef RequestInfo info
     cdef TokenResult result
     cdef uint8_t* copy
@@ -170,10 +178,20 @@ cdef int hand_up(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept n
     if vec_append(&t.up, data, head.size) < 0:
         refuse(t, c, 503)
         return T_ANSWERED
-    info.token = identify(t, data, head, &t.up, &result, &info.token_in_query)
+    info.site = site
+    info.token = 1
+    if site == 0:
+        info.token = identify(t, data, head, &t.up, &result, &info.token_in_query)
+    elif leads and vec_append(&t.up, t.key.data, t.key.len) < 0:
+        refuse(t, c, 503)
+        return T_ANSWERED
+    info.leads = leads
     info.claims_size = <uint32_t> (t.up.len - sizeof(RequestInfo) - head.count * sizeof(Header) - head.size)
     copy = t.up.data + sizeof(RequestInfo) + head.count * sizeof(Header)
-    info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)
+    if site == 0:
+        info.query_len = <uint32_t> http1_remove_query(copy + head.query, head.query_len, b"access_token", 12)
+    elif head.query_len == 0 and head.path >= head.target and head.path + head.path_len < head.target + head.target_len:
+        info.path_len += 1  # an empty query is a query: the target goes on as it was sent
     memcpy(t.up.data, &info, sizeof(RequestInfo))
     if head.flags & HF_CHUNKED:
         free(c.chunked)
@@ -235,6 +253,83 @@ cdef bint delivery(const uint8_t* query, size_t size, int64_t* msn, int64_t* par
     return msn[0] < <int64_t> 1 << 40
 
 
+cdef int serve_site(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_t site, size_t skip) noexcept nogil:
+    """One request of a site: from what is kept, else by the origins. skip: bytes of the path that name the site, on the main listener."""
+    cdef Kept* kept = NULL
+    cdef bint late = c.flags & CF_LATE
+    cdef bint plain = head.authorization_i < 0 and head.range_i < 0 and not late
+    cdef bint keep, waited = c.park_deadline != 0
+    cdef SiteStats* stats = &t.sites[site]
+    cdef int found = KF_UP, r
+    if c.park_deadline == 0:
+        stats.requests += 1
+    if head.flags & HF_ABSOLUTE and not site_host_agrees(data, head):
+        refuse(t, c, 400)
+        return T_ANSWERED
+    if not site_suits(t, site, data, head) or not kept_key(&t.key, data, head, t.shared.sites[site].flags & S_HOST, skip):
+        return hand_up_to(t, c, data, head, site, False)
+    found = kept_find(t.shared.objects, site, &t.key, data, head, <uint32_t> t.now_unix, plain, plain and head.method == HTTP_GET,
+                      conn_id(t, c), &c.waiter, &kept)
+    if found == KF_UP:
+        return hand_up_to(t, c, data, head, site, False)
+    if found == KF_LEAD:
+        r = hand_up_to(t, c, data, head, site, True)
+        if r != T_UP:
+            kept_unask(t.shared.objects, site, &t.key)
+        return r
+    if found == KF_PARKED:
+        t.stats.parked += 1
+        if c.park_deadline == 0:
+            stats.collapsed += 1
+            c.park_deadline = t.now_ms + limits_of(t, c).park_ms
+        c.phase = H_PARKED
+        return T_PARKED
+    if found == KF_STALE:
+        # Nobody waits for the new one, so a full ring only means that the next request asks.
+        if ring_put(&t.events, EV_RENDER, 0, 0, site, 0, t.key.data, <uint32_t> t.key.len, NULL, 0):
+            ring_ring(&t.events)
+        else:
+            kept_unask(t.shared.objects, site, &t.key)
+        stats.stale += 1
+    if found != KF_FULL and not answer_suits(data, head, kept, skip > 0):
+        kept_unref(kept)
+        return hand_up_to(t, c, data, head, site, False)
+    keep = head.flags & HF_KEEP_ALIVE and not t.draining
+    c.flags &= ~<uint32_t> (CF_LATE | CF_KEEP)
+    c.park_deadline = 0
+    t.stats.hot += 1
+    if keep:
+        c.flags |= CF_KEEP
+    if found == KF_FULL:
+        answer_error(t, c, 503, head.method == HTTP_HEAD, not keep)
+        r = PU_END
+    else:
+        stats.hits += 1
+        r = answer_kept(t, c, data, head, kept, keep, skip > 0, waited, site)
+        kept_unref(kept)
+    if r == PU_END:
+        c.phase = H_HEAD
+        if not keep:
+            c.flags |= CF_CLOSE_AFTER
+    return T_ANSWERED
+
+
+cdef void http_follow(Thread* t, Conn* c) noexcept nogil:
+    """The body that the connection follows has grown, or its backlog is low again."""
+    cdef bint close = c.follow.framing == FR_CLOSE
+    cdef int r = fill_pump(t, c)
+    if r == PU_CLOSED:
+        return
+    if r == PU_END:
+        c.phase = H_HEAD
+        if close or not c.flags & CF_KEEP or t.draining:
+            c.flags |= CF_CLOSE_AFTER
+        elif c.rbuf.len:
+            http_resume(t, c)
+            return
+    settle(t, c)
+
+
 cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
     """One request. T_ANSWERED and T_UP have used its head, T_PARKED and T_FULL have not."""
     cdef Hit hit
@@ -248,6 +343,14 @@ cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nog
     cdef bint sensible, keep
     cdef int found
     cdef bint late = c.flags & CF_LATE
+    cdef size_t skip = 0
+    cdef uint16_t site = t.shared.listeners[c.listener].site
+    if site:
+        return serve_site(t, c, data, head, site, 0)
+    if path_len > 8 and memcmp(path, b"/cdn/s/", 7) == 0:
+        site = site_named(t, path, path_len, &skip)
+        if site:
+            return serve_site(t, c, data, head, site, skip)
     if head.flags & HF_UPGRADE_WEBSOCKET and t.shared.listeners[c.listener].websockets:
         found = ws_upgraded(t, c, data, head)
         if found == WS_IS_OPEN:
@@ -498,6 +601,9 @@ cdef void http_output(Thread* t, Conn* c) noexcept nogil:
     """The socket takes bytes again."""
     if out_resume(t, c) < 0:
         conn_close(t, c, R_RESET)
+        return
+    if c.follow != NULL and c.out_bytes <= BACKLOG_LOW:
+        http_follow(t, c)
         return
     if c.flags & CF_DRAIN and c.out_bytes <= BACKLOG_LOW:
         c.flags &= ~<uint32_t> CF_DRAIN

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from nova.ext.buffer cimport Buf
 from nova.ext.bytevec cimport ByteVec
 from nova.ext.http1 cimport Chunked
-from nova.ext.objects cimport ObjectMap, Waiter
+from nova.ext.objects cimport Kept, ObjectMap, Waiter
 from nova.ext.peers cimport PeerMap
 from nova.ext.ring cimport Ring
 from nova.ext.rtmp cimport RtmpReader
@@ -24,6 +24,7 @@ cdef enum:
     RECV_SIZE = 262144          # one read takes at most this: a turn's work for one connection is bounded
     TX_SIZE = 65536             # answers to pipelined requests gather here before one send
     TX_STRETCHES = 64           # stretches of one gathered send; IOV_MAX is 1024
+    MAX_SITES = 64
     WHEEL_SLOTS = 1024
     WHEEL_TICK_MS = 50
     CONN_CHUNK = 256            # connections per slab
@@ -86,11 +87,18 @@ ctypedef struct Rtmp:
     int64_t first_ms            # when the oldest record that waits came in
     int64_t read_ms             # when the peer last sent something
 
+cdef enum Framing:              # of a body that grows
+    FR_LENGTH = 0
+    FR_CHUNKED = 1
+    FR_CLOSE = 2
+
 ctypedef struct Follow:         # a reader of a sequence
     Seq* seq
     uint64_t cursor             # offset of the next item to send
     uint32_t next               # the following reader of the same sequence on this thread
     uint32_t prev
+    Kept* kept                  # HTTP: the answer whose body it is
+    uint8_t framing
 
 ctypedef struct Conn:
     int fd
@@ -189,6 +197,24 @@ ctypedef struct Stats:
     uint64_t ws_silent
     uint64_t ws_expired
 
+cdef enum SiteFlag:
+    S_OPEN = 1                  # there is such a site
+    S_HOST = 2                  # its keys begin with the host
+    S_DIRECTIVES = 4            # Cache-Control and Pragma of requests count: those that have them go up
+    S_UP = 8                    # every request goes up (signed URLs)
+
+ctypedef struct SiteRule:
+    uint8_t flags
+    uint8_t name_size
+    uint8_t name[32]
+
+ctypedef struct SiteStats:
+    uint64_t requests
+    uint64_t hits
+    uint64_t stale
+    uint64_t collapsed          # waited for another one's fetch
+    uint64_t bytes              # of bodies
+
 ctypedef struct Shared:         # what all threads of one reactor see
     int threads
     Listener listeners[MAX_LISTENERS]
@@ -204,6 +230,7 @@ ctypedef struct Shared:         # what all threads of one reactor see
     int64_t clock_ms            # -1, or the time that a test has set
     int64_t clock_unix          # -1, or the time that a test has set
     uint32_t largest            # payload bytes of the largest event: with room for it, input can go up
+    SiteRule sites[MAX_SITES]
     uint64_t stop               # not 0: threads end when their commands are carried out
 
 ctypedef struct Thread:
@@ -264,5 +291,7 @@ ctypedef struct Thread:
     uint64_t random
     bint draining
     int64_t shed_at             # ms: when slow readers are looked at again
+    ByteVec key                 # of the object that a request of a site names
+    SiteStats sites[MAX_SITES]
     bint told                   # trio has heard that no connection is left
     Stats stats

@@ -11,7 +11,7 @@ from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
     CF_STARVED, H_LINGER, NO_CONN, P_HTTP, P_RTMP,
 )
-from nova.ext.objects cimport objects_unpark
+from nova.ext.objects cimport kept_unref, objects_unpark
 from nova.ext.peers cimport peers_leave
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.rooms cimport ws_free, ws_part
@@ -84,6 +84,7 @@ cdef void follow_end(Thread* t, Conn* c) noexcept nogil:
         conn_at(t, c.follow.next).follow.prev = c.follow.prev
     nova_add32(&seq.reader_count, -1)
     seq_unref(seq)
+    kept_unref(c.follow.kept)
     free(c.follow)
     c.follow = NULL
 

@@ -25,7 +25,7 @@ from nova.ext.io cimport (
 from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
 from nova.ext.objects cimport Waiter, objects_ready
 from nova.ext.peers cimport PEER_COUNTED, PEER_REFUSED, peers_enter, peers_leave
-from nova.ext.raw_serve cimport raw_credit, raw_input, raw_output, raw_sent, raw_timeout
+from nova.ext.raw_serve cimport raw_credit, raw_input, raw_open, raw_output, raw_sent, raw_timeout
 from nova.ext.ring cimport Record, bell_clear, ring_doze, ring_peek, ring_pop, ring_put, ring_ring, ring_woke
 from nova.ext.rooms cimport rooms_free, ws_free
 from nova.ext.rtmp_serve cimport (
@@ -38,7 +38,7 @@ from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_acc
 from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
 from nova.ext.wire cimport (
-    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
+    CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_RAW, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
     CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
 )
 from nova.ext.ws_deflate cimport ws_zip_free, ws_zip_init
@@ -196,6 +196,7 @@ cdef void loop_close(Thread* t) noexcept nogil:
     rooms_free(t)
     ws_zip_free(&t.zip)
     vec_free(&t.up)
+    vec_free(&t.key)
     t.rx = t.tx = NULL
     t.owed = t.again = t.dirty = NULL
     t.words = NULL
@@ -492,6 +493,10 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
     elif r.kind == CM_SEQUENCE:
         follow_news(t, <Seq*> r.arg)
         seq_unref(<Seq*> r.arg)
+    elif r.kind == CM_RAW:
+        c = conn_get(t, r.conn)
+        if c != NULL and c.proto == P_HTTP and c.phase == H_ANSWER:
+            raw_open(t, c)
     elif r.kind == CM_DRAIN:
         t.draining = True
         for i in range(t.slab_count * CONN_CHUNK):

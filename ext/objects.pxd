@@ -1,7 +1,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from nova.ext.buffer cimport Buf
+from nova.ext.eviction cimport Evict
 from nova.ext.pthread cimport pthread_mutex_t
+from nova.ext.sequence cimport Seq
 
 ctypedef struct Slice:
     Buf* buf
@@ -23,7 +25,41 @@ ctypedef struct Body:           # immutable; shared by every answer under way
     Variant gzip                # head NULL: none
     int64_t modified            # unix seconds, -1: unknown
 
+cdef enum KeptFlag:
+    K_PASS = 1                  # nothing is kept: each request for it goes to the origin by itself
+    K_ALWAYS = 2                # kept, and the origin is asked each time (no-cache)
+    K_VARY = 4                  # `head` lists names of fields: the answers lie under keys with their values
+    K_WHOLE = 8                 # a 200: conditions and, once its length is known, ranges are answered from it
+    K_PIECE = 16                # part of an object: trio puts answers together from it
+    K_COOKIE = 32               # has Set-Cookie
+    K_SPENT = 64                # nobody will ask for it any more (live window)
+
+ctypedef struct Kept:           # an origin's answer
+    int32_t refs
+    uint16_t status
+    uint16_t flags
+    # unix seconds
+    uint32_t born               # its age is counted from here
+    uint32_t fresh_until
+    uint32_t stale_until        # served until then while a new one is fetched
+    uint32_t error_until        # served until then while the origin fails
+    uint32_t line_size          # bytes of the status line in `head`
+    uint32_t fields_size        # bytes of status line and fields; Content-Length follows
+    uint32_t etag_at            # in `head`
+    uint32_t etag_size
+    int64_t modified            # unix seconds, -1: unknown
+    int64_t total               # bytes of the body, -1: not known yet
+    Buf* head
+    Seq* seq                    # the body while it grows
+    Kept** alternates           # the same in gzip, br, zstd; NULL: none
+    Slice* slices               # `one`, or a list
+    Slice one
+    uint32_t count
+    uint32_t requests           # since somebody looked
+    int64_t bytes
+
 cdef enum EntryFlag:
+    E_KEPT = 16                 # `body` is a Kept, `tag` its place in the eviction order plus one
     E_PRIVATE = 1               # only behind a valid session prefix
     E_VERSIONED = 2             # has versions to wait for
     E_EXPECTED = 4              # named, not there yet
@@ -63,6 +99,7 @@ ctypedef struct ObjectMap:
     int bells[16]
     uint64_t max_waiting
     uint64_t waiting
+    Evict* order                # of what is kept
 
 cdef enum Found:
     F_MISS = 0
@@ -86,6 +123,14 @@ cdef void objects_unpark(ObjectMap* map, Waiter* waiter) noexcept nogil
 cdef void objects_unask(ObjectMap* map, Waiter* waiter) noexcept nogil
 cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil
 cdef void body_unref(Body* body) noexcept nogil
+cdef void kept_unref(Kept* kept) noexcept nogil
+cdef uint64_t key_hash(uint64_t seed, uint16_t site, const uint8_t* path, size_t size) noexcept nogil
+# For `kept`, with the lock held.
+cdef Entry* objects_entry(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil
+cdef Entry* objects_obtain(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil
+cdef Waiter* objects_place(ObjectMap* map, Entry* entry, uint64_t conn) noexcept nogil
+cdef void objects_release(ObjectMap* map, Entry* entry) noexcept nogil
+cdef void objects_discard(ObjectMap* map, Entry* entry) noexcept nogil
 
 cdef class ObjectTable:
     cdef ObjectMap* map

@@ -11,8 +11,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 from nova.ext.atomics cimport nova_add32, nova_load64, nova_ref
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref
+from nova.ext.eviction cimport evict_remove
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.ring cimport bell_ring
+from nova.ext.sequence cimport seq_unref
 
 import os
 
@@ -91,6 +93,25 @@ cdef void body_unref(Body* body) noexcept nogil:
     if body.headers != NULL:
         buf_unref(body.headers)
     free(body)
+
+
+cdef void kept_unref(Kept* kept) noexcept nogil:
+    cdef uint32_t i
+    if kept == NULL or nova_add32(&kept.refs, -1) != 0:
+        return
+    for i in range(kept.count):
+        buf_unref(kept.slices[i].buf)
+    if kept.slices != &kept.one:
+        free(kept.slices)
+    if kept.head != NULL:
+        buf_unref(kept.head)
+    if kept.seq != NULL:
+        seq_unref(kept.seq)
+    if kept.alternates != NULL:
+        for i in range(3):
+            kept_unref(kept.alternates[i])
+        free(kept.alternates)
+    free(kept)
 
 
 # Lists of waiting requests
@@ -234,8 +255,55 @@ cdef Entry* obtain(ObjectMap* map, uint16_t site, const uint8_t* path, size_t si
 
 cdef void entry_drop(ObjectMap* map, Entry* entry) noexcept nogil:
     release(map, entry, 0, True)
-    body_unref(entry.body)
+    if entry.flags & E_KEPT:
+        if entry.tag:
+            evict_remove(map.order, entry.tag - 1)
+        kept_unref(<Kept*> entry.body)
+    else:
+        body_unref(entry.body)
     free(entry)
+
+
+# What `kept` needs, with the lock held
+
+cdef Entry* objects_entry(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil:
+    return find(map, site, path, size)
+
+
+cdef Entry* objects_obtain(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil:
+    return obtain(map, site, path, size)
+
+
+cdef Waiter* objects_place(ObjectMap* map, Entry* entry, uint64_t conn) noexcept nogil:
+    """A place among those who wait for `entry`, NULL: no more can wait."""
+    cdef Waiter* place
+    if map.waiting >= map.max_waiting:
+        return NULL
+    place = <Waiter*> malloc(sizeof(Waiter))
+    if place == NULL:
+        return NULL
+    place.conn = conn
+    place.wanted = 0
+    place.entry = entry
+    link(&entry.waiters, place)
+    entry.waiting += 1
+    map.waiting += 1
+    return place
+
+
+cdef void objects_release(ObjectMap* map, Entry* entry) noexcept nogil:
+    """All who wait for `entry` look again."""
+    release(map, entry, 0, True)
+
+
+cdef void objects_discard(ObjectMap* map, Entry* entry) noexcept nogil:
+    """Forget `entry`; who waits looks again."""
+    cdef size_t i = <size_t> entry.hash & (map.cap - 1)
+    while map.slots[i] != entry:
+        i = (i + 1) & (map.cap - 1)
+    map.slots[i] = TOMB
+    map.live -= 1
+    entry_drop(map, entry)
 
 
 cdef bint objects_versioned(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil:
@@ -450,16 +518,10 @@ cdef class ObjectTable:
     def remove(self, bytes path, *, uint16_t site=0) -> bool:
         """Forget `path`; who waits for it is answered as for a name that never was. False when there was none."""
         cdef Entry* entry
-        cdef size_t i
         pthread_mutex_lock(&self.map.lock)
         entry = find(self.map, site, <const uint8_t*> <const char*> path, <size_t> len(path))
         if entry != NULL:
-            i = <size_t> entry.hash & (self.map.cap - 1)
-            while self.map.slots[i] != entry:
-                i = (i + 1) & (self.map.cap - 1)
-            self.map.slots[i] = TOMB
-            self.map.live -= 1
-            entry_drop(self.map, entry)
+            objects_discard(self.map, entry)
         pthread_mutex_unlock(&self.map.lock)
         return entry != NULL
 

@@ -7,3 +7,4 @@ cdef void raw_output(Thread* t, Conn* c) noexcept nogil
 cdef void raw_timeout(Thread* t, Conn* c) noexcept nogil
 cdef void raw_sent(Thread* t, Conn* c) noexcept nogil
 cdef void raw_credit(Thread* t, Conn* c, uint64_t bytes) noexcept nogil
+cdef void raw_open(Thread* t, Conn* c) noexcept nogil

@@ -1,8 +1,9 @@
 """A connection whose bytes go up to trio as they are, and come down as they are: HTTP/2 behind TLS, until it has a kernel of its own."""
 from libc.stdint cimport int64_t, uint32_t
 
+from nova.ext.bytevec cimport vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_id, conn_owe, timer_clear, timer_set
-from nova.ext.io cimport CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_STARVED
+from nova.ext.io cimport CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_KEEP, CF_RATED, CF_STARVED, P_RAW
 from nova.ext.lifecycle cimport conn_close, conn_linger
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
 from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_flush
@@ -29,6 +30,21 @@ cdef void settle(Thread* t, Conn* c) noexcept nogil:
         c.since = t.now_ms
         timer_set(t, c, t.now_ms + t.shared.listeners[c.listener].limits.body_ms)
     conn_arm(t, c, c.credit > 0 and not c.flags & (CF_STARVED | CF_EOF), c.out_count > 0)
+
+
+cdef void raw_open(Thread* t, Conn* c) noexcept nogil:
+    """A connection of HTTP that has changed its protocol; what the peer has sent behind its request comes up first."""
+    c.proto = P_RAW
+    c.flags &= ~<uint32_t> (CF_RATED | CF_KEEP)
+    c.credit = 0
+    if c.rbuf.len:
+        if not ring_put(&t.events, EV_DATA, 0, conn_id(t, c), 0, 0, c.rbuf.data, <uint32_t> c.rbuf.len, NULL, 0):
+            conn_close(t, c, R_RESET)  # trio is behind by a ring of events: a stream with a hole would be worse
+            return
+        ring_ring(&t.events)
+        c.credit = -<int64_t> c.rbuf.len
+        vec_free(&c.rbuf)
+    settle(t, c)
 
 
 cdef void raw_input(Thread* t, Conn* c) noexcept nogil:

@@ -16,6 +16,7 @@ from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_DRAIN, CF_FOLLOWS, CF_KNOWN, CF_LISTED, CF_STARVED, CF_VIDEO, Follow, Limits, NO_CONN, P_RTMP, RECV_SIZE, RW_ALWAYS,
     RW_AT, Rtmp,
 )
+from nova.ext.http_serve cimport http_follow
 from nova.ext.lifecycle cimport conn_close, conn_linger, follow_end, records_up
 from nova.ext.ring cimport ring_ring
 from nova.ext.rtmp cimport (
@@ -332,4 +333,7 @@ cdef void follow_news(Thread* t, Seq* seq) noexcept nogil:
         c = conn_at(t, index)
         index = c.follow.next  # `pump` may end this one
         if c.out_bytes < FOLLOW_BACKLOG:
-            pump(t, c)
+            if c.proto == P_RTMP:
+                pump(t, c)
+            else:
+                http_follow(t, c)

@@ -22,6 +22,7 @@ ctypedef struct Seq:
     size_t max_bytes
     uint64_t max_items
     bint closed
+    bint broken             # closed before its end was reached
     # readers on I/O threads: the first connection of each thread, that thread's own to change
     uint32_t readers[16]
     uint32_t queued[16]     # the thread has been told and has not looked yet

@@ -14,7 +14,7 @@ import os
 
 
 cdef Seq* seq_new(uint64_t max_items, size_t max_bytes) noexcept nogil:
-    """A window of at most `max_items` items and `max_bytes` bytes; NULL when memory is out."""
+    """A window of at most `max_items` items and `max_bytes` bytes, 0 items: everything is kept; NULL when memory is out."""
     cdef Seq* seq = <Seq*> calloc(1, sizeof(Seq))
     cdef int t
     if seq == NULL:
@@ -47,16 +47,37 @@ cdef void seq_unref(Seq* seq) noexcept nogil:
     free(seq)
 
 
+cdef bint widen(Seq* seq) noexcept nogil:
+    """Twice the room for items; False when memory is out."""
+    cdef Item* fresh = <Item*> calloc(seq.cap * 2, sizeof(Item))
+    cdef uint64_t at
+    if fresh == NULL:
+        return False
+    for at in range(seq.first, seq.next):
+        fresh[at & (seq.cap * 2 - 1)] = seq.items[at & (seq.cap - 1)]
+    free(seq.items)
+    seq.items = fresh
+    seq.cap *= 2
+    return True
+
+
 cdef uint64_t seq_append(Seq* seq, Buf* buf, size_t offset, size_t size, bint key) noexcept nogil:
     """Append an item (takes over one reference of `buf`); its offset. The oldest items go when the window is full."""
     cdef Item* item
     cdef uint64_t at
     pthread_mutex_lock(&seq.lock)
-    while seq.first < seq.next and (seq.next - seq.first >= seq.max_items or seq.bytes + size > seq.max_bytes):
-        item = &seq.items[seq.first & (seq.cap - 1)]
-        seq.bytes -= item.size
-        buf_unref(item.buf)
-        seq.first += 1
+    if seq.max_items == 0:
+        if seq.next - seq.first + 1 >= seq.cap and not widen(seq):
+            seq.broken = seq.closed = True  # memory is out: readers end, visibly
+            pthread_mutex_unlock(&seq.lock)
+            buf_unref(buf)
+            return 0
+    else:
+        while seq.first < seq.next and (seq.next - seq.first >= seq.max_items or seq.bytes + size > seq.max_bytes):
+            item = &seq.items[seq.first & (seq.cap - 1)]
+            seq.bytes -= item.size
+            buf_unref(item.buf)
+            seq.first += 1
     at = seq.next
     item = &seq.items[at & (seq.cap - 1)]
     item.buf = buf
@@ -117,7 +138,7 @@ cdef int seq_take(Seq* seq, uint64_t* cursor, Item* out, int most, uint64_t* los
 cdef class Sequence:
     """The writer's handle, and the reading side of trio (`take`).
 
-    window_items, window_bytes: what is kept for readers that lag. `epoch` names this run of offsets.
+    window_items, window_bytes: what is kept for readers that lag; 0 items: everything. `epoch` names this run of offsets.
     """
 
     def __cinit__(self, uint64_t window_items=4096, size_t window_bytes=16 << 20):
@@ -149,9 +170,10 @@ cdef class Sequence:
             self.notify(self)
         return at
 
-    def close(self) -> None:
-        """No more items: readers end once they have read what there is."""
+    def close(self, bint broken=False) -> None:
+        """No more items: readers end once they have read what there is. broken: it is not the whole."""
         pthread_mutex_lock(&self.seq.lock)  # with it a reader that joins meanwhile either sees the end or is told of it
+        self.seq.broken = broken
         self.seq.closed = True
         pthread_mutex_unlock(&self.seq.lock)
         if self.notify is not None:
@@ -160,6 +182,10 @@ cdef class Sequence:
     @property
     def closed(self) -> bool:
         return self.seq.closed
+
+    @property
+    def broken(self) -> bool:
+        return self.seq.broken
 
     @property
     def first(self) -> int:

@@ -9,7 +9,7 @@ cdef enum Event:
     EV_OPENED = 5               # RTMP, raw: OpenedInfo
     EV_RECORDS = 6              # RTMP: records
     EV_DATA = 7                 # raw: bytes; flags: 1 = the peer has finished sending
-    EV_RENDER = 8               # payload: the path that somebody waits for; arg: the site
+    EV_RENDER = 8               # payload: the path that somebody waits for; arg: the site. Of a site: the key of an answer that is stale
     EV_EMPTY = 9                # a thread that drains has no connection left
     EV_WS_COMMANDS = 10         # WhoInfo, then aux commands, each a CommandInfo with its texts; arg: the Buf that holds them, else the payload
     EV_WS_GONE = 11             # WhoInfo, then names of channels, each behind its length; aux: a Reason
@@ -26,6 +26,7 @@ cdef enum Command:
     CM_LISTEN = 9               # arg: index of the listener
     CM_UNLISTEN = 10            # arg: index of the listener
     CM_SEQUENCE = 11            # arg: a Seq (one reference) that has news
+    CM_RAW = 32                 # HTTP: what follows on this connection are bytes both ways (after 101)
     CM_DRAIN = 12               # no new connections; those that are idle, parked or of RTMP end
     CM_WS_ITEM = 13             # JSON of a reply (flags: 1) or a push; arg: the Buf that holds it, else the payload
     CM_WS_JOIN = 14             # arg: a Chan (one reference); payload: cursor and offset (two uint64_t)
@@ -76,6 +77,8 @@ ctypedef struct RequestInfo:
     uint8_t minor
     uint8_t tls
     uint8_t token_in_query      # it came as `access_token`, which only some routes take
+    uint8_t leads               # of a site: others wait for what comes of it; the claims are the key that they wait for
+    uint16_t site
     uint8_t peer[16]
 
 ctypedef struct OpenedInfo:

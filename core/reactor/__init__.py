@@ -2,11 +2,11 @@
 
 from nova.core.reactor.channel import Channel, Reader, ReaderItem, SlowReader
 from nova.core.reactor.feed import Feed
-from nova.core.reactor.reactor import Listen, Reactor, RtmpHandler
+from nova.core.reactor.reactor import Listen, Reactor, RtmpHandler, SiteHandler
 from nova.core.reactor.stream import RawStream
 from nova.core.reactor.websocket import ChannelRules, Command, Connections, WebSockets, Who, WsRules
 
 __all__ = [
     "Channel", "ChannelRules", "Command", "Connections", "Feed", "Listen", "RawStream", "Reactor", "Reader", "ReaderItem", "RtmpHandler",
-    "SlowReader", "WebSockets", "Who", "WsRules",
+    "SiteHandler", "SlowReader", "WebSockets", "Who", "WsRules",
 ]

@@ -15,9 +15,11 @@ import trio
 
 from nova.core.errors import Internal
 from nova.core.reactor.refusal import refusal
+from nova.ext.buffer import Buffer
 from nova.ext.engine import CLOSE, END, EXPECTS_CONTINUE, HAS_CHUNKED_BODY, KEEPS_ALIVE
 
 if TYPE_CHECKING:
+    from nova.core.reactor.stream import RawStream
     from nova.ext.engine import Engine
 
 Message = MutableMapping[str, Any]
@@ -26,6 +28,7 @@ App = Callable[[Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awa
 
 _WINDOW: Final = 65_536  # bytes of a body that may come up unread
 _MARK: Final = 262_144  # bytes sent between two looks at the backlog
+_SHARED: Final = 16_384  # bytes of a Buffer from which sharing it is cheaper than a copy
 _LEAVE: Final = 5.0  # seconds that an application may still run after its client has left
 
 _STATUS: Final = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -60,6 +63,7 @@ class Exchange:
         "_unmarked",
         "cancel",
         "scope",
+        "stream",
     )
 
     def __init__(self, engine: Engine, conn: int, scope: Scope, *, method: str, minor: int, flags: int, length: int,
@@ -84,6 +88,7 @@ class Exchange:
         self._gone = False  # the client has left
         self._left = -1  # bytes of the answer still to come, when it has said how many
         self._unmarked = 0
+        self.stream: RawStream | None = None  # what has become of the connection after 101
         self._heard: trio.Event | None = None
         self._drained: trio.Event | None = None
 
@@ -164,6 +169,10 @@ class Exchange:
                 raise RuntimeError("a response starts once")
             self._status = int(message["status"])
             self._headers = message.get("headers", ())
+        elif kind == "nova.response.informational":
+            # 1xx before the answer (RFC 9110, 15.2); nobody of HTTP/1.0 knows them.
+            if self._chunked and not self._started:
+                self._engine.send(self._conn, _lines(int(message["status"]), message["headers"]))
         elif kind == "http.response.body":
             if not self._status or self._done:
                 raise RuntimeError("a body comes after the start and before the end of a response")
@@ -175,7 +184,13 @@ class Exchange:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _head(self, body: bytes, more: bool) -> bytes:
+    def switch(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """101: from now on the connection is bytes both ways; the dispatcher makes a stream of it."""
+        self._started = self._done = True
+        self._engine.send(self._conn, _lines(101, headers))
+        self._engine.raw(self._conn)
+
+    def _head(self, body: bytes | Buffer, more: bool) -> bytes:
         status = self._status
         lines = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status]
         length = date = False
@@ -214,8 +229,12 @@ class Exchange:
         lines.append(b"\r\n")
         return b"".join(lines)
 
-    async def _send_body(self, body: bytes, more: bool) -> None:
-        body = bytes(body)
+    async def _send_body(self, body: bytes | Buffer, more: bool) -> None:
+        if isinstance(body, Buffer):
+            if len(body) < _SHARED:
+                body = bytes(body)
+        else:
+            body = bytes(body)
         head = b""
         if not self._started:
             head = self._head(body, more)
@@ -227,16 +246,21 @@ class Exchange:
             if self._left < 0 or (not more and self._left > 0):
                 self._abort()
                 raise RuntimeError("the body is not as long as its Content-Length")
+        size = len(body)
         if self._chunked and not self._no_body:
-            if body:
-                body = b"%x\r\n%s\r\n" % (len(body), body)
+            if isinstance(body, Buffer):
+                self._engine.send(self._conn, b"%s%x\r\n" % (head, size))
+                self._engine.send(self._conn, body)
+                head, body = b"", b"\r\n"
+            elif body:
+                body = b"%x\r\n%s\r\n" % (size, body)
             if not more:
                 body += b"0\r\n\r\n"
         flags = 0
         if not more:
             self._done = True
             flags = END if self._keep else END | CLOSE
-        if len(body) > 65_536:
+        if isinstance(body, Buffer) or len(body) > 65_536:
             if head:
                 self._engine.send(self._conn, head)
             self._engine.send(self._conn, body, flags)
@@ -247,7 +271,7 @@ class Exchange:
                 self._heard.set()
             await trio.lowlevel.checkpoint()
             return
-        self._unmarked += len(body)
+        self._unmarked += size
         if self._unmarked >= _MARK or self._engine.congested(self._conn):
             self._unmarked = 0
             self._drained = trio.Event()
@@ -274,3 +298,8 @@ class Exchange:
         head = self._head(body, False)
         self._started = self._done = True
         self._engine.send(self._conn, head + (b"" if self._no_body else body), END if self._keep else END | CLOSE)
+
+
+def _lines(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status, *(b"%s: %s\r\n" % field for field in headers), b"\r\n"]
+    return b"".join(lines)

@@ -10,16 +10,19 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import partial
 from ipaddress import IPv4Network
 from typing import Any, Final, Protocol
 
 import trio
 
 from nova.core.clock import Clock
+from nova.core.errors import NotFound
 from nova.core.guard import guard, guarded
 from nova.core.log import Log
 from nova.core.reactor.exchange import App, Exchange, Scope
 from nova.core.reactor.feed import Feed
+from nova.core.reactor.refusal import refusal
 from nova.core.reactor.stream import RawStream
 from nova.core.reactor.websocket import WebSockets
 from nova.core.values import Cidr
@@ -66,7 +69,18 @@ class Listen:
     tls: TlsContext | None = None
     websockets: bool = False
     backlog: int = 4096
+    site: int = 0  # every request is one of this site
     limits: dict[str, int] = field(default_factory=dict)
+
+
+class SiteHandler(Protocol):
+    """What serves a site's requests that are not hot."""
+
+    async def app(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        """`scope["nova"]["key"]`: others wait for what comes of this request, which must settle that key in any case."""
+
+    def stale(self, key: bytes) -> None:
+        """The answer under this key was served stale: a new one is wanted, and the key must be settled. Must be short."""
 
 
 @dataclass(slots=True)
@@ -92,6 +106,7 @@ class Reactor:
         self._exchanges: dict[int, Exchange] = {}
         self._streams: dict[int, RawStream] = {}
         self._rtmp: dict[int, RtmpHandler] = {}
+        self._sites: dict[int, SiteHandler] = {}
         self._tasks: trio.Nursery | None = None
         self._render: Callable[[bytes], None] | None = None
         self._empty = 0  # threads that drain and have no connection left
@@ -152,7 +167,9 @@ class Reactor:
             sock.bind((spec.host, spec.port))
             sock.listen(spec.backlog)
             address = sock.getsockname()[:2]
-            number = self.engine.listen(sock.fileno(), spec.protocol, tls=spec.tls, websockets=spec.websockets, **spec.limits)
+            number = self.engine.listen(
+                sock.fileno(), spec.protocol, tls=spec.tls, site=spec.site, websockets=spec.websockets, **spec.limits
+            )
             sock.detach()
         except BaseException:
             sock.close()
@@ -171,6 +188,18 @@ class Reactor:
         for listener in self._listeners.values():
             if listener.spec.name == name:
                 self.engine.retls(listener.number, tls)
+
+    def serve_site(
+        self, number: int, name: str, handler: SiteHandler, *, host_in_key: bool = True, directives: bool = False, always_up: bool = False
+    ) -> None:
+        """Requests of the site `number` that are not hot go to `handler` from now on. name: of its prefix, empty: it has none."""
+        self._sites[number] = handler
+        self.engine.site(number, name.encode(), host_in_key=host_in_key, directives=directives, always_up=always_up)
+
+    def end_site(self, number: int) -> None:
+        """Its prefix is no name any more; requests on its listeners are answered 404."""
+        self.engine.unsite(number)
+        self._sites.pop(number, None)
 
     def on_render(self, render: Callable[[bytes], None]) -> None:
         """`render(path)` is called when somebody waits for an object that `advance` left unrendered."""
@@ -249,7 +278,11 @@ class Reactor:
             if waiting is not None:
                 waiting.drained()
         elif kind == ext.RENDER:
-            if self._render is not None:
+            if event[2]:
+                if (site := self._sites.get(event[2])) is not None:
+                    with guarded(_log):
+                        site.stale(event[3])
+            elif self._render is not None:
                 with guarded(_log):
                     self._render(event[3])
         elif kind == ext.OPENED:
@@ -301,7 +334,7 @@ class Reactor:
             self._settled()
 
     def _request(self, event: tuple[Any, ...]) -> None:
-        _, conn, number, method, minor, flags, path, query, headers, length, peer, port, tls, token, claims, in_query = event
+        _, conn, number, method, minor, flags, path, query, headers, length, peer, port, tls, token, claims, in_query, site, leads = event
         listener = self._listeners[number]
         scope: Scope = {
             "type": "http",
@@ -320,16 +353,30 @@ class Reactor:
             "nova": {
                 "listener": listener.spec.name,
                 "conn": conn,
+                "site": site,
+                "key": claims if leads else None,
                 "query_token" if in_query else "token": None if token is None else ("error", token) if token else ("ok", claims),
             },
         }
         exchange = Exchange(self.engine, conn, scope, method=method, minor=minor, flags=flags, length=length, date=self._date_line)
         self._exchanges[conn] = exchange
-        if listener.spec.app is None or self._tasks is None:
+        app = listener.spec.app
+        if site:
+            app = self._sites[site].app if site in self._sites else _no_site
+            scope["nova"]["switch"] = partial(self._switch, exchange, conn)
+        if app is None or self._tasks is None:
             exchange.fail()
             self._exchanges.pop(conn, None)
             return
-        self._tasks.start_soon(self._serve_request, listener.spec.app, exchange, conn)
+        self._tasks.start_soon(self._serve_request, app, exchange, conn)
+
+    def _switch(self, exchange: Exchange, conn: int, headers: Iterable[tuple[bytes, bytes]]) -> RawStream:
+        """101: the request's connection as a stream. The caller closes it."""
+        exchange.switch(headers)
+        self._exchanges.pop(conn, None)
+        stream = self._streams[conn] = RawStream(self.engine, conn, exchange.scope["client"], None)
+        exchange.stream = stream
+        return stream
 
     async def _serve_request(self, app: App, exchange: Exchange, conn: int) -> None:
         try:
@@ -339,6 +386,9 @@ class Reactor:
             # The next request of the connection may have come while this task ended.
             if self._exchanges.get(conn) is exchange:
                 del self._exchanges[conn]
+            if exchange.stream is not None:
+                self._streams.pop(conn, None)
+                self.engine.close(conn, flush=True)
             exchange.fail()
             self._settled()
 
@@ -352,6 +402,12 @@ class Reactor:
             self._date_at = now
             self._date = b"date: %s\r\n" % formatdate(now, usegmt=True).encode()
         return self._date
+
+
+async def _no_site(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    status, headers, body = refusal(NotFound(detail="there is no such site any more"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _mapped(network: Cidr) -> tuple[bytes, int]:

@@ -1,0 +1,167 @@
+"""Header fields as caches read them: Cache-Control and its targeted forms, dates, Age, Via, and what belongs to one hop only.
+
+Pure. RFC 9110 (5.6, 7.6), RFC 9111 (5), RFC 9213 (2.1), RFC 8941 (3.2: dictionaries, of which directives are a part).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from nova.cdn.ports import Fields
+from nova.ext.httpfields import parse_date
+
+MAX_SECONDS: Final = 2**31  # RFC 9111, 1.2.2: what is larger counts as this
+# RFC 9110, 7.6.1; Proxy-* as RFC 9111, 3.1 has it.
+HOP_BY_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+     b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info")
+)  # fmt: skip
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_DIRECTIVE: Final = re.compile(rb"[ \t,]*(%s)(?:=(?:(%s)|\"((?:[^\"\\]|\\.)*)\")?)?[ \t]*(?=,|$)" % (_TOKEN, _TOKEN))
+_SKIP: Final = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)*,?")
+_KEY: Final = re.compile(rb"[a-z*][a-z0-9_.*-]*")
+_BARE: Final = re.compile(
+    rb"""(?P<number>-?\d{1,15}(?:\.\d{1,3})?)|"(?P<string>(?:[ !#-\[\]-~]|\\["\\])*)"|(?P<token>[A-Za-z*][!#$%&'*+.^_`|~:/0-9A-Za-z-]*)"""
+    rb"|:(?P<bytes>[A-Za-z0-9+/=]*):|\?(?P<bool>[01])"
+)
+
+Directives = Mapping[bytes, bytes | None]
+
+
+def values(fields: Fields, name: bytes) -> list[bytes]:
+    return [value for found, value in fields if found == name]
+
+
+def value(fields: Fields, name: bytes) -> bytes | None:
+    """The value of the first line of that name."""
+    return next((value for found, value in fields if found == name), None)
+
+
+def items(fields: Fields, name: bytes) -> list[bytes]:
+    """The elements of a comma-separated list over all its lines, without quoted strings; empty ones are left out."""
+    return [item for line in values(fields, name) for part in line.split(b",") if (item := part.strip(b" \t"))]
+
+
+def directives(lines: Iterable[bytes]) -> Directives:
+    """Cache-Control (RFC 9111, 5.2): names in lower case, arguments without quotes. Of two with one name the first counts (4.2.1);
+    what is no directive is skipped."""
+    found: dict[bytes, bytes | None] = {}
+    for line in lines:
+        at = 0
+        while at < len(line):
+            match = _DIRECTIVE.match(line, at)
+            if match is None:
+                at = _SKIP.match(line, at).end()  # type: ignore[union-attr]  # it matches anything
+                if at < len(line) and line[at - 1 : at] != b",":
+                    break
+                continue
+            argument = match[2]
+            if match[3] is not None:
+                argument = re.sub(rb"\\(.)", rb"\1", match[3])
+            found.setdefault(match[1].lower(), argument)
+            at = match.end() + 1
+    return found
+
+
+def dictionary(lines: Iterable[bytes]) -> Directives | None:
+    """A targeted field (RFC 9213, 2.1): a dictionary of structured fields whose values are read as directives; None when it is
+    empty or not one, for then it counts as absent. The last of two with one name counts (RFC 8941, 3.2)."""
+    text = b",".join(lines).strip(b" ")
+    found: dict[bytes, bytes | None] = {}
+    at = 0
+    while at < len(text):
+        key = _KEY.match(text, at)
+        if key is None:
+            return None
+        at = key.end()
+        argument: bytes | None = None
+        if text[at : at + 1] == b"=":
+            if text[at + 1 : at + 2] == b"(":
+                end = text.find(b")", at)
+                if end < 0:
+                    return None
+                argument, at = text[at + 1 : end + 1], end + 1
+            else:
+                bare = _BARE.match(text, at + 1)
+                if bare is None:
+                    return None
+                at = bare.end()
+                argument = bare["number"] or bare["token"] or bare["string"] or b""
+                if bare["bool"] is not None:
+                    argument = None
+                    if bare["bool"] == b"0":
+                        argument = b"?0"
+                elif bare["number"] is None:
+                    argument = b'"' + argument  # not a number: no lifetime
+        while text[at : at + 1] == b";":  # parameters mean nothing here
+            parameter = re.compile(rb';[ ]*[a-z*][a-z0-9_.*-]*(?:=("(?:[^"\\]|\\.)*"|[^;, "]+))?').match(text, at)
+            if parameter is None:
+                return None
+            at = parameter.end()
+        if argument == b"?0":
+            found.pop(key[0], None)
+        else:
+            found[key[0]] = argument
+        rest = re.compile(rb"[ \t]*,[ \t]*").match(text, at)
+        if rest is None:
+            return found if at == len(text) else None
+        at = rest.end()
+        if at == len(text):
+            return None  # a comma with nothing behind it
+    return found or None
+
+
+def delta(text: bytes | None) -> int | None:
+    """Delta-seconds (RFC 9111, 1.2.2); None: not one."""
+    if text is None or not text.isdigit():
+        return None
+    return MAX_SECONDS if len(text) > 10 else min(int(text), MAX_SECONDS)
+
+
+def age(fields: Fields) -> int:
+    """Age (RFC 9111, 5.1): the first value counts, one that is not valid is ignored."""
+    found = value(fields, b"age")
+    return 0 if found is None else delta(found.split(b",")[0].strip(b" \t")) or 0
+
+
+def date(fields: Fields, name: bytes, now: float) -> int | None:
+    """A date field as unix seconds; None: absent or not a date."""
+    found = value(fields, name)
+    if found is None:
+        return None
+    seconds = parse_date(found, int(now))
+    return None if seconds < 0 else seconds
+
+
+def connection_named(fields: Fields) -> frozenset[bytes]:
+    """What Connection names, which goes no further (RFC 9110, 7.6.1)."""
+    return frozenset(item.lower() for item in items(fields, b"connection"))
+
+
+def end_to_end(fields: Fields, also: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
+    """`fields` without those of one hop."""
+    gone = HOP_BY_HOP | connection_named(fields) | frozenset(also)
+    return [field for field in fields if field[0] not in gone]
+
+
+def with_via(fields: Sequence[tuple[bytes, bytes]], minor: int, name: bytes) -> list[tuple[bytes, bytes]]:
+    """Via with this hop behind those before it (RFC 9110, 7.6.3)."""
+    before = items(fields, b"via")
+    line = b", ".join([*before, b"1.%d %s" % (minor, name)])
+    return [*(field for field in fields if field[0] != b"via"), (b"via", line)]
+
+
+def has_looped(fields: Fields, name: bytes) -> bool:
+    """Whether the request has been here before."""
+    return any(item.split(b" ")[1:2] == [name] for item in items(fields, b"via"))
+
+
+def split_lines(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Field lines as they are kept, as pairs."""
+    for line in lines.split(b"\r\n"):
+        if line:
+            name, _, found = line.partition(b": ")
+            yield name, found

@@ -1,0 +1,192 @@
+"""The memory tier: what is kept, by which tags, and how it is forgotten. The table under it is the one that the I/O threads read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from nova.cdn.cache.entry import Entry
+from nova.ext import kept as k
+from nova.ext.buffer import Buffer
+from nova.ext.kept import Answer, KeptTable, variant_key
+from nova.ext.objects import ObjectTable
+from nova.ext.sequence import Sequence as Grown
+
+Name = tuple[int, bytes]  # site, key
+
+_SCAN: Final = 16_384  # places looked at in one stretch
+SLICE_MARK: Final = b"\0#"  # behind a key: one slice of the object
+
+
+def primary(key: bytes) -> bytes:
+    """The key without the values that its answer varies with, or the number of its slice."""
+    return key.partition(b"\0")[0]
+
+
+class Keeper:
+    """Everything that is kept in memory, of every site, within `capacity` bytes."""
+
+    def __init__(self, objects: ObjectTable, *, policy: str, capacity: int) -> None:
+        self.table = KeptTable(objects, policy, capacity)
+        self.capacity = capacity
+        self.evictions = 0
+        self._tagged: dict[bytes, set[Name]] = {}
+        self._tags: dict[Name, tuple[bytes, ...]] = {}
+        self._usage: dict[Name, tuple[int, int]] = {}
+        self._variants: dict[Name, dict[bytes, None]] = {}
+
+    # -- keeping -------------------------------------------------------------------------------------------------------
+
+    def keep(self, site: int, key: bytes, entry: Entry, body: Sequence[Buffer | bytes], *, flags: int = 0) -> None:
+        """A whole answer. What has no room any more goes."""
+        weight = entry.weight(key, sum(map(len, body)))
+        self._count(site, key, self.table.keep(
+            site, key, entry.head, entry.line_size, entry.fields_size, body, status=entry.status, flags=entry.flags | flags,
+            etag=entry.etag, weight=weight, **entry.times(),
+        ))  # fmt: skip
+        self._tag(site, key, entry.tags)
+        if flags & k.PIECE:
+            self._variants.setdefault((site, primary(key)), {})[key] = None
+        self.fit()
+
+    def grow(self, site: int, key: bytes, entry: Entry, sequence: Grown, total: int | None) -> None:
+        """An answer whose body still comes; who waits for it follows."""
+        self._count(site, key, self.table.keep(
+            site, key, entry.head, entry.line_size, entry.fields_size, (), status=entry.status, flags=entry.flags, etag=entry.etag,
+            sequence=sequence, total=-1 if total is None else total, **entry.times(),
+        ))  # fmt: skip
+        self._tag(site, key, entry.tags)
+
+    def mark(self, site: int, key: bytes, *, until: float) -> None:
+        """Nothing of this is kept: until then each request goes to the origin by itself."""
+        self.table.keep(site, key, b"", 0, 0, (), status=0, flags=k.PASS, born=0, fresh_until=int(until), weight=len(key) + 256)
+        self._tag(site, key, ())
+        self.fit()
+
+    def varies(self, site: int, key: bytes, names: Iterable[bytes], *, most: int, variant: bytes) -> None:
+        """Answers under `key` differ by these fields; `variant` is the key of one of them. Above `most` the oldest goes."""
+        listed = b"".join(b"%s\n" % name for name in names)
+        found = self.table.find(site, key)
+        known = self._variants.setdefault((site, key), {})
+        if found is None or not found.flags & k.VARY or found.lines != listed:
+            for old in list(known):
+                self.drop(site, old)
+            known.clear()
+            self.table.keep(site, key, listed, 0, len(listed), (), status=0, flags=k.VARY, born=0, fresh_until=0, weight=len(key) + 256)
+        known[variant] = None
+        while len(known) > most:
+            oldest = next(iter(known))
+            del known[oldest]
+            self.drop(site, oldest)
+
+    def fit(self) -> None:
+        """Let go what is above the capacity."""
+        if self.table.bytes > self.capacity:
+            gone = self.table.evict(self.capacity)
+            self.evictions += len(gone)
+            for site, key, requests, size in gone:
+                self._count(site, key, (requests, size))
+                self._forget(site, key)
+
+    # -- finding -------------------------------------------------------------------------------------------------------
+
+    def find(self, site: int, key: bytes, fields: list[tuple[bytes, bytes]], *, hit: bool = False) -> tuple[bytes | None, Answer | None]:
+        """The key of the answer that suits these fields of a request (None: it can not be kept), and that answer. PASS is none."""
+        found = self.table.find(site, key, hit=hit)
+        if found is not None and found.flags & k.VARY:
+            variant = variant_key(key, found.lines, fields)
+            return variant, None if variant is None else self.table.find(site, variant, hit=hit)
+        return key, found
+
+    # -- forgetting ----------------------------------------------------------------------------------------------------
+
+    def drop(self, site: int, key: bytes) -> bool:
+        """Forget one answer. False: there was none."""
+        usage = self.table.drop(site, key)
+        self._count(site, key, usage)
+        self._forget(site, key)
+        return usage is not None
+
+    def drop_object(self, site: int, key: bytes, *, soft: bool, now: float) -> int:
+        """Forget an object with every variant and slice; the number of answers."""
+        names = [key, *self._variants.get((site, key), ())]
+        count = 0
+        for name in names:
+            count += self._purge(site, name, soft, now)
+        return count
+
+    def tagged(self, tag: bytes, site: int | None) -> list[Name]:
+        return [name for name in self._tagged.get(tag, ()) if site is None or name[0] == site]
+
+    def purge_names(self, names: Iterable[Name], *, soft: bool, now: float) -> int:
+        return sum(self._purge(site, key, soft, now) for site, key in names)
+
+    def names(self, site: int | None, prefix: bytes = b"") -> Iterator[list[tuple[int, bytes, Answer]]]:
+        """Everything that is kept, in stretches; between two of them the caller may let others run."""
+        at, places = 0, self.table.places
+        while at >= 0:
+            found, at = self.table.scan(at, _SCAN, -1 if site is None else site, prefix)
+            yield found
+            if at >= 0 and self.table.places != places:
+                at, places = 0, self.table.places
+
+    def _purge(self, site: int, key: bytes, soft: bool, now: float) -> int:
+        if soft:
+            return int(self.table.soften(site, key, int(now)))
+        return int(self.drop(site, key))
+
+    # -- counting ------------------------------------------------------------------------------------------------------
+
+    def drain_usage(self) -> dict[Name, tuple[int, int]]:
+        """(requests, bytes) by name since the last call."""
+        found, self._usage = self._usage, {}
+        at = 0
+        while at >= 0:
+            some, at = self.table.drain_usage(at, _SCAN)
+            for site, key, requests, size in some:
+                before = found.get((site, key), (0, 0))
+                found[site, key] = (before[0] + requests, before[1] + size)
+        return found
+
+    def _count(self, site: int, key: bytes, usage: tuple[int, int] | None) -> None:
+        if usage is not None and usage[0]:
+            before = self._usage.get((site, key), (0, 0))
+            if before != (0, 0) or len(self._usage) < 100_000:  # somebody should look now and then
+                self._usage[site, key] = (before[0] + usage[0], before[1] + usage[1])
+
+    def _tag(self, site: int, key: bytes, tags: tuple[bytes, ...]) -> None:
+        name = (site, key)
+        for tag in self._tags.pop(name, ()):
+            names = self._tagged.get(tag)
+            if names is not None:
+                names.discard(name)
+                if not names:
+                    del self._tagged[tag]
+        if tags:
+            self._tags[name] = tags
+            for tag in tags:
+                self._tagged.setdefault(tag, set()).add(name)
+
+    def tags_of(self, site: int, key: bytes) -> tuple[bytes, ...]:
+        return self._tags.get((site, key), ())
+
+    def _forget(self, site: int, key: bytes) -> None:
+        self._tag(site, key, ())
+        if b"\0" in key:
+            known = self._variants.get((site, primary(key)))
+            if known is not None:
+                known.pop(key, None)
+        else:
+            self._variants.pop((site, key), None)
+
+
+def glob(pattern: bytes) -> re.Pattern[bytes]:
+    """`*` within a segment, `**` across. The expression has no nested repetition of one class, so it can not run away."""
+    parts = [b".*" if part[:2] == b"**" else b"[^/]*" if part == b"*" else re.escape(part) for part in re.split(rb"(\*\*+|\*)", pattern)]
+    return re.compile(b"".join(parts), re.DOTALL)
+
+
+def literal_prefix(pattern: bytes) -> bytes:
+    """What a glob begins with, up to its first star."""
+    return pattern.partition(b"*")[0]

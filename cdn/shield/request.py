@@ -1,0 +1,61 @@
+"""A request of a client as the shield sees it, read from its ASGI scope."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nova.cdn.cache import fields as f
+from nova.core.reactor.stream import RawStream
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+@dataclass(slots=True)
+class Incoming:
+    """target: origin-form as sent, without the prefix of the site. key: the name of the object. lead: the key that others wait for, None:
+    nobody waits for this request. guarded: on the main listener. minor: HTTP/1.minor."""
+
+    method: str
+    target: bytes
+    host: bytes
+    fields: list[tuple[bytes, bytes]]
+    peer: str
+    minor: int
+    key: bytes
+    lead: bytes | None
+    guarded: bool
+    has_body: bool
+    length: int | None
+    upgrade: bytes | None
+    secure: bool
+    switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream] | None
+
+
+def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
+    """prefix: of the site on the main listener, empty on one of its own."""
+    fields: list[tuple[bytes, bytes]] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    nova = scope.get("nova") or {}
+    target = bytes(scope.get("raw_path") or scope["path"].encode())
+    guarded = bool(prefix) and target.startswith(prefix)
+    if guarded:
+        target = b"/" + target[len(prefix) :]
+    if scope["query_string"]:
+        target += b"?" + bytes(scope["query_string"])
+    host = f.value(fields, b"host") or b""
+    length = f.value(fields, b"content-length")
+    chunked = f.value(fields, b"transfer-encoding") is not None
+    upgrade = f.value(fields, b"upgrade") if b"upgrade" in f.connection_named(fields) else None
+    body = (
+        chunked or (length is not None and length != b"0") or (scope["http_version"] not in ("1.0", "1.1") and scope["method"] not in SAFE)
+    )
+    return Incoming(
+        scope["method"], target, host, fields, (scope.get("client") or ("", 0))[0], 0 if scope["http_version"] == "1.0" else 1,
+        (host.lower() if host_in_key else b"") + target, nova.get("key"), guarded, body,
+        int(length) if length is not None and length.isdigit() else None, upgrade, scope.get("scheme") == "https", nova.get("switch"),
+    )  # fmt: skip

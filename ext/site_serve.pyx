@@ -1,0 +1,357 @@
+# nova: libraries=ssl,crypto
+"""Answers from what is kept of origins, without Python: conditions, ranges, encodings, Age (RFC 9111, 5.1) and Cache-Status (RFC 9211).
+
+A body that still grows is followed: what is there goes out at once, the rest as it comes, each reader at its own pace.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc
+from libc.string cimport memchr, memcmp
+
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+from nova.ext.buffer cimport buf_unref
+from nova.ext.conn cimport conn_at, timer_clear
+from nova.ext.hot cimport answer_error
+from nova.ext.http1 cimport (
+    HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, HF_CHUNKED, HF_HAS_CONDITION, HF_HAS_RANGE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET,
+    HTTP_GET, HTTP_HEAD, http1_date, http1_etag_match, http1_range,
+)
+from nova.ext.io cimport FR_CHUNKED, FR_CLOSE, FR_LENGTH, Follow, H_ANSWER, MAX_SITES, NO_CONN, S_DIRECTIVES, S_OPEN, S_UP, SiteRule
+from nova.ext.lifecycle cimport conn_close, follow_end
+from nova.ext.objects cimport K_COOKIE, K_WHOLE, Slice
+from nova.ext.sequence cimport Item, Seq, seq_take
+from nova.ext.transport cimport tx_copy, tx_flush, tx_slice
+from nova.ext.wire cimport R_LOCAL, R_RESET
+
+cdef enum:
+    SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
+    BACKLOG = 262144            # bytes unsent above which a reader takes nothing new
+    TAKE = 32
+
+
+cdef uint16_t site_named(Thread* t, const uint8_t* path, size_t size, size_t* skip) noexcept nogil:
+    """The site of `/cdn/s/<name>/…`, 0: none; `skip`: bytes up to and with the slash."""
+    cdef const uint8_t* end = <const uint8_t*> memchr(path + 7, c'/', size - 7)
+    cdef size_t length
+    cdef SiteRule* rule
+    cdef uint16_t i
+    if end == NULL:
+        return 0
+    length = end - path - 7
+    for i in range(1, MAX_SITES):
+        rule = &t.shared.sites[i]
+        if rule.flags & S_OPEN and rule.name_size == length and memcmp(rule.name, path + 7, length) == 0:
+            skip[0] = length + 8
+            return i
+    return 0
+
+
+cdef bint lower_is(const uint8_t* at, size_t size, const char* name, size_t length) noexcept nogil:
+    cdef size_t i
+    if size != length:
+        return False
+    for i in range(size):
+        if (at[i] | 0x20 if c'A' <= at[i] <= c'Z' else at[i]) != <uint8_t> name[i]:
+            return False
+    return True
+
+
+cdef bint site_host_agrees(const uint8_t* data, Head* head) noexcept nogil:
+    """Whether an absolute form and Host name the same: an origin that looks at the other one than we do would answer for another site."""
+    cdef int i
+    cdef size_t k
+    cdef const uint8_t* sent
+    for i in range(head.count):
+        if lower_is(data + head.headers[i].name, head.headers[i].name_len, b"host", 4):
+            if head.headers[i].value_len != head.host_len:
+                return False
+            sent = data + head.headers[i].value
+            for k in range(head.host_len):
+                if sent[k] | 0x20 != data[head.host + k] | 0x20:
+                    return False
+    return True
+
+
+cdef bint site_suits(Thread* t, uint16_t site, const uint8_t* data, Head* head) noexcept nogil:
+    """Whether a request may be answered from what is kept."""
+    cdef uint8_t flags = t.shared.sites[site].flags
+    cdef int i
+    if (head.method != HTTP_GET and head.method != HTTP_HEAD) or head.content_length > 0 or \
+            head.flags & (HF_ABSOLUTE | HF_CHUNKED | HF_UPGRADE_OTHER | HF_UPGRADE_WEBSOCKET) or flags & S_UP or not flags & S_OPEN:
+        return False
+    if flags & S_DIRECTIVES:
+        for i in range(head.count):
+            if lower_is(data + head.headers[i].name, head.headers[i].name_len, b"cache-control", 13) or \
+                    lower_is(data + head.headers[i].name, head.headers[i].name_len, b"pragma", 6):
+                return False
+    return True
+
+
+cdef bint answer_suits(const uint8_t* data, Head* head, Kept* kept, bint guarded) noexcept nogil:
+    """Whether this answer can be sent to this request from here; else trio does it."""
+    if guarded and kept.flags & K_COOKIE:
+        return False
+    if head.flags & HF_HAS_RANGE and head.method == HTTP_GET and kept.flags & K_WHOLE:
+        return kept.seq == NULL and memchr(data + head.headers[head.range_i].value, c',', head.headers[head.range_i].value_len) == NULL
+    return True
+
+
+cdef inline const uint8_t* field(const uint8_t* data, Head* head, int i, size_t* size) noexcept nogil:
+    size[0] = head.headers[i].value_len
+    return data + head.headers[i].value
+
+
+cdef int precondition(const uint8_t* data, Head* head, Kept* kept) noexcept nogil:
+    """200, 304 or 412, in the order of RFC 9110, 13.2.2."""
+    cdef size_t size
+    cdef const uint8_t* value
+    cdef const uint8_t* etag = kept.head.data + kept.etag_at
+    cdef int64_t date
+    if head.if_match_i >= 0:
+        value = field(data, head, head.if_match_i, &size)
+        if not http1_etag_match(value, size, etag, kept.etag_size, False):
+            return 412
+    elif head.if_unmodified_since_i >= 0 and kept.modified >= 0:
+        value = field(data, head, head.if_unmodified_since_i, &size)
+        date = http1_date(value, size)
+        if date >= 0 and kept.modified > date:
+            return 412
+    if head.if_none_match_i >= 0:
+        value = field(data, head, head.if_none_match_i, &size)
+        if kept.etag_size and http1_etag_match(value, size, etag, kept.etag_size, True):
+            return 304
+    elif head.if_modified_since_i >= 0 and kept.modified >= 0:
+        value = field(data, head, head.if_modified_since_i, &size)
+        date = http1_date(value, size)
+        if date >= 0 and kept.modified <= date:
+            return 304
+    return 200
+
+
+cdef bint range_applies(const uint8_t* data, Head* head, Kept* kept) noexcept nogil:
+    """If-Range (RFC 9110, 13.1.5): a strong comparison, else the whole."""
+    cdef size_t size
+    cdef const uint8_t* value
+    if head.if_range_i < 0:
+        return True
+    value = field(data, head, head.if_range_i, &size)
+    if size and (value[0] == c'"' or value[0] == c'W'):
+        return kept.etag_size == size and value[0] == c'"' and memcmp(value, kept.head.data + kept.etag_at, size) == 0
+    return kept.modified >= 0 and http1_date(value, size) == kept.modified
+
+
+cdef inline char* digits(char* at, int64_t value) noexcept nogil:
+    """Decimal digits of `value` at `at`; behind them."""
+    cdef char text[20]
+    cdef int n = 0
+    if value < 0:
+        at[0] = c'-'
+        at += 1
+        value = -value
+    while True:
+        text[n] = <char> (c'0' + value % 10)
+        n += 1
+        value //= 10
+        if value == 0:
+            break
+    while n:
+        n -= 1
+        at[0] = text[n]
+        at += 1
+    return at
+
+
+cdef inline char* text(char* at, const char* what, size_t size) noexcept nogil:
+    cdef size_t i
+    for i in range(size):
+        at[i] = what[i]
+    return at + size
+
+
+cdef void end_of_head(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guarded, bint waited) noexcept nogil:
+    """Age, Cache-Status and the end. Age of an answer that never was stored is not sent: it came from the origin just now."""
+    cdef char line[320]
+    cdef char* at = line
+    cdef int64_t age = t.now_unix - <int64_t> kept.born
+    at = text(at, b"Age: ", 5)
+    at = digits(at, age if age > 0 else 0)
+    if waited:
+        at = text(at, b"\r\nCache-Status: nova; fwd=uri-miss; collapsed\r\n", 47)
+    else:
+        at = text(at, b"\r\nCache-Status: nova; hit; ttl=", 31)
+        at = digits(at, <int64_t> kept.fresh_until - t.now_unix)
+        at = text(at, b"\r\n", 2)
+    if guarded:
+        at = text(at, b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n", 67)
+    if not keep:
+        at = text(at, b"Connection: close\r\n\r\n", 21)
+    elif head.minor == 0:
+        at = text(at, b"Connection: keep-alive\r\n\r\n", 26)
+    else:
+        at = text(at, b"\r\n", 2)
+    tx_copy(t, c, line, at - line)
+
+
+cdef void send_range(Thread* t, Conn* c, Kept* kept, size_t first, size_t size) noexcept nogil:
+    """`size` bytes of the rope from `first` on."""
+    cdef uint32_t i
+    cdef size_t skip = first, left = size, piece
+    cdef Slice* slice
+    for i in range(kept.count):
+        slice = &kept.slices[i]
+        if skip >= slice.size:
+            skip -= slice.size
+            continue
+        piece = slice.size - skip
+        if piece > left:
+            piece = left
+        if size <= SMALL:
+            tx_copy(t, c, slice.buf.data + slice.offset + skip, piece)
+        else:
+            tx_slice(t, c, slice.buf, slice.offset + skip, piece)
+        left -= piece
+        skip = 0
+        if left == 0:
+            return
+
+
+cdef Kept* encoded(Head* head, Kept* kept) noexcept nogil:
+    """The form of the body that this client takes: br before zstd before gzip, which is their order of size."""
+    if kept.alternates == NULL or head.flags & HF_HAS_RANGE:
+        return kept
+    if head.flags & HF_ACCEPT_BR and kept.alternates[1] != NULL:
+        return kept.alternates[1]
+    if head.flags & HF_ACCEPT_ZSTD and kept.alternates[2] != NULL:
+        return kept.alternates[2]
+    if head.flags & HF_ACCEPT_GZIP and kept.alternates[0] != NULL:
+        return kept.alternates[0]
+    return kept
+
+
+cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* kept, bint keep, bint guarded, bint waited,
+                     uint16_t site) noexcept nogil:
+    """The answer; PU_MORE when its body still grows: then the connection follows it.
+
+    guarded: on the main listener, where a site must not act in our name. waited: the request waited for this fetch.
+    """
+    cdef char line[256]
+    cdef int status = kept.status
+    cdef int n, r
+    cdef size_t size
+    cdef const uint8_t* value
+    cdef int64_t first = 0, last = 0
+    cdef Kept* form = encoded(head, kept)
+    if kept.flags & K_WHOLE:
+        if head.flags & HF_HAS_CONDITION:
+            status = precondition(data, head, form)
+        if status == 200 and head.flags & HF_HAS_RANGE and head.method != HTTP_HEAD and form.total >= 0 and range_applies(data, head, form):
+            value = field(data, head, head.range_i, &size)
+            r = http1_range(value, size, form.total, &first, &last)
+            if r == 1:
+                status = 206
+            elif r < 0:
+                status = 416
+    if status == 412:
+        answer_error(t, c, 412, head.method == HTTP_HEAD, not keep)
+        return PU_END
+    if status == kept.status:
+        if form.seq != NULL:
+            return follow(t, c, head, form, keep, guarded, waited, site)
+        tx_copy(t, c, form.head.data, form.head.size)
+        end_of_head(t, c, head, kept, keep, guarded, waited)
+        if head.method != HTTP_HEAD:
+            send_range(t, c, form, 0, <size_t> form.total)
+            nova_add64(&kept.bytes, form.total)
+            t.sites[site].bytes += <uint64_t> form.total
+        return PU_END
+    if status == 206:
+        n = snprintf(line, sizeof(line), b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %lld-%lld/%lld\r\nContent-Length: %lld\r\n",
+                     <long long> first, <long long> last, <long long> form.total, <long long> (last - first + 1))
+    elif status == 304:
+        n = snprintf(line, sizeof(line), b"HTTP/1.1 304 Not Modified\r\n")
+    else:
+        n = snprintf(line, sizeof(line), b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */%lld\r\nContent-Length: 0\r\n",
+                     <long long> form.total)
+    tx_copy(t, c, line, <size_t> n)
+    tx_copy(t, c, form.head.data + form.line_size, form.fields_size - form.line_size)
+    end_of_head(t, c, head, kept, keep, guarded, waited)
+    if status == 206:
+        send_range(t, c, form, <size_t> first, <size_t> (last - first + 1))
+        nova_add64(&kept.bytes, last - first + 1)
+        t.sites[site].bytes += <uint64_t> (last - first + 1)
+    return PU_END
+
+
+cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guarded, bint waited, uint16_t site) noexcept nogil:
+    """The head now, the body as it comes."""
+    cdef uint32_t first
+    cdef uint8_t framing = FR_LENGTH
+    cdef Seq* seq = kept.seq
+    if kept.total < 0 and head.method != HTTP_HEAD:
+        framing = FR_CHUNKED if head.minor else FR_CLOSE
+        if framing == FR_CLOSE:
+            keep = False
+    tx_copy(t, c, kept.head.data, kept.head.size)
+    if framing == FR_CHUNKED:
+        tx_copy(t, c, b"Transfer-Encoding: chunked\r\n", 28)
+    end_of_head(t, c, head, kept, keep, guarded, waited)
+    if head.method == HTTP_HEAD:
+        return PU_END
+    c.follow = <Follow*> calloc(1, sizeof(Follow))
+    if c.follow == NULL:
+        conn_close(t, c, R_RESET)
+        return PU_CLOSED
+    first = seq.readers[t.index]
+    nova_ref(&seq.refs)
+    nova_ref(&kept.refs)
+    c.follow.seq = seq
+    c.follow.kept = kept
+    c.follow.framing = framing
+    c.follow.cursor = 1
+    c.follow.prev = NO_CONN
+    c.follow.next = first
+    if first != NO_CONN:
+        conn_at(t, first).follow.prev = c.index
+    seq.readers[t.index] = c.index
+    nova_add32(&seq.reader_count, 1)
+    timer_clear(t, c)
+    c.phase = H_ANSWER
+    return fill_pump(t, c)
+
+
+cdef int fill_pump(Thread* t, Conn* c) noexcept nogil:
+    """Send what has come, as far as the reader takes it."""
+    cdef Item items[TAKE]
+    cdef char line[20]
+    cdef uint64_t lost = 0
+    cdef bint ended = False, broken
+    cdef int count, i, n
+    cdef uint8_t framing
+    while c.fd >= 0 and c.follow != NULL and c.out_bytes < BACKLOG:
+        count = seq_take(c.follow.seq, &c.follow.cursor, items, TAKE, &lost, &ended)
+        framing = c.follow.framing
+        for i in range(count):
+            if framing == FR_CHUNKED:
+                n = snprintf(line, sizeof(line), b"%zx\r\n", items[i].size)
+                tx_copy(t, c, line, <size_t> n)
+            tx_slice(t, c, items[i].buf, items[i].offset, items[i].size)
+            if framing == FR_CHUNKED:
+                tx_copy(t, c, b"\r\n", 2)
+            nova_add64(&c.follow.kept.bytes, <int64_t> items[i].size)
+            buf_unref(items[i].buf)
+        if count == 0:
+            if not ended:
+                return PU_MORE
+            broken = c.follow.seq.broken
+            follow_end(t, c)
+            if broken:
+                tx_flush(t, c)
+                conn_close(t, c, R_LOCAL)
+                return PU_CLOSED
+            if framing == FR_CHUNKED:
+                tx_copy(t, c, b"0\r\n\r\n", 5)
+            return PU_END
+        if tx_flush(t, c) < 0:
+            conn_close(t, c, R_RESET)
+            return PU_CLOSED
+    return PU_MORE

@@ -1,0 +1,220 @@
+"""A site behind the reactor: hits without Python, one fetch for many, and what is done with what may not be kept."""
+
+from types import ModuleType
+from typing import Any
+
+import trio
+
+FRESH = (b"cache-control", b"max-age=60")
+ETAG = (b"etag", b'"one"')
+
+
+def reply(house: ModuleType, body: bytes = b"hello", *fields: tuple[bytes, bytes], **rest: Any) -> Any:
+    return house.origin.Reply(fields=list(fields or (FRESH, ETAG)), body=body, **rest)
+
+
+async def test_second_request_is_answered_by_the_reactor(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site, site.client() as client:
+        status, headers, body = await client.get("/a?b=1")
+        assert (status, body, headers["cache-status"]) == (200, b"hello", "nova; fwd=uri-miss; stored")
+        assert headers["via"] == "1.1 nova-test"
+        up = site.reactor.engine.stats()["handed_up"]
+        site.advance(7)
+        status, headers, body = await client.get("/a?b=1")
+        assert (status, body, headers["cache-status"], headers["age"]) == (200, b"hello", "nova; hit; ttl=53", "7")
+        assert headers["etag"] == '"one"'
+        assert site.reactor.engine.stats()["handed_up"] == up
+        assert len(site.origin.asked) == 1
+
+
+async def test_conditions_and_ranges_are_answered_from_what_is_kept(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"0123456789")) as site, site.client() as client:
+        await client.get("/a")
+        assert (await client.get("/a", 'If-None-Match: "one"'))[0] == 304
+        status, headers, body = await client.get("/a", "Range: bytes=2-4")
+        assert (status, headers["content-range"], body) == (206, "bytes 2-4/10", b"234")
+        status, headers, body = await client.get("/a", "Range: bytes=0-1,8-")
+        assert status == 206
+        assert headers["content-type"].startswith("multipart/byteranges")
+        assert b"bytes 0-1/10\r\n\r\n01\r\n" in body
+        assert b"bytes 8-9/10\r\n\r\n89\r\n" in body
+        assert (await client.get("/a", "Range: bytes=99-"))[0] == 416
+        await client.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        status, headers, _ = await client.answer(head_only=True)
+        assert (status, headers["content-length"]) == (200, "10")
+        assert len(site.origin.asked) == 1
+
+
+async def test_many_ask_and_one_fetch_serves_them_while_it_comes(house: ModuleType) -> None:
+    head, rest = trio.Event(), trio.Event()
+    got = []
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, gate=head, pieces=[b"first", rest, b"-second"], length=12)
+
+    async with house.site(script) as site:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                async with site.client() as client:
+                    await client.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+                    got.append(await client.until(b"first"))
+                    rest.set()
+                    got.append(await client.exactly(7))
+
+            for _ in range(20):
+                nursery.start_soon(ask)
+            await house.served.until(lambda: site.stats()["collapsed"] == 19)
+            head.set()
+        assert len(site.origin.asked) == 1
+        assert got.count(b"-second") == 20
+        status, headers, body = await site.get("/big")
+        assert (status, headers["cache-status"], body) == (200, "nova; hit; ttl=60", b"first-second")
+
+
+async def test_what_may_not_be_kept_releases_everybody_at_once(house: ModuleType) -> None:
+    first, others = trio.Event(), trio.Event()
+    asked = []
+
+    def script(request: Any) -> Any:
+        asked.append(request)
+        return reply(house, b"mine", (b"cache-control", b"no-store"), gate=first if len(asked) == 1 else others)
+
+    async with house.site(script) as site:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await site.get("/p"))[2] == b"mine"
+
+            for _ in range(10):
+                nursery.start_soon(ask)
+            await house.served.until(lambda: site.stats()["collapsed"] == 9)
+            first.set()
+            await house.served.until(lambda: len(asked) == 10)  # none waits for another
+            others.set()
+        before = len(asked)
+        assert (await site.get("/p"))[1]["cache-status"] == "nova; fwd=uri-miss; detail=no-store"
+        assert len(asked) == before + 1
+
+
+async def test_client_that_leaves_does_not_end_the_fetch(house: ModuleType) -> None:
+    gate = trio.Event()
+    async with house.site(lambda request: reply(house, gate=gate)) as site:
+        async with site.client() as client:
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            await house.served.until(lambda: site.origin.asked)
+        gate.set()
+        await house.served.until(lambda: site.keeper.table.count == 1)
+        assert (await site.get("/a"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_body_that_breaks_off_is_never_kept_and_ends_visibly(house: ModuleType) -> None:
+    broken = house.load(house.HERE / "origin.py").OriginBroken("gone")
+    replies = [reply(house, b"", FRESH, pieces=[b"some", broken], length=100), reply(house, b"whole")]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        async with site.client() as client:
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await client.to_end()).endswith(b"some")
+        assert (await site.get("/a"))[2] == b"whole"
+
+
+async def test_answers_vary_by_the_fields_that_the_origin_names(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        language = dict(request.fields).get(b"accept-language", b"none")
+        return reply(house, language, FRESH, (b"vary", b"Accept-Language"))
+
+    async with house.site(script) as site, site.client() as client:
+        assert (await client.get("/a", "Accept-Language: de"))[2] == b"de"
+        assert (await client.get("/a", "Accept-Language: en"))[2] == b"en"
+        assert (await client.get("/a"))[2] == b"none"
+        for language in ("de", "en"):
+            _, headers, body = await client.get("/a", f"Accept-Language: {language}")
+            assert (body, headers["cache-status"]) == (language.encode(), "nova; hit; ttl=60")
+        assert len(site.origin.asked) == 3
+
+
+async def test_stale_answer_is_served_while_a_new_one_is_fetched(house: ModuleType) -> None:
+    cc = (b"cache-control", b"max-age=10, stale-while-revalidate=30")
+    replies = [reply(house, b"old", cc, ETAG), reply(house, b"new", cc)]
+    async with house.site(lambda request: replies.pop(0)) as site, site.client() as client:
+        await client.get("/a")
+        site.advance(15)
+        _, headers, body = await client.get("/a")
+        assert (body, headers["cache-status"]) == (b"old", "nova; hit; ttl=-5")
+        await house.served.until(lambda: site.site.counters.fills == 2)
+        await house.served.until(lambda: site.origin.open == 0)
+        assert (await client.get("/a"))[2] == b"new"
+        assert dict(site.origin.asked[1].fields)[b"if-none-match"] == b'"one"'
+
+
+async def test_304_renews_what_is_kept(house: ModuleType) -> None:
+    replies = [reply(house, b"body", FRESH, ETAG, (b"x-a", b"1")), house.origin.Reply(304, [FRESH, ETAG, (b"x-a", b"2")])]
+    async with house.site(lambda request: replies.pop(0)) as site, site.client() as client:
+        await client.get("/a")
+        site.advance(61)
+        status, headers, body = await client.get("/a")
+        assert (status, body, headers["x-a"]) == (200, b"body", "2")
+        assert headers["cache-status"] == "nova; fwd=stale; fwd-status=304; stored"
+        assert (await client.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
+async def test_stale_answer_stands_in_for_a_failing_origin(house: ModuleType) -> None:
+    down = house.origin.OriginError("origin_unreachable", "refused")
+    replies = [reply(house, b"old"), house.origin.Reply(error=down), house.origin.Reply(503, body=b"oops"), reply(house, b"new")]
+    async with house.site(lambda request: replies.pop(0)) as site, site.client() as client:
+        await client.get("/a")
+        site.advance(100)
+        status, headers, body = await client.get("/a")
+        assert (status, body, headers["cache-status"]) == (200, b"old", "nova; fwd=stale; detail=stale-if-error")
+        assert (await client.get("/a"))[2] == b"old"  # the origin is left alone
+        assert len(site.origin.asked) == 2
+        site.advance(3)
+        assert (await client.get("/a"))[2] == b"old"
+
+
+async def test_failure_is_remembered_and_then_asked_about_again(house: ModuleType) -> None:
+    down = house.origin.OriginError("origin_unreachable", "refused")
+    replies = [house.origin.Reply(error=down), reply(house, b"back")]
+    async with house.site(lambda request: replies.pop(0)) as site, site.client() as client:
+        status, headers, _ = await client.get("/a")
+        assert (status, headers["cache-status"]) == (502, "nova; fwd=uri-miss; detail=origin-unreachable")
+        assert (await client.get("/a"))[0] == 502
+        assert len(site.origin.asked) == 1
+        site.advance(2)
+        assert (await client.get("/a"))[2] == b"back"
+
+
+async def test_unsafe_methods_pass_and_forget_what_they_change(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, request.method.encode())) as site, site.client() as client:
+        assert (await client.get("/a"))[2] == b"GET"
+        await client.send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\ndata")
+        status, headers, body = await client.answer()
+        assert (status, body, headers["cache-status"]) == (200, b"POST", "nova; fwd=method")
+        assert site.origin.bodies == [b"data"]
+        assert (await client.get("/a"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+
+
+async def test_loops_and_tunnels_are_refused(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site, site.client() as client:
+        status, _, body = await client.get("/a", "Via: 1.1 other, 1.1 nova-test")
+        assert status == 502
+        assert b'"loop"' in body
+        await client.send(b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n")
+        assert (await client.answer())[0] == 405
+
+
+async def test_hop_by_hop_fields_stay_and_the_others_pass(house: ModuleType) -> None:
+    async with (
+        house.site(
+            lambda request: reply(
+                house, b"x", FRESH, (b"connection", b"x-mine"), (b"x-mine", b"1"), (b"x-all", b"2"), (b"surrogate-key", b"t")
+            )
+        ) as site,
+        site.client() as client,
+    ):
+        _, headers, _ = await client.get("/a", "Connection: X-Hop", "X-Hop: 1", "X-End: 2", "TE: trailers")
+        sent = dict(site.origin.asked[0].fields)
+        assert sent[b"x-end"] == b"2"
+        assert not sent.keys() & {b"x-hop", b"te", b"connection", b"host"}
+        assert headers["x-all"] == "2"
+        assert not headers.keys() & {"x-mine", "surrogate-key"}

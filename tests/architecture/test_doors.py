@@ -27,7 +27,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "quart_trio": ("surface/http/",),
     "redis": ("core/bus/redis.py",),
     "sqlite3": ("core/sql/",),
-    "ssl": ("core/tls/", "media/rtmp/", "surface/grpc/tls.py", "surface/identity/client.py", "surface/tls.py"),
+    "ssl": ("core/tls/", "realtime/client/", "media/rtmp/", "surface/grpc/tls.py", "surface/identity/client.py", "surface/tls.py"),
     "structlog": ("core/log.py",),
     "trio": ("core/", "media/", "realtime/", "cdn/", "surface/"),
     "werkzeug": ("surface/http/",),

@@ -145,7 +145,9 @@ def start(app: Application, certificate: certificates.Certificate) -> Start:
     """A server with other limits than the usual ones."""
 
     @asynccontextmanager
-    async def start(*, limits: Limits | None = None, patience: Patience | None = None, **changes: Any) -> AsyncIterator[H3Server]:
+    async def start(
+        *, limits: Limits | None = None, patience: Patience | None = None, within: float = 15, **changes: Any
+    ) -> AsyncIterator[H3Server]:
         limits = limits or Limits()
         configuration = quic.configuration(
             str(certificate.cert), str(certificate.key), idle=30.0, datagram=1350, window=limits.window, stream_window=limits.stream_window
@@ -155,7 +157,7 @@ def start(app: Application, certificate: certificates.Certificate) -> Start:
         server = H3Server(bind("127.0.0.1", 0), app, configuration, settings, SystemClock())
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
-            with trio.fail_after(15):
+            with trio.fail_after(within):
                 yield server
             nursery.cancel_scope.cancel()
 

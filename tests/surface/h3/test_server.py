@@ -384,7 +384,7 @@ async def test_connections_dropped_in_the_middle_leave_no_task_behind(start: Sta
             await answer.until(lambda a: a.headers or a.reset)
             client.deaf = number % 4 == 0  # gone without a word; the others close
 
-    async with start(most=2000, per_address=2000, patience=Patience(1.0, 4096), limits=Limits(idle=2.0)) as server:
+    async with start(most=2000, per_address=2000, patience=Patience(1.0, 4096), limits=Limits(idle=2.0), within=400) as server:
         places = trio.Semaphore(8)
         async with trio.open_nursery() as nursery:
             for number in range(1000):

@@ -241,6 +241,7 @@ cdef class Engine:
     cdef list retired        # listening sockets that are shut, closed at the end
     cdef list held           # per thread: commands that found no room
     cdef int bells[16]
+    cdef bint quiet          # threads are not woken for commands: more are to come
 
     def __cinit__(self, int threads=1, uint64_t event_ring=1 << 22, uint64_t command_ring=1 << 22):
         cdef int i
@@ -502,7 +503,8 @@ cdef class Engine:
             self.held[index].append((kind, flags, conn, arg, aux, payload))
             self.retry(index)
             return 0
-        ring_ring(&t.commands)
+        if not self.quiet:
+            ring_ring(&t.commands)
         return 1
 
     cdef int retry(self, int index) except -1:
@@ -517,6 +519,17 @@ cdef class Engine:
             held.popleft()
         ring_ring(&t.commands)
         return 0
+
+    def hold(self) -> None:
+        """Do not wake threads for commands until `let_go`: a batch of them is being written."""
+        self.quiet = True
+
+    def let_go(self) -> None:
+        """The batch is complete."""
+        cdef int i
+        self.quiet = False
+        for i in range(self.count):
+            ring_ring(&self.threads[i].commands)
 
     def congested(self, uint64_t conn) -> bool:
         """Commands for this connection's thread wait for room: a caller that can wait should, until the bell rings."""

@@ -196,10 +196,12 @@ class WebSockets:
         if self._connections is None:
             self._engine.ws_close(conn, 4001, b"unavailable")
             return
+        self._engine.hold()
         with guarded(_log) as failed:
             self._connections.commands(conn, self._who(conn, who), [Command._make(row) for row in rows])
         if failed:
             self._engine.ws_close(conn, 4000, b"internal")
+        self._engine.let_go()
 
     def gone(self, event: tuple[Any, ...]) -> None:
         _, conn, who, channels, reason = event

@@ -253,7 +253,7 @@ cdef void decide(Thread* t, Room* room) noexcept nogil:
     if waiting == 0:
         return
     if chan.tick_ms and not chan.closed and t.now_ms < room.flushed_ms + chan.tick_ms and room.alone < PROBE_AFTER and \
-            room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * (chan.bytes // (kept if kept else 1)) < chan.flush_bytes:
+            room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * 2 < chan.max_items and waiting * (chan.bytes // (kept if kept else 1)) < chan.flush_bytes:
         room.due = room.flushed_ms + chan.tick_ms
         room_list(t, room)
         return

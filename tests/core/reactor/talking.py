@@ -225,6 +225,6 @@ async def talk(
 
 def text(size: int) -> str:
     """Text of so many characters that deflates about as well as chat does."""
-    words = "the quick brown fox jumps over the lazy dog and then some more of it all over again ".split()
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "then", "some", "more", "of", "it", "all", "over", "again"]
     made = " ".join(words[byte % len(words)] for byte in os.urandom(size))
     return made[:size]

@@ -219,35 +219,33 @@ async def test_an_expired_token_closes_unless_it_is_refreshed() -> None:
 
 
 async def test_revoked_tokens_close_their_connections() -> None:
-    async with house(tokens=table()) as h:
-        async with talk(h.address, query=f"?access_token={token(jti='j1')}", connect=False) as a:
-            async with talk(h.address, query=f"?access_token={token(jti='j2')}", connect=False) as b:
-                await a.ask(ping={})
-                await b.ask(ping={})
-                h.reactor.websockets.revoke(jti="j1")
-                assert (await a.closed()).code == 4203
-                await b.ask(ping={})
-                h.reactor.websockets.revoke(user="eve")
-                h.reactor.websockets.revoke(user="ada", before_ms=1)
-                await b.ask(ping={})
-                h.reactor.websockets.revoke(user="ada")
-                assert (await b.closed()).code == 4203
+    async with house(tokens=table()) as h, talk(h.address, query=f"?access_token={token(jti='j1')}", connect=False) as a:
+        async with talk(h.address, query=f"?access_token={token(jti='j2')}", connect=False) as b:
+            await a.ask(ping={})
+            await b.ask(ping={})
+            h.reactor.websockets.revoke(jti="j1")
+            assert (await a.closed()).code == 4203
+            await b.ask(ping={})
+            h.reactor.websockets.revoke(user="eve")
+            h.reactor.websockets.revoke(user="ada", before_ms=1)
+            await b.ask(ping={})
+            h.reactor.websockets.revoke(user="ada")
+            assert (await b.closed()).code == 4203
 
 
 async def test_a_user_is_disconnected_or_unsubscribed_everywhere() -> None:
-    async with house(tokens=table(), threads=2) as h:
-        async with talk(h.address, query=f"?access_token={token()}", connect=False) as a:
-            async with talk(h.address, query=f"?access_token={token(user='eve')}", connect=False) as b:
-                await a.join("public:a")
-                await b.join("public:a")
-                h.reactor.websockets.unsubscribe_user("ada", h.hub.channel("public:a"), 4301, "forbidden")
-                assert await a.item() == {"unsub": {"channel": "public:a", "code": 4301, "reason": "forbidden"}}
-                h.hub.publish("public:a", 1)
-                assert await b.publications(1) == [1]
-                assert h.hub.channel("public:a").members == 1
-                h.reactor.websockets.disconnect_user("ada", 4312, "disconnected")
-                assert (await a.closed()).code == 4312
-                await b.ask(ping={})
+    async with house(tokens=table(), threads=2) as h, talk(h.address, query=f"?access_token={token()}", connect=False) as a:
+        async with talk(h.address, query=f"?access_token={token(user='eve')}", connect=False) as b:
+            await a.join("public:a")
+            await b.join("public:a")
+            h.reactor.websockets.unsubscribe_user("ada", h.hub.channel("public:a"), 4301, "forbidden")
+            assert await a.item() == {"unsub": {"channel": "public:a", "code": 4301, "reason": "forbidden"}}
+            h.hub.publish("public:a", 1)
+            assert await b.publications(1) == [1]
+            assert h.hub.channel("public:a").members == 1
+            h.reactor.websockets.disconnect_user("ada", 4312, "disconnected")
+            assert (await a.closed()).code == 4312
+            await b.ask(ping={})
 
 
 COOKIE = "nova_session"
@@ -358,17 +356,16 @@ async def test_disconnect_with_bye() -> None:
 
 
 async def test_a_drain_says_bye_to_everybody() -> None:
-    async with house(rules=WsRules(spread_ms=300, reconnect_ms=5000)) as h:
-        async with talk(h.address) as a, talk(h.address, form=MSGPACK) as b:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(h.reactor.drain)
-                for c in (a, b):
-                    bye = (await c.item())["bye"]
-                    assert bye["code"] == 4002
-                    assert 0 <= bye["reconnect_after_ms"] < 5000
-                    assert (await c.closed()).code == 4002
-                    await c.raw(close_frame(4002, key=KEY))
-                    await c.stream.aclose()
+    async with house(rules=WsRules(spread_ms=300, reconnect_ms=5000)) as h, talk(h.address) as a, talk(h.address, form=MSGPACK) as b:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(h.reactor.drain)
+            for c in (a, b):
+                bye = (await c.item())["bye"]
+                assert bye["code"] == 4002
+                assert 0 <= bye["reconnect_after_ms"] < 5000
+                assert (await c.closed()).code == 4002
+                await c.raw(close_frame(4002, key=KEY))
+                await c.stream.aclose()
 
 
 async def test_a_closed_channel_tells_its_members() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -221,10 +220,3 @@ async def talk(
         if connect:
             assert "connect" in await talker.ask(connect={})
         yield talker
-
-
-def text(size: int) -> str:
-    """Text of so many characters that deflates about as well as chat does."""
-    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "then", "some", "more", "of", "it", "all", "over", "again"]
-    made = " ".join(words[byte % len(words)] for byte in os.urandom(size))
-    return made[:size]

@@ -110,7 +110,8 @@ async def test_info_and_pushes_come_as_they_were_given(follow: Make) -> None:
         follower = await follow(h)
         h.hub.publish("public:a", {"text": "hi"}, info=b'{"user":"ada"}')
         h.hub.channel("public:a").push(pushes.join(JSON, False, b"public:a", None, b"c"))
-        assert (await follower.item())["pub"] == {"channel": "public:a", "offset": 1, "data": {"text": "hi"}, "at": 1000, "info": {"user": "ada"}}
+        said = {"channel": "public:a", "offset": 1, "data": {"text": "hi"}, "at": 1000, "info": {"user": "ada"}}
+        assert (await follower.item())["pub"] == said
         assert await follower.item() == {"leave": {"channel": "public:a", "user": None, "client": "c"}}
 
 
@@ -235,7 +236,7 @@ def test_data_is_one_json_value(data: bytes) -> None:
 
 @pytest.mark.parametrize(("name", "epoch"), [("a", "e"), ("a:b", ""), ("a:b", "x" * 17), ("A:b", "e"), ("a:b", "a b")])
 def test_names_and_epochs_are_checked(name: str, epoch: str) -> None:
-    with pytest.raises(ValueError, match="name|epoch"):
+    with pytest.raises(ValueError, match=r"name|epoch"):
         Channel(name, epoch)
 
 

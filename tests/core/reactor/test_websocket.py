@@ -62,7 +62,8 @@ async def test_replies_keep_the_order_of_commands() -> None:
     """A ping could be answered at once, but not before the publish that trio has not answered."""
     async with house() as h, talk(h.address) as c:
         h.hub.hold = True
-        await c.send({"id": 10, "ping": {}}, {"id": 11, "publish": {"channel": "public:a", "data": 1}}, {"id": 12, "ping": {}}, {"id": 13, "nonsense": {}})
+        publish = {"channel": "public:a", "data": 1}
+        await c.send({"id": 10, "ping": {}}, {"id": 11, "publish": publish}, {"id": 12, "ping": {}}, {"id": 13, "nonsense": {}})
         assert (await c.item())["id"] == 10
         await until(lambda: h.hub.seen)
         await c.send({"id": 14, "ping": {}})
@@ -209,43 +210,51 @@ async def test_an_expired_token_closes_unless_it_is_refreshed() -> None:
         clock = Clock(h.reactor)
         start = int(time.time())
         word = token(ttl=100)
-        async with talk(h.address, query=f"?access_token={word}", connect=False) as a:
-            async with talk(h.address, query=f"?access_token={word}", connect=False) as b:
-                assert (await a.ask(refresh={"token": token(user="eve")}))["error"]["code"] == "bad_token"
-                assert await a.ask(refresh={"token": token(ttl=1000)}) == {"id": 2, "refresh": {}}
-                h.reactor.engine.set_clock(ms=clock.ms + 200_000, unix=start + 200)
-                assert (await b.closed()).code == 4202
-                assert await a.ask(ping={}) == {"id": 3, "ping": {}}
+        async with (
+            talk(h.address, query=f"?access_token={word}", connect=False) as a,
+            talk(h.address, query=f"?access_token={word}", connect=False) as b,
+        ):
+            assert (await a.ask(refresh={"token": token(user="eve")}))["error"]["code"] == "bad_token"
+            assert await a.ask(refresh={"token": token(ttl=1000)}) == {"id": 2, "refresh": {}}
+            h.reactor.engine.set_clock(ms=clock.ms + 200_000, unix=start + 200)
+            assert (await b.closed()).code == 4202
+            assert await a.ask(ping={}) == {"id": 3, "ping": {}}
 
 
 async def test_revoked_tokens_close_their_connections() -> None:
-    async with house(tokens=table()) as h, talk(h.address, query=f"?access_token={token(jti='j1')}", connect=False) as a:
-        async with talk(h.address, query=f"?access_token={token(jti='j2')}", connect=False) as b:
-            await a.ask(ping={})
-            await b.ask(ping={})
-            h.reactor.websockets.revoke(jti="j1")
-            assert (await a.closed()).code == 4203
-            await b.ask(ping={})
-            h.reactor.websockets.revoke(user="eve")
-            h.reactor.websockets.revoke(user="ada", before_ms=1)
-            await b.ask(ping={})
-            h.reactor.websockets.revoke(user="ada")
-            assert (await b.closed()).code == 4203
+    async with (
+        house(tokens=table()) as h,
+        talk(h.address, query=f"?access_token={token(jti='j1')}", connect=False) as a,
+        talk(h.address, query=f"?access_token={token(jti='j2')}", connect=False) as b,
+    ):
+        await a.ask(ping={})
+        await b.ask(ping={})
+        h.reactor.websockets.revoke(jti="j1")
+        assert (await a.closed()).code == 4203
+        await b.ask(ping={})
+        h.reactor.websockets.revoke(user="eve")
+        h.reactor.websockets.revoke(user="ada", before_ms=1)
+        await b.ask(ping={})
+        h.reactor.websockets.revoke(user="ada")
+        assert (await b.closed()).code == 4203
 
 
 async def test_a_user_is_disconnected_or_unsubscribed_everywhere() -> None:
-    async with house(tokens=table(), threads=2) as h, talk(h.address, query=f"?access_token={token()}", connect=False) as a:
-        async with talk(h.address, query=f"?access_token={token(user='eve')}", connect=False) as b:
-            await a.join("public:a")
-            await b.join("public:a")
-            h.reactor.websockets.unsubscribe_user("ada", h.hub.channel("public:a"), 4301, "forbidden")
-            assert await a.item() == {"unsub": {"channel": "public:a", "code": 4301, "reason": "forbidden"}}
-            h.hub.publish("public:a", 1)
-            assert await b.publications(1) == [1]
-            assert h.hub.channel("public:a").members == 1
-            h.reactor.websockets.disconnect_user("ada", 4312, "disconnected")
-            assert (await a.closed()).code == 4312
-            await b.ask(ping={})
+    async with (
+        house(tokens=table(), threads=2) as h,
+        talk(h.address, query=f"?access_token={token()}", connect=False) as a,
+        talk(h.address, query=f"?access_token={token(user='eve')}", connect=False) as b,
+    ):
+        await a.join("public:a")
+        await b.join("public:a")
+        h.reactor.websockets.unsubscribe_user("ada", h.hub.channel("public:a"), 4301, "forbidden")
+        assert await a.item() == {"unsub": {"channel": "public:a", "code": 4301, "reason": "forbidden"}}
+        h.hub.publish("public:a", 1)
+        assert await b.publications(1) == [1]
+        assert h.hub.channel("public:a").members == 1
+        h.reactor.websockets.disconnect_user("ada", 4312, "disconnected")
+        assert (await a.closed()).code == 4312
+        await b.ask(ping={})
 
 
 COOKIE = "nova_session"
@@ -274,9 +283,11 @@ async def test_a_cookie_needs_an_allowed_origin(fields: list[str], user: str | N
 
 
 async def test_a_cookie_under_a_strange_host_is_nobodys() -> None:
-    async with house(tokens=table(), rules=WsRules(hosts=["nova.example"], hosts_open=False)) as h:
-        async with talk(h.address, f"Cookie: {COOKIE}={token()}", connect=False) as c:
-            assert (await c.ask(connect={}))["connect"]["user"] is None
+    async with (
+        house(tokens=table(), rules=WsRules(hosts=["nova.example"], hosts_open=False)) as h,
+        talk(h.address, f"Cookie: {COOKIE}={token()}", connect=False) as c,
+    ):
+        assert (await c.ask(connect={}))["connect"]["user"] is None
 
 
 async def test_connect_can_be_decided_in_trio() -> None:
@@ -356,16 +367,20 @@ async def test_disconnect_with_bye() -> None:
 
 
 async def test_a_drain_says_bye_to_everybody() -> None:
-    async with house(rules=WsRules(spread_ms=300, reconnect_ms=5000)) as h, talk(h.address) as a, talk(h.address, form=MSGPACK) as b:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(h.reactor.drain)
-            for c in (a, b):
-                bye = (await c.item())["bye"]
-                assert bye["code"] == 4002
-                assert 0 <= bye["reconnect_after_ms"] < 5000
-                assert (await c.closed()).code == 4002
-                await c.raw(close_frame(4002, key=KEY))
-                await c.stream.aclose()
+    async with (
+        house(rules=WsRules(spread_ms=300, reconnect_ms=5000)) as h,
+        talk(h.address) as a,
+        talk(h.address, form=MSGPACK) as b,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(h.reactor.drain)
+        for c in (a, b):
+            bye = (await c.item())["bye"]
+            assert bye["code"] == 4002
+            assert 0 <= bye["reconnect_after_ms"] < 5000
+            assert (await c.closed()).code == 4002
+            await c.raw(close_frame(4002, key=KEY))
+            await c.stream.aclose()
 
 
 async def test_a_closed_channel_tells_its_members() -> None:

@@ -1,6 +1,7 @@
 """The PROXY protocol: what a trusted proxy says, before the first byte of a connection, about who is behind it.
 
-Pure: no I/O and no clock. The shell feeds it only on connections from `http.trusted_proxies`, and owns the deadline.
+Pure: no I/O and no clock. The I/O threads read it with `ext/proxy_header`, on connections from `http.trusted_proxies`; this is what
+that kernel is held to, and what speaks where bytes come from elsewhere.
 Source: haproxy.org/download/2.9/doc/proxy-protocol.txt (versions 1 and 2).
 """
 
@@ -62,6 +63,8 @@ class ProxyHeader:
             if len(self._data) >= MAX_V1 or b"\n" in self._data:
                 raise ProxyError("bad_request", "a PROXY header of version 1 is one line of at most 107 bytes")
             return None
+        if b"\n" in self._data[:end]:
+            raise ProxyError("bad_request", "a PROXY header of version 1 is one line")
         rest = bytes(self._data[end + 2 :])
         words = bytes(self._data[:end]).split(b" ")
         if len(words) >= 2 and words[1] == b"UNKNOWN":
@@ -69,6 +72,8 @@ class ProxyHeader:
         if len(words) != 6 or words[1] not in (b"TCP4", b"TCP6"):
             raise ProxyError("bad_request", "the PROXY line is not `PROXY TCP4|TCP6|UNKNOWN …`")
         kind: type[IpAddress] = IPv4Address if words[1] == b"TCP4" else IPv6Address
+        if b"%" in words[2] + words[3]:
+            raise ProxyError("bad_request", "the PROXY line has an address with a zone")
         try:
             source, destination = _plain(kind(words[2].decode("ascii"))), _plain(kind(words[3].decode("ascii")))
         except ValueError:

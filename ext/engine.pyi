@@ -58,6 +58,8 @@ class Engine:
         handshake_ms: int = 5000,
         stall_ms: int = 30000,
         websockets: bool = False,
+        max_message: int = 16777216,
+        max_chunk_streams: int = 64,
     ) -> int: ...
     def site(
         self, number: int, name: bytes, *, host_in_key: bool = True, directives: bool = False, always_up: bool = False

@@ -386,11 +386,12 @@ cdef class Engine:
 
     def listen(self, int fd, str protocol, *, TlsContext tls=None, uint16_t site=0, uint32_t max_head=32768, uint32_t head_ms=10000,
                uint32_t body_ms=10000, uint32_t idle_ms=75000, uint32_t park_ms=12000, uint32_t min_rate=1024,
-               uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000, bint websockets=False) -> int:
+               uint32_t max_conns=1000000, uint32_t handshake_ms=5000, uint32_t stall_ms=30000, bint websockets=False,
+               uint32_t max_message=16777216, uint32_t max_chunk_streams=64) -> int:
         """Serve the listening socket `fd` (non-blocking; owned from now on); the listener's number.
 
         max_head: bytes of a request head, at most a quarter of the event ring less what describes it. head_ms, body_ms, idle_ms, park_ms, handshake_ms, stall_ms: see `Limits` in io.pxd.
-        min_rate: bytes a second that a reader must take. websockets: upgrades to our paths are answered here. Raises ValueError when there are 64 listeners
+        min_rate: bytes a second that a reader must take. websockets: upgrades to our paths are answered here. max_message, max_chunk_streams: of an RTMP peer. Raises ValueError when there are 64 listeners
         already, or the event ring has no room for such heads.
         """
         cdef int number, i
@@ -417,6 +418,8 @@ cdef class Engine:
         l.limits.max_conns = max_conns
         l.limits.handshake_ms = handshake_ms
         l.limits.stall_ms = stall_ms
+        l.limits.message = max_message
+        l.limits.chunk_streams = max_chunk_streams
         l.tls = NULL
         if tls is not None:
             self.tls.append(tls)

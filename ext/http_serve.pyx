@@ -17,7 +17,7 @@ from nova.ext.http1 cimport (
 )
 from nova.ext.identity cimport identify, session_of, viewer_of
 from nova.ext.io cimport (
-    CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD,
+    CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD, CF_PROXY,
     CF_RATED, CF_STARTED, CF_STARVED, FR_CLOSE, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP, S_HOST, SiteStats,
 )
 from nova.ext.kept cimport KF_FULL, KF_HIT, KF_LEAD, KF_PARKED, KF_STALE, KF_UP, kept_find, kept_key, kept_unask
@@ -653,7 +653,7 @@ cdef void http_give_up(Thread* t, Conn* c) noexcept nogil:
 
 cdef void http_drain(Thread* t, Conn* c) noexcept nogil:
     """No further request of this connection: now when it is idle, else after the answer under way."""
-    if c.flags & CF_HANDSHAKE:
+    if c.flags & (CF_HANDSHAKE | CF_PROXY):
         conn_close(t, c, R_DRAIN)
     elif c.phase == H_PARKED:
         http_give_up(t, c)

@@ -67,6 +67,7 @@ cdef enum ConnFlag:
     CF_VIDEO = 2097152          # RTMP: has sent video
     CF_RATED = 4194304          # HTTP: the deadline is that of a backlog
     CF_COUNTED = 16777216       # one of the connections of its address
+    CF_PROXY = 1073741824       # a trusted proxy's: its PROXY header is awaited, before TLS and everything else
     CF_HUP = 8388608            # EPOLLRDHUP armed: the end of the peer's sending is news even while nothing is read
 
 cdef enum RtmpWake:
@@ -151,6 +152,8 @@ ctypedef struct Limits:
     uint32_t max_conns
     uint32_t handshake_ms       # TLS and RTMP handshakes
     uint32_t stall_ms           # RTMP: no bytes from the peer
+    uint32_t message            # RTMP: bytes of one message; twice that may be held unfinished
+    uint32_t chunk_streams      # RTMP: chunk streams of one peer
 
 ctypedef struct Listener:
     int id

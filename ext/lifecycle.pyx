@@ -8,7 +8,7 @@ from nova.ext.buffer cimport Buf, buf_copy
 from nova.ext.bytevec cimport vec_append, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_free, conn_id, conn_owe, timer_set
 from nova.ext.io cimport (
-    CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_RATED,
+    CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_PROXY, CF_RATED,
     CF_STARVED, H_LINGER, NO_CONN, P_HTTP, P_RTMP,
 )
 from nova.ext.objects cimport kept_unref, objects_unpark
@@ -157,7 +157,7 @@ cdef void conn_linger(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     """The last byte for this peer is sent. What it still sends is thrown away for a moment: closing at once could make a reset of it,
     which overtakes the last words on their way (RFC 9112, 9.6)."""
     cdef epoll_event event
-    if c.flags & (CF_EOF | CF_HANDSHAKE):
+    if c.flags & (CF_EOF | CF_HANDSHAKE | CF_PROXY):
         conn_close(t, c, reason)
         return
     if c.ws != NULL:

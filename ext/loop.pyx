@@ -19,12 +19,13 @@ from nova.ext.http_serve cimport (
     http_again, http_continue, http_credit, http_drain, http_input, http_open, http_output, http_sent, http_timeout, http_unparked,
 )
 from nova.ext.io cimport (
-    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
+    CF_AGAIN, CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_OUT, CF_PROXY, CF_TLS_WANTS_OUT, CONN_CHUNK, Conn, H_ANSWER,
     Listener, MAX_LISTENERS, NO_CONN, P_HTTP, P_RAW, P_RTMP, P_WS, RECV_SIZE, TX_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close, conn_finish, pay_debts
 from nova.ext.objects cimport Waiter, objects_ready
-from nova.ext.peers cimport PEER_COUNTED, PEER_REFUSED, peers_enter, peers_leave
+from nova.ext.peers cimport PEER_COUNTED, PEER_REFUSED, peers_enter, peers_leave, peers_proxy
+from nova.ext.proxy_header cimport PROXY_BAD, PROXY_MORE, PROXY_MOST, Proxied, proxy_header
 from nova.ext.raw_serve cimport raw_credit, raw_input, raw_open, raw_output, raw_sent, raw_timeout
 from nova.ext.ring cimport Record, bell_clear, ring_doze, ring_peek, ring_pop, ring_put, ring_ring, ring_woke
 from nova.ext.rooms cimport rooms_free, ws_free
@@ -39,7 +40,7 @@ from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
 from nova.ext.wire cimport (
     CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_RAW, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
-    CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_RESET, R_TIMEOUT, R_TLS,
+    CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT, R_TLS,
 )
 from nova.ext.ws_deflate cimport ws_zip_free, ws_zip_init
 from nova.ext.ws_send cimport ws_dirty
@@ -65,7 +66,8 @@ cdef extern from "sys/socket.h" nogil:
     ctypedef unsigned int socklen_t
     int accept4(int fd, sockaddr* addr, socklen_t* size, int flags)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t size)
-    enum: SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_INET6, SOL_SOCKET, SO_RCVBUF
+    Py_ssize_t recv(int fd, void* buf, size_t count, int flags)
+    enum: SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_INET6, SOL_SOCKET, SO_RCVBUF, SO_RCVLOWAT, MSG_PEEK
 
 cdef extern from "netinet/in.h" nogil:
     cdef struct in_addr:
@@ -238,6 +240,19 @@ cdef void opened(Thread* t, Conn* c) noexcept nogil:
         conn_close(t, c, R_LIMIT)
 
 
+cdef bint to_publishers(Thread* t, Conn* c) noexcept nogil:
+    """From the loop's own set into that of the publishers; False when it had to close."""
+    cdef epoll_event event
+    epoll_ctl(t.epfd, EPOLL_CTL_DEL, c.fd, NULL)
+    c.flags = (c.flags & ~<uint32_t> CF_OUT) | CF_IN | CF_HUP
+    event.events = EPOLLIN | EPOLLRDHUP
+    event.data.u64 = conn_id(t, c)
+    if epoll_ctl(t.rtmp_epfd, EPOLL_CTL_ADD, c.fd, &event) != 0:
+        conn_close(t, c, R_LIMIT)
+        return False
+    return True
+
+
 cdef void handshake(Thread* t, Conn* c) noexcept nogil:
     cdef int r = tls_step(t, c)
     cdef epoll_event event
@@ -250,16 +265,9 @@ cdef void handshake(Thread* t, Conn* c) noexcept nogil:
         epoll_ctl(epfd_of(t, c), 3, c.fd, &event)
         c.flags = (c.flags & ~<uint32_t> (CF_IN | CF_OUT)) | CF_HUP | (CF_OUT if c.flags & CF_TLS_WANTS_OUT else CF_IN)
         return
-    if c.proto == P_RTMP:
-        epoll_ctl(t.epfd, EPOLL_CTL_DEL, c.fd, NULL)
-        c.flags &= ~<uint32_t> (CF_HANDSHAKE | CF_OUT)
-        c.flags |= CF_IN | CF_HUP
-        event.events = EPOLLIN | EPOLLRDHUP
-        event.data.u64 = conn_id(t, c)
-        if epoll_ctl(t.rtmp_epfd, EPOLL_CTL_ADD, c.fd, &event) != 0:
-            conn_close(t, c, R_LIMIT)
-            return
     c.flags &= ~<uint32_t> CF_HANDSHAKE
+    if c.proto == P_RTMP and not to_publishers(t, c):
+        return
     if c.flags & CF_OUT:
         event.events = EPOLLRDHUP | EPOLLIN
         event.data.u64 = conn_id(t, c)
@@ -271,8 +279,8 @@ cdef void handshake(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef inline int epfd_of(Thread* t, Conn* c) noexcept nogil:
-    # Publishers are read by the tick, but their TLS handshakes are not theirs yet: they belong to the loop.
-    return t.rtmp_epfd if c.proto == P_RTMP and not c.flags & CF_HANDSHAKE else t.epfd
+    # Publishers are read by the tick, but what comes before their first own byte belongs to the loop: PROXY header, TLS handshake.
+    return t.rtmp_epfd if c.proto == P_RTMP and not c.flags & (CF_HANDSHAKE | CF_PROXY) else t.epfd
 
 
 cdef void turn_away(Listener* listener, int fd) noexcept nogil:
@@ -321,20 +329,74 @@ cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr
     event.events = EPOLLIN | EPOLLRDHUP
     event.data.u64 = conn_id(t, c)
     c.flags = CF_IN | CF_HUP | (CF_HANDSHAKE if listener.tls != NULL else 0) | (CF_COUNTED if counted == PEER_COUNTED else 0)
+    if peers_proxy(t.shared.peers, peer):
+        c.flags |= CF_PROXY
     t.stats.accepted += 1
     nova_add64(<int64_t*> &listener.accepted, 1)
     if epoll_ctl(epfd_of(t, c), EPOLL_CTL_ADD, fd, &event) != 0:
         conn_close(t, c, R_LIMIT)
         return
-    if listener.tls != NULL:
-        c.ssl = SSL_new(listener.tls)
-        if c.ssl == NULL or SSL_set_fd(c.ssl, fd) != 1:
-            conn_close(t, c, R_LIMIT)
-            return
-        SSL_set_accept_state(c.ssl)
+    if c.flags & CF_PROXY:
         timer_set(t, c, t.now_ms + listener.limits.handshake_ms)
         return
-    opened(t, c)
+    begin(t, c)
+
+
+cdef void begin(Thread* t, Conn* c) noexcept nogil:
+    """It is known who the peer is: TLS, or the protocol's own first byte."""
+    cdef Listener* listener = &t.shared.listeners[c.listener]
+    if not c.flags & CF_HANDSHAKE:
+        opened(t, c)
+        return
+    c.ssl = SSL_new(listener.tls)
+    if c.ssl == NULL or SSL_set_fd(c.ssl, c.fd) != 1:
+        conn_close(t, c, R_LIMIT)
+        return
+    SSL_set_accept_state(c.ssl)
+    timer_set(t, c, t.now_ms + listener.limits.handshake_ms)
+
+
+cdef void proxied(Thread* t, Conn* c, uint32_t events) noexcept nogil:
+    """A trusted proxy says who is behind it. Its bytes are looked at where they lie: what follows the header is not ours to take."""
+    cdef Proxied header
+    cdef int r, low = 1
+    cdef int counted
+    cdef Py_ssize_t n = recv(c.fd, t.rx, PROXY_MOST, MSG_PEEK)
+    if n < 0 and (errno == EAGAIN or errno == EINTR):
+        return
+    if n <= 0:
+        conn_close(t, c, R_PEER if n == 0 else R_RESET)
+        return
+    r = proxy_header(t.rx, <size_t> n, &header)
+    if r == PROXY_BAD or (r == PROXY_MORE and events & EPOLLRDHUP):
+        conn_close(t, c, R_PROTOCOL)
+        return
+    if r == PROXY_MORE:
+        low = <int> n + 1  # what lies there already is no news
+        setsockopt(c.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(int))
+        return
+    if recv(c.fd, t.rx, <size_t> r, 0) != r:
+        conn_close(t, c, R_RESET)
+        return
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(int))
+    if header.known:
+        if c.flags & CF_COUNTED:
+            peers_leave(t.shared.peers, c.peer)
+            c.flags &= ~<uint32_t> CF_COUNTED
+        memcpy(c.peer, header.source, 16)
+        c.peer_port = header.port
+        counted = peers_enter(t.shared.peers, c.peer)
+        if counted == PEER_REFUSED:
+            t.stats.crowded += 1
+            conn_close(t, c, R_LIMIT)
+            return
+        if counted == PEER_COUNTED:
+            c.flags |= CF_COUNTED
+    c.flags &= ~<uint32_t> CF_PROXY
+    c.deadline = 0
+    if c.proto == P_RTMP and not c.flags & CF_HANDSHAKE and not to_publishers(t, c):
+        return
+    begin(t, c)
 
 
 cdef void accept_some(Thread* t, int number) noexcept nogil:
@@ -403,7 +465,7 @@ cdef void on_output(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef void on_timeout(Thread* t, Conn* c) noexcept nogil:
-    if c.flags & CF_HANDSHAKE:
+    if c.flags & (CF_HANDSHAKE | CF_PROXY):
         t.stats.timeouts += 1
         conn_close(t, c, R_TIMEOUT)
     elif c.proto == P_HTTP:
@@ -424,6 +486,8 @@ cdef void on_event(Thread* t, Conn* c, uint32_t events) noexcept nogil:
     if events & (EPOLLERR | EPOLLHUP):
         # Both directions are over. What lies unread is a request nobody waits for.
         conn_close(t, c, R_RESET)
+    elif c.flags & CF_PROXY:
+        proxied(t, c, events)
     elif events & EPOLLIN:
         on_input(t, c)
     elif events & EPOLLRDHUP:

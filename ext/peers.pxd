@@ -26,11 +26,14 @@ ctypedef struct PeerMap:
     uint64_t refused
     int net_count
     Net nets[MAX_EXEMPT]
+    int proxy_count
+    Net proxies[MAX_EXEMPT]     # networks whose PROXY headers are believed
 
 cdef PeerMap* peers_new() noexcept nogil
 cdef void peers_free(PeerMap* map) noexcept nogil
 cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil
 cdef void peers_leave(PeerMap* map, const uint8_t* address) noexcept nogil
+cdef bint peers_proxy(PeerMap* map, const uint8_t* address) noexcept nogil
 
 cdef enum:
     PEER_REFUSED = 0

@@ -75,12 +75,17 @@ cdef bint resize(PeerMap* map, size_t cap) noexcept nogil:
     return True
 
 
-cdef bint exempt(PeerMap* map, uint64_t high, uint64_t low) noexcept nogil:
+cdef bint among(const Net* nets, int count, uint64_t high, uint64_t low) noexcept nogil:
     cdef int i
-    for i in range(map.net_count):
-        if high & map.nets[i].high_mask == map.nets[i].high and low & map.nets[i].low_mask == map.nets[i].low:
+    for i in range(count):
+        if high & nets[i].high_mask == nets[i].high and low & nets[i].low_mask == nets[i].low:
             return True
     return False
+
+
+cdef bint peers_proxy(PeerMap* map, const uint8_t* address) noexcept nogil:
+    """Whether these 16 bytes are the address of a trusted proxy, whose connections begin with a PROXY header."""
+    return map.proxy_count > 0 and among(map.proxies, map.proxy_count, word(address), word(address + 8))
 
 
 cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil:
@@ -88,7 +93,7 @@ cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil:
     cdef uint64_t high = word(address), low = word(address + 8)
     cdef size_t i
     cdef int answer = PEER_COUNTED
-    if map.most == 0 or exempt(map, high, low):
+    if map.most == 0 or among(map.nets, map.net_count, high, low):
         return PEER_EXEMPT
     if not is_mapped(high, low):
         low = 0
@@ -139,6 +144,23 @@ cdef void peers_leave(PeerMap* map, const uint8_t* address) noexcept nogil:
     pthread_mutex_unlock(&map.lock)
 
 
+cdef int networks(Net* nets, given) except -1:
+    """Write the networks `given`, (16 bytes, bits of the prefix), into `nets`; how many there are."""
+    cdef int count = 0
+    cdef bytes prefix
+    for prefix, bits in given:
+        if count == MAX_EXEMPT:
+            raise ValueError(f"at most {MAX_EXEMPT} networks can be named")
+        if len(prefix) != 16 or not 0 <= bits <= 128:
+            raise ValueError("a network is 16 bytes and a number of bits")
+        nets[count].high_mask = <uint64_t> ((((1 << min(bits, 64)) - 1) << (64 - min(bits, 64))))
+        nets[count].low_mask = <uint64_t> ((((1 << max(bits - 64, 0)) - 1) << (64 - max(bits - 64, 0))))
+        nets[count].high = word(<const uint8_t*> <const char*> prefix) & nets[count].high_mask
+        nets[count].low = word(<const uint8_t*> <const char*> prefix + 8) & nets[count].low_mask
+        count += 1
+    return count
+
+
 cdef class Peers:
     """The table, and its bound. Addresses are 16 bytes; IPv4 ones mapped (`::ffff:192.0.2.1`)."""
 
@@ -157,25 +179,20 @@ cdef class Peers:
 
         For all connections that come after this call. Raises ValueError: too many networks, or not such ones.
         """
-        cdef Net net
         cdef Net nets[MAX_EXEMPT]
-        cdef int count = 0
-        cdef bytes prefix
-        for prefix, bits in exempt:
-            if count == MAX_EXEMPT:
-                raise ValueError(f"at most {MAX_EXEMPT} networks can be exempt")
-            if len(prefix) != 16 or not 0 <= bits <= 128:
-                raise ValueError("a network is 16 bytes and a number of bits")
-            net.high_mask = <uint64_t> ((((1 << min(bits, 64)) - 1) << (64 - min(bits, 64))))
-            net.low_mask = <uint64_t> ((((1 << max(bits - 64, 0)) - 1) << (64 - max(bits - 64, 0))))
-            net.high = word(<const uint8_t*> <const char*> prefix) & net.high_mask
-            net.low = word(<const uint8_t*> <const char*> prefix + 8) & net.low_mask
-            nets[count] = net
-            count += 1
+        cdef int i, count = networks(nets, exempt)
         for i in range(count):
             self.map.nets[i] = nets[i]
         self.map.net_count = count
         self.map.most = most
+
+    def trust(self, proxies) -> None:
+        """Connections from these networks, (16 bytes, bits of the prefix), begin with a PROXY header. Raises ValueError, as `bound`."""
+        cdef Net nets[MAX_EXEMPT]
+        cdef int i, count = networks(nets, proxies)
+        for i in range(count):
+            self.map.proxies[i] = nets[i]
+        self.map.proxy_count = count
 
     def enter(self, bytes address) -> int:
         """As an I/O thread does for a connection: 0 refused, 1 counted, 2 exempt."""

@@ -62,7 +62,9 @@ cdef int rtmp_open(Thread* t, Conn* c) noexcept nogil:
     rtmp_limits_default(&limits)
     limits.role = RTMP_SERVER
     # Whoever is not admitted yet has commands to send: many such peers must not hold the largest media messages.
-    limits.message = limits.held = STRANGER_MESSAGE
+    limits.message = min(<uint32_t> STRANGER_MESSAGE, limits_of(t, c).message)
+    limits.held = STRANGER_MESSAGE
+    limits.streams = limits_of(t, c).chunk_streams
     c.rtmp.reader = rtmp_reader_new(&limits)
     if c.rtmp.reader == NULL:
         return -1
@@ -262,11 +264,10 @@ cdef void rtmp_sent(Thread* t, Conn* c) noexcept nogil:
 
 cdef void rtmp_wake_at(Thread* t, Conn* c, uint32_t timestamp) noexcept nogil:
     """Trio waits for the frame of that time stamp. The first time: it has admitted a publisher."""
-    cdef RtmpLimits limits
-    if c.rtmp.reader.limits.message == STRANGER_MESSAGE:
-        rtmp_limits_default(&limits)
-        c.rtmp.reader.limits.message = limits.message
-        c.rtmp.reader.limits.held = limits.held
+    cdef uint32_t message = limits_of(t, c).message
+    if c.rtmp.reader.limits.held == STRANGER_MESSAGE:
+        c.rtmp.reader.limits.message = message
+        c.rtmp.reader.limits.held = message * 2  # two of the largest at once
     c.rtmp.wake = RW_AT
     c.rtmp.wake_at = timestamp
     c.rtmp.scanned = 0

@@ -72,6 +72,7 @@ def bound(reactor: Reactor, settings: Settings) -> None:
         connections_per_address=settings.limits.connections_per_address,
         exempt=(*settings.limits.exempt, *settings.http.trusted_proxies),
         pinned_bytes=settings.limits.pinned_bytes,
+        proxies=settings.http.trusted_proxies if settings.http.proxy_protocol else (),
     )
 
 
@@ -125,7 +126,12 @@ def _bind_udp(wanted: Address) -> socket.socket:
 def open_rtmp(reactor: Reactor, settings: Settings, handler: RtmpHandler, data: Path, clock: Clock, descriptors: int) -> list[Opened]:
     """RTMP and RTMPS. Raises CannotListen."""
     rtmp = settings.rtmp
-    bounds = limits(settings, descriptors) | {"handshake_ms": _ms(rtmp.handshake_timeout), "stall_ms": _ms(rtmp.idle_timeout)}
+    bounds = limits(settings, descriptors) | {
+        "handshake_ms": _ms(rtmp.handshake_timeout),
+        "stall_ms": _ms(rtmp.idle_timeout),
+        "max_message": rtmp.max_message,
+        "max_chunk_streams": rtmp.max_chunk_streams,
+    }
     opened = []
     if settings.rtmp.listen is not None:
         opened.append(_open(reactor, "rtmp", settings.rtmp.listen, settings, protocol="rtmp", limits=bounds, rtmp=handler))

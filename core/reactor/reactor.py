@@ -114,13 +114,17 @@ class Reactor:
         self._date_at = 0
         self._date = b""
 
-    def bound(self, *, connections_per_address: int, exempt: Iterable[Cidr], pinned_bytes: int) -> None:
+    def bound(
+        self, *, connections_per_address: int, exempt: Iterable[Cidr], pinned_bytes: int, proxies: Iterable[Cidr] = ()
+    ) -> None:
         """Bounds over all listeners, for connections from now on.
 
         connections_per_address: an IPv6 address counts by its /64. exempt: networks that are not counted. pinned_bytes: what slow
-        readers may hold that nobody else needs any more; above it the oldest backlogs are cut.
+        readers may hold that nobody else needs any more; above it the oldest backlogs are cut. proxies: networks whose connections
+        begin with a PROXY header, which is believed.
         """
         self.engine.peers.bound(connections_per_address, [_mapped(network) for network in exempt])
+        self.engine.peers.trust([_mapped(network) for network in proxies])
         self.engine.bound_pinned(pinned_bytes)
 
     # -- lifecycle -----------------------------------------------------------------------------------------------------

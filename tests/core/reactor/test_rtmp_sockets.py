@@ -289,6 +289,19 @@ async def test_what_one_read_left_over_is_told_of_like_the_rest() -> None:
         await until(lambda: sum(len(batch) for batch in at.handler.batches) == 8)
 
 
+async def test_listeners_own_bounds_of_messages_and_chunk_streams_hold() -> None:
+    async with house(max_message=300_000, max_chunk_streams=4) as at:
+        large, _ = await publisher(at)
+        await large.message((VIDEO, 1000, KEY + bytes(299_000)))
+        await at.batches(1)
+        await large.message((VIDEO, 1001, KEY + bytes(300_000)))
+        await until(lambda: at.handler.ends == ["rtmp_message_size"])
+        many, _ = await publisher(at)
+        await many.stream.send_all(b"".join(rtmp.encode(VIDEO, 1, 1, INTER, csid=csid) for csid in range(30, 34)))
+        await until(lambda: len(at.handler.ends) == 2)
+        assert at.handler.ends[1] == "rtmp_chunk_streams"
+
+
 async def test_peer_that_does_not_shake_hands_is_gone_after_its_time() -> None:
     async with house(handshake_ms=10_000) as at:
         silent, halfway = await dial(at.address), await dial(at.address)

@@ -1,5 +1,6 @@
 """HTTP/1.1: heads, chunked bodies, field values and queries, against the oracles of tests/ext."""
 
+from nova.ext import proxy_header
 from nova.ext.http1 import ChunkedBody, head_end, parse_head
 from nova.ext.httpfields import byte_range, etag_match, find_query, format_date, parse_date, remove_query
 from tests.conformance.rfc9112.cases import CASES
@@ -73,3 +74,17 @@ def http_fields(data: bytes) -> object:
     assert len(left) <= len(data)
     assert find_query(left, b"token") is None
     return second > 0, found, etag_match(held, b'"a"', True), etag_match(held, b'"a"', False), left == data
+
+
+@target(
+    "proxy-header",
+    seeds=[b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n", b"PROXY UNKNOWN\r\n", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12)],
+    words=[b"PROXY ", b"TCP6", b" ::1", b"\r\n\r\n\x00\r\nQUIT\n\x21", b"\x21\x21\x00\x24"],
+)
+def proxy(data: bytes) -> object:
+    try:
+        size, source = proxy_header.parse(exact(data))
+    except ValueError:
+        return "bad"
+    assert 0 <= size <= len(data)
+    return bool(size), source is not None

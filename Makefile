@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 ONLY   ?=
+# Two at a time, each file's tests in one of them: much of the suite waits (tests/conftest.py). WORKERS= runs one after the other.
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 SETUP  := @VENV=$(VENV) $(PYTHON) tools/setup.py
 # Several runs of one checkout at once would compile over one another.
@@ -23,7 +25,7 @@ serve: ## start the server with a demo stream (ARGS='--set http.listen=127.0.0.1
 
 test: ## the test suite (ARGS='-k rtmp')
 	$(SETUP) test
-	@$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" $(WORKERS) $(ARGS)
 
 test-all: ## everything: slow tests, more examples, a build with bounds checks, the fuzz targets under AddressSanitizer
 	$(SETUP) lint

@@ -14,6 +14,7 @@ from nova.media.streams.model import UserId as Owner
 from nova.media.streams.service import Draft, Streams
 from nova.surface.http.routes_streams import CREATE
 from nova.surface.http.schema import Array, Integer, Number, Object, OrNull, Text, optional, read, required
+from nova.surface.identity.model import Place
 from nova.surface.identity.principal import UserId
 from nova.surface.identity.service import Identity
 from nova.surface.urls import Urls
@@ -31,7 +32,7 @@ SHAPES: Final[Mapping[str, Object]] = {
         "user": required(USER), "scopes": optional(Array(Text(40, 1), 20), []), "ttl": optional(OrNull(Number())),
     }),
     "user_add": Object({"user": optional(OrNull(USER)), "name": optional(Text(200), "")}),
-    "user_list": Object({"after": optional(OrNull(USER))}),
+    "user_list": Object({"after": optional(OrNull(Text(80, 1)))}),
     "user_delete": Object({"user": required(USER)}),
     "stream_create": Object({
         "draft": required(CREATE), "owner": optional(OrNull(USER)), "count": optional(Integer(1, COUNT_MAX), 1),
@@ -74,8 +75,15 @@ class Operator:
         return {"id": found.id, "name": found.name, "created_at": rfc3339(found.created_at)}
 
     async def _user_list(self, after: str | None) -> Json:
-        found = await self._identity.list_users(None if after is None else UserId(after), USERS_PAGE)
-        return [{"id": each.id, "name": each.name, "created_at": rfc3339(each.created_at), "owner": each.owner} for each in found]
+        """A page, newest first, and what the next one is asked with; null: this is the last."""
+        try:
+            found = await self._identity.list_users(None if after is None else Place.parse(after), USERS_PAGE)
+        except ValueError:
+            raise BadRequest("bad_cursor") from None
+        return {
+            "items": [{"id": each.id, "name": each.name, "created_at": rfc3339(each.created_at), "owner": each.owner} for each in found],
+            "after": str(found[-1].place) if len(found) == USERS_PAGE else None,
+        }
 
     async def _user_delete(self, user: str) -> Json:
         await self._identity.delete_user(UserId(user))

@@ -25,9 +25,9 @@ def run(given: argparse.Namespace) -> int:
         ask(given, "user_delete", user=given.id)
         say(given, {"id": given.id}, f"deleted {given.id}")
     else:
-        after = None
-        while page := ask(given, "user_list", after=after):
-            for user in page:
+        page = {"after": ""}
+        while page["after"] is not None:
+            page = ask(given, "user_list", after=page["after"] or None)
+            for user in page["items"]:
                 say(given, user, f"{user['id']}  {user['name']}{'  (owner)' if user['owner'] else ''}")
-            after = page[-1]["id"]
     return 0

@@ -13,7 +13,7 @@ from nova.surface.http.route import CURSOR, LIMIT, NO_CONTENT, Reply, Route, cre
 from nova.surface.http.schema import TIME, URL, Anything, Array, Boolean, Number, Object, OrNull, Text, optional, page_of, required
 from nova.surface.identity import cookies, scopes
 from nova.surface.identity.attempts import Attempts
-from nova.surface.identity.model import User
+from nova.surface.identity.model import Place, User
 from nova.surface.identity.principal import NAME_MAX, UserId
 from nova.surface.identity.service import Identity, Session
 from nova.surface.urls import Urls
@@ -101,7 +101,7 @@ class IdentityRoutes:
             Route("POST", "/v1/tokens/revocations", "revoke", self.revoke, "Revoke a token or all tokens of a user", "identity",
                   access="user", body=REVOKE, kind="json", answers={204: None}, errors=("missing_scope",), idempotent=True,
                   description="One's own need no scope, another's need `admin`. Live connections close within a second."),
-            Route("GET", "/v1/users", "list_users", self.list_users, "List the users of the embedded issuer",
+            Route("GET", "/v1/users", "list_users", self.list_users, "List the users of the embedded issuer, newest first",
                   query={"cursor": CURSOR, "limit": LIMIT}, answers={200: page_of(USER, "UserPage")}, errors=("bad_cursor",), **admin),
             Route("POST", "/v1/users", "create_user", self.add_user, "Make a user, or rename one", body=USER_ADD, kind="json",
                   answers={201: USER}, idempotent=True, **admin),
@@ -153,10 +153,13 @@ class IdentityRoutes:
 
     async def list_users(self, call: Call) -> Reply:
         query = call.query
-        after = None if query["cursor"] is None else UserId(cursors.decode(LIST, query["cursor"]))
+        try:
+            after = None if query["cursor"] is None else Place.parse(cursors.decode(LIST, query["cursor"]))
+        except ValueError:
+            raise BadRequest("bad_cursor", "Use the cursor that the page before gave, with the same list.") from None
         found = await self.identity.list_users(after, query["limit"] + 1)
         shown, more = found[: query["limit"]], len(found) > query["limit"]
-        return page([_user(user) for user in shown], cursors.encode(LIST, shown[-1].id) if more else None)
+        return page([_user(user) for user in shown], cursors.encode(LIST, str(shown[-1].place)) if more else None)
 
     async def add_user(self, call: Call) -> Reply:
         user = await self.identity.add_user(call.body["id"], call.body["name"])

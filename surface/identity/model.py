@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nova.surface.identity.principal import UserId
+
+
+class Place(NamedTuple):
+    """Where a user stands among all of them, newest first. made_ms: unix milliseconds."""
+
+    made_ms: int
+    id: UserId
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Raises ValueError: not what `str` made."""
+        made, separator, user = text.partition(".")
+        if not separator or not made.isdecimal() or len(made) > 15:
+            raise ValueError("not a place among users")
+        return cls(int(made), UserId(user))
+
+    def __str__(self) -> str:
+        return f"{self.made_ms}.{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +37,10 @@ class User:
     name: str
     created_at: float
     owner: bool = False
+
+    @property
+    def place(self) -> Place:
+        return Place(round(self.created_at * 1000), self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from nova.ext.session import SessionKeys
 from nova.ext.token import REASONS, TokenError, TokenTable
 from nova.surface.identity import cookies, hosts, keyring, scopes
 from nova.surface.identity.issuer import Issuer, Minted
-from nova.surface.identity.model import User
+from nova.surface.identity.model import Place, User
 from nova.surface.identity.path_sessions import PathSessions
 from nova.surface.identity.principal import GUEST_PREFIX, NAME_MAX, USER_ID, Principal, Source, UserId, of_claims
 from nova.surface.identity.revocations import Revocations
@@ -207,7 +207,8 @@ class Identity:
             raise NotFound("not_found", f"there is no user {user}")
         return found
 
-    async def list_users(self, after: UserId | None, limit: int) -> list[User]:
+    async def list_users(self, after: Place | None, limit: int) -> list[User]:
+        """At most `limit` users, newest first, those behind `after`."""
         return await self._store.list_users(after, limit)
 
     async def users_known(self, users: Iterable[UserId]) -> set[UserId]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from nova.surface.identity.model import Revocation, SignInCode, User
+from nova.surface.identity.model import Place, Revocation, SignInCode, User
 from nova.surface.identity.principal import UserId
 
 
@@ -26,8 +26,8 @@ class IdentityStore(Protocol):
         """The user with `owner` set; there is at most one."""
         ...
 
-    async def list_users(self, after: UserId | None, limit: int) -> list[User]:
-        """At most `limit` users in the order of their ids, those behind `after`."""
+    async def list_users(self, after: Place | None, limit: int) -> list[User]:
+        """At most `limit` users, newest first, those behind `after`."""
         ...
 
     async def delete_user(self, user: UserId, revocation: Revocation) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from nova.surface.identity.model import Revocation, SignInCode, User
+from nova.surface.identity.model import Place, Revocation, SignInCode, User
 from nova.surface.identity.principal import UserId
 
 
@@ -38,9 +38,10 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         return next((user for user in self._users.values() if user.owner), None)
 
-    async def list_users(self, after: UserId | None, limit: int) -> list[User]:
+    async def list_users(self, after: Place | None, limit: int) -> list[User]:
         await trio.lowlevel.checkpoint()
-        return [self._users[id] for id in sorted(self._users) if after is None or id > after][:limit]
+        newest = sorted(self._users.values(), key=lambda user: user.place, reverse=True)
+        return [user for user in newest if after is None or user.place < after][:limit]
 
     async def delete_user(self, user: UserId, revocation: Revocation) -> bool:
         await trio.lowlevel.checkpoint()

@@ -7,7 +7,7 @@ from typing import Final
 
 from nova.core.sql import Migration, Row, Schema, Sql, Transaction
 from nova.surface.identity import scopes
-from nova.surface.identity.model import Revocation, SignInCode, User
+from nova.surface.identity.model import Place, Revocation, SignInCode, User
 from nova.surface.identity.principal import UserId
 
 SCHEMA: Final = Schema(
@@ -27,6 +27,7 @@ SCHEMA: Final = Schema(
                 "CREATE INDEX identity_revocations_by_end ON identity_revocations (ends_at)",
             ),
         ),
+        Migration("users newest first", ("CREATE INDEX identity_users_by_time ON identity_users (created_at, id)",)),
     ),
 )
 
@@ -86,8 +87,11 @@ class SqlStore:
         row = await self._sql.one(f"SELECT {_USER} FROM identity_users WHERE owner = 1")
         return None if row is None else _user(row)
 
-    async def list_users(self, after: UserId | None, limit: int) -> list[User]:
-        rows = await self._sql.all(f"SELECT {_USER} FROM identity_users WHERE id > ? ORDER BY id LIMIT ?", (after or "", limit))
+    async def list_users(self, after: Place | None, limit: int) -> list[User]:
+        behind = "" if after is None else " WHERE (created_at, id) < (?, ?)"
+        values = () if after is None else (after.made_ms, after.id)
+        statement = f"SELECT {_USER} FROM identity_users{behind} ORDER BY created_at DESC, id DESC LIMIT ?"
+        rows = await self._sql.all(statement, (*values, limit))
         return [_user(row) for row in rows]
 
     async def delete_user(self, user: UserId, revocation: Revocation) -> bool:

@@ -127,10 +127,10 @@ async def test_an_administrator_mints_lists_revokes_and_deletes(site: Site) -> N
     added = await site.ask("POST", "/v1/users", {"id": "bob", "name": "Bob"}, token=admin)
     assert (added.status, added["location"]) == (201, "/v1/users/bob")
     page = (await site.ask("GET", "/v1/users?limit=2", token=admin)).json
-    assert [user["id"] for user in page["items"]] == ["ana", "bob"]
+    assert [user["id"] for user in page["items"]] == ["root", "bob"]  # newest first; made at one time, by id
     site.clock.advance(2)
     last = (await site.ask("GET", f"/v1/users?limit=2&cursor={page['cursor']}", token=admin)).json
-    assert ([user["id"] for user in last["items"]], last["cursor"]) == (["root"], None)
+    assert ([user["id"] for user in last["items"]], last["cursor"]) == (["ana"], None)
     assert (await site.ask("POST", "/v1/tokens/revocations", {"user": "ana"}, token=admin)).status == 204
     assert (await site.ask("GET", "/v1/session", token=made.json["token"])).status == 401
     site.clock.advance(2)

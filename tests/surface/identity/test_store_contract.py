@@ -7,7 +7,7 @@ import pytest
 
 from nova.core.offload import Offload
 from nova.core.sql import open_sqlite
-from nova.surface.identity.model import Revocation, SignInCode, User
+from nova.surface.identity.model import Place, Revocation, SignInCode, User
 from nova.surface.identity.principal import UserId
 from nova.surface.identity.store import IdentityStore
 from nova.surface.identity.store_memory import MemoryStore
@@ -45,11 +45,13 @@ async def test_there_is_one_owner(store: IdentityStore) -> None:
     assert await store.owner() == owner
 
 
-async def test_users_come_in_pages_in_the_order_of_their_ids(store: IdentityStore) -> None:
-    for user in (EVE, ANA, BOB):
-        await store.ensure_user(User(user, "", 1.0))
-    assert [user.id for user in await store.list_users(None, 2)] == [ANA, BOB]
-    assert [user.id for user in await store.list_users(BOB, 2)] == [EVE]
+async def test_users_come_in_pages_newest_first_and_also_behind_one_who_is_gone(store: IdentityStore) -> None:
+    for user, made in ((EVE, 1.0), (ANA, 2.5), (BOB, 2.5)):
+        await store.ensure_user(User(user, "", made))
+    page = await store.list_users(None, 2)
+    assert [user.id for user in page] == sorted([ANA, BOB], reverse=True)
+    await store.delete_user(page[-1].id, Revocation(9.0, user=page[-1].id, not_before_ms=0))
+    assert [user.id for user in await store.list_users(Place.parse(str(page[-1].place)), 2)] == [EVE]
 
 
 async def test_a_deleted_user_takes_its_codes_along_and_leaves_a_revocation(store: IdentityStore) -> None:

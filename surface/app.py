@@ -171,6 +171,7 @@ class Server:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(found.hub.run)
+                services.media.announcer.attach(found.hub.say)
                 await nursery.start(found.chat.run)
                 task_status.started()
         finally:

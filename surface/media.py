@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +15,7 @@ import trio
 from nova.core.blobs import Blobs
 from nova.core.bus import Bus
 from nova.core.clock import Clock
+from nova.core.errors import NovaError
 from nova.core.ids import Ids
 from nova.core.metrics import Metrics
 from nova.core.offload import Offload
@@ -23,26 +27,102 @@ from nova.media.images.service import Images
 from nova.media.images.sniff import Limits
 from nova.media.images.store_sql import SCHEMA as IMAGES
 from nova.media.images.store_sql import SqlImages
+from nova.media.library.model import Kind
+from nova.media.library.service import Draft, Library
+from nova.media.library.store_sql import SCHEMA as LIBRARY
+from nova.media.library.store_sql import SqlVideos
+from nova.media.uploads import kinds
+from nova.media.uploads.model import Status, Upload
+from nova.media.uploads.scanner import ProgramScanner
+from nova.media.uploads.service import Limits as UploadLimits
+from nova.media.uploads.service import Uploads
+from nova.media.uploads.staging import Staging
+from nova.media.uploads.store_sql import SCHEMA as UPLOADS
+from nova.media.uploads.store_sql import SqlUploads
 from nova.surface import image_keys
 from nova.surface.events import Events
 from nova.surface.fetch import CheckedFetch
 
-SCHEMAS: Final = (IMAGES,)
+SCHEMAS: Final = (IMAGES, LIBRARY, UPLOADS)
+QUEUE: Final = 1024  # changes of uploads that wait to be told
+Say = Callable[..., Awaitable[object]]  # realtime's Hub.say
 TOPIC: Final = "nova.media.events"
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """The services of this page; `run` is what they do by themselves."""
+    """The services of this page; `run` is what they do by themselves. poster: the signed path of a video's picture."""
 
     images: Images
+    uploads: Uploads
+    library: Library
+    poster: Callable[[str], str]
     events: Events
+    announcer: Announcer
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.events.run)
+            await nursery.start(self.announcer.run)
             await nursery.start(self.images.run)
+            await nursery.start(self.uploads.run)
             task_status.started()
+
+
+class Announcer:
+    """Tells users of their uploads over their own channel. Progress is worth nothing a second later: above the queue it is dropped."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[tuple[str, str, bytes]](QUEUE)
+        self._say: Say | None = None
+
+    def attach(self, say: Say) -> None:
+        """From now on there is a channel to speak to."""
+        self._say = say
+
+    def uploaded(self, upload: Upload) -> None:
+        """uploads.ports.Tell."""
+        data = {"type": "upload", **shown(upload)}
+        with suppress(trio.WouldBlock):
+            self._send.send_nowait((upload.owner, upload.id, json.dumps(data).encode()))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        async for user, key, data in self._receive:
+            if self._say is not None:
+                with suppress(NovaError):  # nobody listens there, or the channel is full: the state can be asked for
+                    await self._say(f"user:{user}", data, conflate_key=key)
+
+
+def shown(upload: Upload) -> dict[str, object]:
+    """As the API has it."""
+    found: dict[str, object] = {
+        "id": upload.id,
+        "offset": upload.offset,
+        "size": upload.size,
+        "status": upload.status,
+        "result": {"kind": upload.result_kind, "id": upload.result_id} if upload.result_id else None,
+    }
+    if upload.error_code:
+        found["error"] = {"code": upload.error_code, "detail": upload.error_detail}
+    return found
+
+
+class Making:
+    """uploads.ports.Maker: pictures become pictures, videos records of the library."""
+
+    def __init__(self, images: Images, library: Library, staging: Staging) -> None:
+        self._images, self._library, self._staging = images, library, staging
+
+    async def __call__(self, upload: Upload, body: AsyncIterable[bytes], sha256: str) -> tuple[str, str]:
+        said = upload.metadata
+        kind, format = kinds.kind(await self._staging.head(upload.id, kinds.HEAD), said.kind)
+        if kind == "image":
+            image, _ = await self._images.create(upload.owner, body, preset=said.preset, digest=sha256)
+            return kind, image.id
+        draft = Draft(said.title or said.filename or "Untitled", Kind(kind))
+        video = await self._library.take(upload.owner, draft, format, upload.size, body, sha256)
+        return kind, video.id
 
 
 def open_media(
@@ -75,4 +155,24 @@ def open_media(
     images = Images(store, blobs, delivery, pool, clock, ids.new, tell, per_user=wanted.per_user)
     metrics.read("nova_image_jobs_now", "Jobs that run and that wait.", "gauge",
                  lambda: list(zip((("running",), ("waiting",)), pool.load, strict=True)), ("state",))  # fmt: skip
-    return Media(images, events)
+    library = Library(SqlVideos(sql), blobs, clock, ids.new, tell)
+    chosen = settings.uploads
+    staging = Staging(data / "uploads", offload)
+    announcer = Announcer()
+
+    def changed(upload: Upload) -> None:
+        announcer.uploaded(upload)
+        if upload.status in (Status.READY, Status.FAILED):
+            kind = "UploadCompleted" if upload.status is Status.READY else "UploadFailed"
+            tell(kind, upload.id, {"owner": upload.owner, **shown(upload)})
+
+    uploads = Uploads(
+        SqlUploads(sql), staging, Making(images, library, staging), clock, ids.new, tell=changed,
+        limits=UploadLimits(chosen.max_size, chosen.per_user, chosen.user_bytes, chosen.keep),
+        scan=ProgramScanner(chosen.scanner, chosen.scanner_timeout) if chosen.scanner else None,
+    )  # fmt: skip
+
+    def poster(image: str) -> str:
+        return delivery.path(image, "preset:poster")
+
+    return Media(images, uploads, library, poster, events, announcer)

@@ -15,6 +15,7 @@ from nova.core.limits import Networks
 from nova.core.metrics import Metrics
 from nova.core.settings_table import Settings
 from nova.media.streams.service import Streams
+from nova.media.uploads import tus
 from nova.surface.http import app, docs_page, headers, openapi, routes_not_yet
 from nova.surface.http.pages import Asset
 from nova.surface.http.ports import Replays
@@ -30,6 +31,9 @@ from nova.surface.http.routes_realtime import RealtimeRoutes
 from nova.surface.http.routes_rtmp import RtmpRoutes
 from nova.surface.http.routes_streams import StreamRoutes
 from nova.surface.http.routes_system import Checks, SystemRoutes
+from nova.surface.http.routes_uploads import PATH as UPLOADS
+from nova.surface.http.routes_uploads import UploadRoutes
+from nova.surface.http.routes_videos import VideoRoutes
 from nova.surface.http.websocket import WebSockets
 from nova.surface.identity.attempts import Attempts
 from nova.surface.identity.service import Identity
@@ -86,6 +90,8 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         *EventRoutes(realtime, services.clock).table(),
         *RealtimeRoutes(realtime.hub).table(),
         *ImageRoutes(services.media.images).table(),
+        *UploadRoutes(services.media.uploads).table(),
+        *VideoRoutes(services.media.library, services.media.poster).table(),
         *routes_not_yet.table(),
         *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
         *PageRoutes(services.assets).table(),
@@ -100,7 +106,7 @@ def described(settings: Settings) -> Json:
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
         urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"",
         realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
-        media=Media(nothing, nothing),
+        media=Media(nothing, nothing, nothing, nothing, nothing, nothing),
     )  # fmt: skip
     return openapi.document(routes(settings, services))
 
@@ -142,6 +148,7 @@ def conventions(settings: Settings, services: Services, table: Sequence[Route]) 
         services.error_page,
         settings.http.max_body,
         settings.http.body_timeout,
+        ((UPLOADS, tus.options(settings.uploads.max_size)),),
     )
 
 

@@ -55,6 +55,7 @@ class Conventions:
 
     base: of absolute URLs, from the scheme and host that the client used.
     error_page: HTML that a browser gets where there is nothing.
+    protocols: below these paths OPTIONS answers with these headers, and every answer has the first of them (tus).
     """
 
     gate: Gate
@@ -68,6 +69,7 @@ class Conventions:
     error_page: bytes
     max_body: int
     body_timeout: float
+    protocols: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
 
 
 class Streamed(Response):
@@ -371,6 +373,9 @@ async def _options(app: Application, conventions: Conventions) -> Response | Non
     response = Response(b"", 204)
     response.headers.pop("Content-Type", None)
     response.headers["Allow"] = ", ".join(sorted(allowed))
+    for prefix, lines in conventions.protocols:
+        if request.path.startswith(prefix):
+            response.headers.extend(lines)
     origin = request.headers.get("Origin", "")
     if origin and "Access-Control-Request-Method" in request.headers:
         media = request.path.startswith(MEDIA)
@@ -384,6 +389,9 @@ async def _finish(conventions: Conventions, response: Response) -> Response:
     out: Headers = response.headers
     path = request.path
     out.setdefault(*headers.NO_SNIFF)
+    for prefix, lines in conventions.protocols:
+        if path.startswith(prefix):
+            out.setdefault(*lines[0])
     if path.startswith("/v1/") or path == "/openapi.json":
         out["X-Correlation-ID"] = _scope()["nova.correlation_id"]
         out.setdefault(*headers.NO_STORE)

@@ -24,9 +24,12 @@ NO_STORE: Final = ("Cache-Control", "no-store")
 API_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 API_REQUEST_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Correlation-ID,"
-    " Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Checksum"
+    " Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-ID"
 )
-API_EXPOSED: Final = "Location, ETag, Retry-After, X-Correlation-ID, Idempotency-Replayed, WWW-Authenticate, Tus-Resumable, Upload-Offset"
+API_EXPOSED: Final = (
+    "Location, ETag, Retry-After, X-Correlation-ID, Idempotency-Replayed, WWW-Authenticate, Tus-Resumable, Tus-Version, Tus-Extension,"
+    " Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires"
+)
 MEDIA_EXPOSED: Final = "Content-Length, Content-Range, Date, ETag, Cache-Status"
 PREFLIGHT_SECONDS: Final = 7200  # the most that Chromium remembers
 

@@ -1,0 +1,1 @@
+"""Videos and reels: the records of what was uploaded to be watched."""

@@ -1,0 +1,43 @@
+"""The record of an upload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+from nova.media.streams.model import UnixMs, UserId
+from nova.media.uploads.tus import Metadata
+
+UploadId = NewType("UploadId", str)  # UUIDv7
+
+
+class Status(StrEnum):
+    """Where an upload is in its life."""
+
+    UPLOADING = "uploading"
+    PROCESSING = "processing"  # every byte is there; what it becomes is being made
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload as the store holds it.
+
+    offset: bytes on stable storage. result_kind, result_id: what it became, empty until then. error_code, error_detail: why it failed.
+    expires_at: when it is forgotten unless something happens.
+    """
+
+    id: UploadId
+    owner: UserId
+    size: int
+    metadata: Metadata
+    created_at: UnixMs
+    expires_at: UnixMs
+    offset: int = 0
+    status: Status = Status.UPLOADING
+    result_kind: str = ""
+    result_id: str = ""
+    error_code: str = ""
+    error_detail: str = field(default="")

@@ -1,0 +1,285 @@
+"""Uploads, as the surface asks for them: every rule of the domain, none of the wire.
+
+What is acknowledged is on stable storage. When the last byte is there a task of the service makes something of them; a process that died
+meanwhile does it at its next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from nova.core.clock import Clock
+from nova.core.errors import (
+    BadRequest,
+    ChecksumMismatch,
+    Conflict,
+    NotFound,
+    NovaError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    Unprocessable,
+)
+from nova.core.guard import guard
+from nova.core.lifecycle import cleanup
+from nova.core.log import Log
+from nova.media.streams.access import Caller
+from nova.media.streams.model import UnixMs, UserId
+from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.ports import Maker, Scanner, Tell, UploadStore
+from nova.media.uploads.staging import Staging, Writer
+from nova.media.uploads.tus import Checksum, Metadata
+
+SYNC_EVERY: Final = 8 << 20  # bytes of one request between two moments at which what arrived is made safe
+SWEEP_EVERY: Final = 60.0  # seconds
+SWEPT: Final = 200  # uploads of one sweep
+MAKERS: Final = 2  # uploads that something is made of at once; the others wait in the store
+RETRY: Final = 5.0  # seconds until what could not be made for lack of room or time is tried again
+RETRIES: Final = 5
+
+_log = Log("nova.uploads")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """per_user, user_bytes: of unfinished uploads of one user. keep: seconds that one is kept which does not go on."""
+
+    max_size: int = 4 << 30
+    per_user: int = 50
+    user_bytes: int = 16 << 30
+    keep: float = 86_400.0
+
+
+class _Turn:
+    """The one request that writes to an upload now."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+
+
+class Uploads:
+    """`open` comes first, `run` makes things of what has arrived, until cancelled. tell: hears every change that a user sees."""
+
+    def __init__(
+        self,
+        store: UploadStore,
+        staging: Staging,
+        make: Maker,
+        clock: Clock,
+        new_id: Callable[[], str],
+        *,
+        limits: Limits | None = None,
+        scan: Scanner | None = None,
+        tell: Tell = lambda upload: None,
+    ) -> None:
+        self._store, self._staging, self._make, self._clock, self._new_id = store, staging, make, clock, new_id
+        self.limits = limits or Limits()
+        self._scan, self._tell = scan, tell
+        self._turns: dict[UploadId, _Turn] = {}
+        self._makers = trio.CapacityLimiter(MAKERS)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._recover()
+                task_status.started()
+                while True:
+                    await trio.sleep(SWEEP_EVERY)
+                    await guard(_log, self.sweep)
+        finally:
+            self._nursery = None
+
+    async def _recover(self) -> None:
+        """Goes on with what an earlier process left, and removes files of which nothing is known."""
+        for upload in await self._store.with_status(Status.PROCESSING):
+            self._process(upload)
+        for name in await self._staging.names():
+            if await self._store.get(UploadId(name)) is None:
+                await self._staging.remove(name)
+
+    # What a client does.
+
+    async def create(self, owner: UserId, size: int, metadata: Metadata) -> Upload:
+        """A new upload. Raises TooLarge, BadRequest, RateLimited `quota_exceeded`."""
+        limits = self.limits
+        if size > limits.max_size:
+            raise TooLarge(detail=f"An upload has at most {limits.max_size} bytes.")
+        if size < 1:
+            raise BadRequest(detail="An upload has at least one byte.")
+        count, total = await self._store.load(owner)
+        if count >= limits.per_user or total + size > limits.user_bytes:
+            raise RateLimited(
+                "quota_exceeded", f"Unfinished uploads: at most {limits.per_user}, with {limits.user_bytes} bytes; end some first."
+            )
+        now = self._now()
+        upload = Upload(UploadId(self._new_id()), owner, size, metadata, now, self._until(now))
+        await self._store.add(upload)
+        self._tell(upload)
+        return upload
+
+    async def get(self, upload: UploadId, caller: Caller) -> Upload:
+        """Raises NotFound: there is none, or it is another's."""
+        found = await self._store.get(upload)
+        if found is None or not (caller.operator or caller.user == found.owner):
+            raise missing(upload)
+        if found.status is Status.UPLOADING and found.expires_at <= self._now():
+            raise missing(upload)
+        return found
+
+    async def append(
+        self, upload: UploadId, caller: Caller, offset: int, body: AsyncIterable[bytes], *, checksum: Checksum | None = None
+    ) -> Upload:
+        """The bytes of `body` from `offset` on; the upload as it is afterwards.
+
+        A request that comes while another one writes ends that one, whose bytes count: a client that lost its connection goes on at once.
+        With a checksum the bytes count together or not at all; without one, those that came count, also when the body breaks off.
+        Raises NotFound, Conflict `upload_offset`, TooLarge, ChecksumMismatch, Unavailable; what reading the body raises.
+        """
+        await self.get(upload, caller)
+        turn = await self._take(upload)
+        try:
+            with turn.scope:
+                found = await self.get(upload, caller)
+                if found.status is not Status.UPLOADING:
+                    raise Conflict(detail="Every byte of this upload is there already.")
+                if offset != found.offset:
+                    raise Conflict("upload_offset", f"The upload goes on at {found.offset}.")
+                return await self._write(found, body, checksum)
+        finally:
+            del self._turns[upload]
+            turn.over.set()
+        raise Conflict("upload_offset", "Another request goes on with this upload.")
+
+    async def _take(self, upload: UploadId) -> _Turn:
+        while (other := self._turns.get(upload)) is not None:
+            other.scope.cancel()
+            await other.over.wait()
+        turn = self._turns[upload] = _Turn()
+        return turn
+
+    async def _write(self, upload: Upload, body: AsyncIterable[bytes], checksum: Checksum | None) -> Upload:
+        began, writer = upload.offset, await self._staging.open(upload.id, upload.offset)
+        kept = total = began
+        try:
+            try:
+                async for piece in body:
+                    total += len(piece)
+                    if total > upload.size:
+                        raise TooLarge(detail=f"The upload was announced with {upload.size} bytes.")
+                    if checksum is not None:
+                        checksum.update(piece)
+                    await writer.write(piece)
+                    if checksum is None and writer.at - kept >= SYNC_EVERY:
+                        kept = await self._safe(upload, writer)
+            except BaseException:
+                if checksum is None:
+                    with cleanup():
+                        await self._safe(upload, writer)
+                raise
+            if checksum is not None and not checksum.holds():
+                await writer.cut(began)
+                raise ChecksumMismatch(detail=f"The upload goes on at {began}.")
+            await writer.flush(sync=True)
+            await self._store.advance(upload.id, writer.at, self._until(self._now()))
+            done = replace(upload, offset=writer.at, expires_at=self._until(self._now()))
+        finally:
+            writer.close()
+        if done.offset == done.size:
+            done = replace(done, status=Status.PROCESSING)
+            await self._store.settle(done.id, Status.PROCESSING)
+            self._process(done)
+        self._tell(done)
+        return done
+
+    async def _safe(self, upload: Upload, writer: Writer) -> int:
+        """What was written is on stable storage and counts; up to where."""
+        await writer.flush(sync=True)
+        await self._store.advance(upload.id, writer.at, self._until(self._now()))
+        self._tell(replace(upload, offset=writer.at))
+        return writer.at
+
+    async def delete(self, upload: UploadId, caller: Caller) -> None:
+        """The upload and its bytes; what was made of them stays. Raises NotFound."""
+        await self.get(upload, caller)
+        turn = await self._take(upload)
+        try:
+            await self._store.delete(upload)
+            await self._staging.remove(upload)
+        finally:
+            del self._turns[upload]
+            turn.over.set()
+
+    async def finished(self, upload: UploadId, caller: Caller) -> Upload:
+        """The upload, when every byte is there. Raises NotFound; Unprocessable: some are missing."""
+        found = await self.get(upload, caller)
+        if found.status is Status.UPLOADING:
+            raise Unprocessable(detail=f"{found.size - found.offset} bytes are missing.")
+        return found
+
+    # What becomes of it.
+
+    def _process(self, upload: Upload) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(guard, _log, self._settle, upload)
+
+    async def _settle(self, upload: Upload) -> None:
+        error: NovaError | None = None
+        async with self._makers:
+            for attempt in range(RETRIES):
+                try:
+                    result = await self._made(upload)
+                except Unavailable as busy:
+                    error = busy
+                    await trio.sleep(busy.retry_after or RETRY * (attempt + 1))
+                except NovaError as wrong:
+                    error = wrong
+                    break
+                else:
+                    await self._end(replace(upload, status=Status.READY, result_kind=result[0], result_id=result[1]))
+                    return
+        assert error is not None
+        detail = "" if error.kind == "internal" else error.detail
+        await self._end(replace(upload, status=Status.FAILED, error_code=error.code, error_detail=detail))
+
+    async def _made(self, upload: Upload) -> tuple[str, str]:
+        digest = await self._staging.digest(upload.id)
+        if upload.metadata.sha256 and digest != upload.metadata.sha256:
+            raise Unprocessable("digest_mismatch", f"the content has the SHA-256 {digest}")
+        if self._scan is not None:
+            await self._scan(self._staging.path(upload.id))
+        return await self._make(upload, self._staging.read(upload.id), digest)
+
+    async def _end(self, upload: Upload) -> None:
+        await self._store.settle(
+            upload.id, upload.status, result=(upload.result_kind, upload.result_id), error=(upload.error_code, upload.error_detail)
+        )
+        await self._store.advance(upload.id, upload.offset, self._until(self._now()))
+        await self._staging.remove(upload.id)
+        self._tell(upload)
+
+    async def sweep(self) -> int:
+        """Forgets what is over; how many uploads that were."""
+        found = await self._store.expired(self._now(), SWEPT)
+        for upload in found:
+            if upload.id in self._turns:
+                continue
+            await self._store.delete(upload.id)
+            await self._staging.remove(upload.id)
+        return len(found)
+
+    def _now(self) -> UnixMs:
+        return UnixMs(int(self._clock.wall() * 1000))
+
+    def _until(self, now: UnixMs) -> UnixMs:
+        return UnixMs(now + int(self.limits.keep * 1000))
+
+
+def missing(upload: str) -> NotFound:
+    return NotFound(detail=f"There is no upload {upload[:64]!r}.")

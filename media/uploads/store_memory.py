@@ -1,0 +1,47 @@
+"""The store's twin in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nova.media.streams.model import UnixMs, UserId
+from nova.media.uploads.model import Status, Upload, UploadId
+
+
+class MemoryUploads:
+    """See ports.UploadStore."""
+
+    def __init__(self) -> None:
+        self._uploads: dict[UploadId, Upload] = {}
+
+    async def add(self, upload: Upload) -> None:
+        self._uploads[upload.id] = upload
+
+    async def get(self, upload: UploadId) -> Upload | None:
+        return self._uploads.get(upload)
+
+    async def load(self, owner: UserId) -> tuple[int, int]:
+        found = [each for each in self._uploads.values() if each.owner == owner and each.status in (Status.UPLOADING, Status.PROCESSING)]
+        return len(found), sum(each.size for each in found)
+
+    async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
+        if upload in self._uploads:
+            self._uploads[upload] = replace(self._uploads[upload], offset=offset, expires_at=expires_at)
+
+    async def settle(
+        self, upload: UploadId, status: Status, *, result: tuple[str, str] = ("", ""), error: tuple[str, str] = ("", "")
+    ) -> None:
+        if upload in self._uploads:
+            self._uploads[upload] = replace(
+                self._uploads[upload], status=status, result_kind=result[0], result_id=result[1], error_code=error[0], error_detail=error[1]
+            )
+
+    async def with_status(self, status: Status) -> list[Upload]:
+        return sorted((each for each in self._uploads.values() if each.status is status), key=lambda each: each.id)
+
+    async def expired(self, now: UnixMs, limit: int) -> list[Upload]:
+        found = [each for each in self._uploads.values() if each.expires_at <= now and each.status is not Status.PROCESSING]
+        return sorted(found, key=lambda each: each.id)[:limit]
+
+    async def delete(self, upload: UploadId) -> bool:
+        return self._uploads.pop(upload, None) is not None

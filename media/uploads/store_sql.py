@@ -1,0 +1,83 @@
+"""Uploads in SQL: the table and every statement of this domain."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nova.core.sql import Migration, Row, Schema, Sql
+from nova.media.streams.model import UnixMs, UserId
+from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.tus import parse_metadata, write_metadata
+
+SCHEMA: Final = Schema(
+    "uploads",
+    (
+        Migration(
+            "uploads",
+            (
+                "CREATE TABLE uploads (id TEXT PRIMARY KEY, owner TEXT NOT NULL, size BIGINT NOT NULL, metadata TEXT NOT NULL,"
+                " created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, stored BIGINT NOT NULL, status TEXT NOT NULL,"
+                " result_kind TEXT NOT NULL, result_id TEXT NOT NULL, error_code TEXT NOT NULL, error_detail TEXT NOT NULL)",
+                "CREATE INDEX uploads_by_owner ON uploads (owner, status)",
+                "CREATE INDEX uploads_by_status ON uploads (status, id)",
+                "CREATE INDEX uploads_by_expiry ON uploads (expires_at)",
+            ),
+        ),
+    ),
+)
+_UPLOAD: Final = "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail"
+
+
+def _upload(row: Row) -> Upload:
+    id, owner, size, metadata, created_at, expires_at, stored, status, kind, result, code, detail = row
+    return Upload(id, owner, size, parse_metadata(metadata), created_at, expires_at, stored, Status(status), kind, result, code, detail)
+
+
+class SqlUploads:
+    """See ports.UploadStore."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    async def add(self, upload: Upload) -> None:
+        await self._sql.run(
+            f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                upload.id, upload.owner, upload.size, write_metadata(upload.metadata), upload.created_at, upload.expires_at, upload.offset,
+                upload.status, upload.result_kind, upload.result_id, upload.error_code, upload.error_detail,
+            ),
+        )  # fmt: skip
+
+    async def get(self, upload: UploadId) -> Upload | None:
+        row = await self._sql.one(f"SELECT {_UPLOAD} FROM uploads WHERE id = ?", (upload,))
+        return None if row is None else _upload(row)
+
+    async def load(self, owner: UserId) -> tuple[int, int]:
+        row = await self._sql.one(
+            "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE owner = ? AND status IN ('uploading', 'processing')", (owner,)
+        )
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
+        await self._sql.run("UPDATE uploads SET stored = ?, expires_at = ? WHERE id = ?", (offset, expires_at, upload))
+
+    async def settle(
+        self, upload: UploadId, status: Status, *, result: tuple[str, str] = ("", ""), error: tuple[str, str] = ("", "")
+    ) -> None:
+        await self._sql.run(
+            "UPDATE uploads SET status = ?, result_kind = ?, result_id = ?, error_code = ?, error_detail = ? WHERE id = ?",
+            (status, *result, *error, upload),
+        )
+
+    async def with_status(self, status: Status) -> list[Upload]:
+        rows = await self._sql.scan(f"SELECT {_UPLOAD} FROM uploads WHERE status = ? ORDER BY id", (status,))
+        return [_upload(row) for row in rows]
+
+    async def expired(self, now: UnixMs, limit: int) -> list[Upload]:
+        rows = await self._sql.all(
+            f"SELECT {_UPLOAD} FROM uploads WHERE expires_at <= ? AND status <> 'processing' ORDER BY expires_at LIMIT ?", (now, limit)
+        )
+        return sorted((_upload(row) for row in rows), key=lambda each: each.id)
+
+    async def delete(self, upload: UploadId) -> bool:
+        return await self._sql.run("DELETE FROM uploads WHERE id = ?", (upload,)) > 0

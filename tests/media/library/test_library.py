@@ -1,0 +1,95 @@
+"""Videos and reels: one contract for the stores' twins, and the rules over them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from nova.core.blobs.memory import MemoryBlobs
+from nova.core.clock import FakeClock
+from nova.core.errors import Forbidden, NotFound, RateLimited, Unprocessable
+from nova.core.ids import Ids
+from nova.core.offload import Offload
+from nova.core.sql import open_sqlite
+from nova.media.library.model import Kind, State, Video, VideoId
+from nova.media.library.ports import VideoStore, Wanted
+from nova.media.library.service import Changes, Draft, Library
+from nova.media.library.store_memory import MemoryVideos
+from nova.media.library.store_sql import SCHEMA, SqlVideos
+from nova.media.streams.access import Caller
+from nova.media.streams.model import UnixMs, UserId, Visibility
+
+ADA, BOB = Caller(UserId("ada")), Caller(UserId("bob"))
+
+
+@pytest.fixture(params=["memory", "sql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VideoStore]:
+    if request.param == "memory":
+        yield MemoryVideos()
+        return
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        yield SqlVideos(sql)
+
+
+def library(store: VideoStore, per_user: int = 10) -> tuple[Library, MemoryBlobs, list[str]]:
+    clock, blobs, told = FakeClock(), MemoryBlobs(), list[str]()
+    return Library(store, blobs, clock, Ids(clock).new, lambda kind, subject, data: told.append(kind), per_user=per_user), blobs, told
+
+
+async def body(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def test_records_come_back_as_they_were(store: VideoStore) -> None:
+    video = Video(VideoId("v1"), UserId("ada"), Kind.REEL, "T", "D", Visibility.PUBLIC, UnixMs(1))
+    await store.put(video)
+    changed = replace(
+        video, title="U", state=State.UPLOADED, format="mp4", size_bytes=5, digest="d", poster="p", visibility=Visibility.PRIVATE
+    )
+    await store.put(changed)
+    assert await store.get(VideoId("v1")) == changed
+    assert (await store.count(UserId("ada")), await store.count(UserId("bob"))) == (1, 0)
+    assert await store.find(Wanted(5)) == []
+    assert await store.find(Wanted(5, reader=UserId("ada"))) == [changed] == await store.find(Wanted(5, everything=True))
+    assert await store.find(Wanted(5, kind=Kind.VIDEO, everything=True)) == []
+    assert await store.delete(VideoId("v1")) and not await store.delete(VideoId("v1"))
+
+
+async def test_a_video_with_its_bytes(store: VideoStore) -> None:
+    found, blobs, told = library(store)
+    data = b"moov" * 10
+    video = await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
+    assert (video.state, video.size_bytes) == (State.UPLOADED, 40)
+    assert [stat.size_bytes for stat in await blobs.list(f"videos/{video.id}/")] == [40]
+    with pytest.raises(Forbidden):
+        await found.delete(video.id, BOB)
+    await found.delete(video.id, ADA)
+    assert await blobs.list("videos/") == []
+    assert told == ["VideoCreated", "VideoUploaded", "VideoDeleted"]
+    with pytest.raises(Unprocessable):
+        await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), "0" * 64)
+    assert await found.find(ADA, limit=5) == ([], None)
+
+
+async def test_private_videos_are_their_owners(store: VideoStore) -> None:
+    found, _, _ = library(store)
+    hidden = await found.create(UserId("ada"), Draft("T", Kind.REEL, visibility=Visibility.PRIVATE))
+    assert (await found.get(hidden.id, ADA)).id == hidden.id
+    for caller, kind in ((BOB, None), (Caller(), None), (ADA, Kind.VIDEO)):
+        with pytest.raises(NotFound):
+            await found.get(hidden.id, caller, kind)
+    await found.change(hidden.id, ADA, Changes(title="U", visibility=Visibility.PUBLIC))
+    assert (await found.get(hidden.id, BOB)).title == "U"
+
+
+async def test_lists_go_page_by_page(store: VideoStore) -> None:
+    found, _, _ = library(store, per_user=3)
+    made = [(await found.create(UserId("ada"), Draft(str(at)))).id for at in range(3)]
+    with pytest.raises(RateLimited):
+        await found.create(UserId("ada"), Draft("4"))
+    first, last = await found.find(BOB, limit=2, owner=UserId("ada"))
+    assert [each.id for each in first] == made[:0:-1]
+    rest, end = await found.find(BOB, limit=2, after=last)
+    assert ([each.id for each in rest], end) == (made[:1], None)

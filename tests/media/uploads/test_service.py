@@ -1,0 +1,270 @@
+"""Uploads on a real disk: what counts, what a broken connection, a second one and a dead process leave."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from nova.core.clock import FakeClock
+from nova.core.errors import (
+    BadRequest,
+    ChecksumMismatch,
+    Conflict,
+    NotFound,
+    NovaError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    Unprocessable,
+)
+from nova.core.ids import Ids
+from nova.core.offload import Offload
+from nova.core.values import Seconds
+from nova.media.streams.access import Caller
+from nova.media.streams.model import UserId
+from nova.media.uploads import tus
+from nova.media.uploads.model import Status, Upload
+from nova.media.uploads.scanner import ProgramScanner
+from nova.media.uploads.service import Limits, Uploads
+from nova.media.uploads.staging import Staging
+from nova.media.uploads.store_memory import MemoryUploads
+from nova.media.uploads.tus import Metadata
+
+ADA = Caller(UserId("ada"))
+DATA = bytes(range(256)) * 5000
+
+
+class House:
+    """Uploads over a directory; what was made of them, and a way to begin anew as after a crash."""
+
+    def __init__(self, root: Path, **more: Any) -> None:
+        self.root, self.clock, self.store, self.more = root, FakeClock(), MemoryUploads(), more
+        self.made: list[tuple[str, bytes]] = []
+        self.refuse: list[NovaError] = []
+        self.told: list[Upload] = []
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def make(self, upload: Upload, body: AsyncIterable[bytes], digest: str) -> tuple[str, str]:
+        await self.gate.wait()
+        if self.refuse:
+            raise self.refuse.pop(0)
+        data = b"".join([piece async for piece in body])
+        assert sha256(data).hexdigest() == digest
+        self.made.append((upload.id, data))
+        return "image", "i1"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Uploads]:
+        staging = Staging(self.root / "uploads", Offload())
+        uploads = Uploads(self.store, staging, self.make, self.clock, Ids(self.clock).new, tell=self.told.append, **self.more)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(uploads.run)
+            yield uploads
+            nursery.cancel_scope.cancel()
+
+    async def ended(self, uploads: Uploads, upload: Upload) -> Upload:
+        """The upload once its user was told how it ended."""
+        with trio.fail_after(10):
+            while not any(each.id == upload.id and each.status in (Status.READY, Status.FAILED) for each in self.told):
+                await trio.sleep(0.005)
+        return await uploads.get(upload.id, ADA)
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "uploads").iterdir())
+
+
+async def pieces(data: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        await trio.lowlevel.checkpoint()
+        yield data[at : at + size]
+
+
+async def broken(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+    raise BadRequest(detail="the client has left")
+
+
+async def test_bytes_in_pieces_become_something(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), len(DATA), Metadata(sha256=sha256(DATA).hexdigest()))
+        half = await uploads.append(upload.id, ADA, 0, pieces(DATA[:600_000]))
+        assert (half.offset, half.status) == (600_000, Status.UPLOADING)
+        with pytest.raises(Conflict) as wrong:
+            await uploads.append(upload.id, ADA, 0, pieces(DATA))
+        assert wrong.value.code == "upload_offset"
+        await uploads.append(upload.id, ADA, 600_000, pieces(DATA[600_000:]))
+        ready = await house.ended(uploads, upload)
+        assert (ready.status, ready.result_kind, ready.result_id) == (Status.READY, "image", "i1")
+        assert house.made == [(upload.id, DATA)]
+        assert house.files == []
+        with pytest.raises(Conflict):
+            await uploads.append(upload.id, ADA, len(DATA), pieces(b""))
+        assert [each.status for each in house.told][-2:] == [Status.PROCESSING, Status.READY]
+
+
+async def test_what_came_before_a_break_counts(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+        with pytest.raises(BadRequest):
+            await uploads.append(upload.id, ADA, 0, broken(DATA[:1234]))
+        assert (await uploads.get(upload.id, ADA)).offset == 1234
+        await uploads.append(upload.id, ADA, 1234, pieces(DATA[1234:]))
+        assert (await house.ended(uploads, upload)).status is Status.READY
+        assert house.made[0][1] == DATA
+
+
+async def test_with_a_checksum_all_counts_or_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+        await uploads.append(upload.id, ADA, 0, pieces(DATA[:10]))
+        wrong = tus.Checksum("sha256", bytes(32))
+        with pytest.raises(ChecksumMismatch):
+            await uploads.append(upload.id, ADA, 10, pieces(DATA[10:]), checksum=wrong)
+        with pytest.raises(BadRequest):
+            await uploads.append(upload.id, ADA, 10, broken(DATA[10:500]), checksum=tus.Checksum("sha256", bytes(32)))
+        assert (await uploads.get(upload.id, ADA)).offset == 10
+        good = tus.Checksum("sha256", sha256(DATA[10:]).digest())
+        await uploads.append(upload.id, ADA, 10, pieces(DATA[10:]), checksum=good)
+        await house.ended(uploads, upload)
+        assert house.made[0][1] == DATA
+
+
+async def test_a_process_that_dies_leaves_what_was_acknowledged(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+        await uploads.append(upload.id, ADA, 0, pieces(DATA[:5000]))
+    # Bytes behind what the store knows: of a request that the crash cut off.
+    with (tmp_path / "uploads" / upload.id).open("ab") as file:
+        file.write(b"torn" * 99)
+    (tmp_path / "uploads" / "018f0000-0000-7000-8000-000000000000").write_bytes(b"nobody's")
+    async with house.open() as uploads:
+        assert house.files == [upload.id]
+        assert (await uploads.get(upload.id, ADA)).offset == 5000
+        house.gate = trio.Event()
+        await uploads.append(upload.id, ADA, 5000, pieces(DATA[5000:]))
+    assert not house.made
+    house.gate.set()
+    async with house.open() as uploads:  # it died again, while something was being made
+        assert (await house.ended(uploads, upload)).status is Status.READY
+    assert house.made == [(upload.id, DATA)]
+
+
+async def test_a_client_that_comes_back_takes_over_from_its_dead_connection(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    stuck = trio.Event()
+
+    async def hanging() -> AsyncIterator[bytes]:
+        yield DATA[:300_000]
+        stuck.set()
+        await trio.sleep_forever()
+
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+
+        async def first() -> None:
+            with pytest.raises(Conflict):
+                await uploads.append(upload.id, ADA, 0, hanging())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first)
+            await stuck.wait()
+            with pytest.raises(Conflict) as behind:
+                await uploads.append(upload.id, ADA, 0, pieces(DATA))
+            assert "300000" in behind.value.detail
+        await uploads.append(upload.id, ADA, 300_000, pieces(DATA[300_000:]))
+        assert (await house.ended(uploads, upload)).status is Status.READY
+
+
+async def test_failures_are_told(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        wrong = await uploads.create(UserId("ada"), 3, Metadata(sha256="0" * 64))
+        await uploads.append(wrong.id, ADA, 0, pieces(b"abc"))
+        assert (await house.ended(uploads, wrong)).error_code == "digest_mismatch"
+        house.refuse = [Unprocessable("bad_image", "the png is damaged")]
+        bad = await uploads.create(UserId("ada"), 3, Metadata())
+        await uploads.append(bad.id, ADA, 0, pieces(b"abc"))
+        found = await house.ended(uploads, bad)
+        assert (found.status, found.error_code, found.error_detail) == (Status.FAILED, "bad_image", "the png is damaged")
+        house.refuse = [Unavailable("overloaded", "later", retry_after=0.01)]
+        late = await uploads.create(UserId("ada"), 3, Metadata())
+        await uploads.append(late.id, ADA, 0, pieces(b"abc"))
+        assert (await house.ended(uploads, late)).status is Status.READY, "what was busy is tried again"
+        assert house.files == []
+
+
+async def test_bounds(tmp_path: Path) -> None:
+    house = House(tmp_path, limits=Limits(max_size=1000, per_user=2, user_bytes=1500))
+    async with house.open() as uploads:
+        for size in (1001, 0):
+            with pytest.raises((TooLarge, BadRequest)):
+                await uploads.create(UserId("ada"), size, Metadata())
+        first = await uploads.create(UserId("ada"), 1000, Metadata())
+        with pytest.raises(RateLimited):
+            await uploads.create(UserId("ada"), 501, Metadata())
+        await uploads.create(UserId("ada"), 500, Metadata())
+        with pytest.raises(RateLimited):
+            await uploads.create(UserId("ada"), 1, Metadata())
+        await uploads.create(UserId("bob"), 1, Metadata())
+        with pytest.raises(TooLarge):
+            await uploads.append(first.id, ADA, 0, pieces(bytes(1001), 100))
+        assert (await uploads.get(first.id, ADA)).offset == 1000 - 1000 % 100
+        for caller in (Caller(UserId("bob")), Caller()):
+            with pytest.raises(NotFound):
+                await uploads.get(first.id, caller)
+
+
+async def test_what_does_not_go_on_is_forgotten(tmp_path: Path) -> None:
+    house = House(tmp_path, limits=Limits(keep=100.0))
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), 10, Metadata())
+        await uploads.append(upload.id, ADA, 0, pieces(b"abc"))
+        house.clock.advance(99)
+        await uploads.append(upload.id, ADA, 3, pieces(b"d"))
+        house.clock.advance(99)
+        assert (await uploads.get(upload.id, ADA)).offset == 4
+        assert await uploads.sweep() == 0
+        house.clock.advance(2)
+        with pytest.raises(NotFound):
+            await uploads.get(upload.id, ADA)
+        assert await uploads.sweep() == 1
+        assert house.files == []
+
+
+async def test_an_upload_can_be_ended(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), 10, Metadata())
+        await uploads.append(upload.id, ADA, 0, pieces(b"abc"))
+        await uploads.delete(upload.id, ADA)
+        assert house.files == []
+        with pytest.raises(NotFound):
+            await uploads.append(upload.id, ADA, 3, pieces(b"d"))
+
+
+@pytest.mark.parametrize(("code", "status", "error"), [("0", Status.READY, ""), ("1", Status.FAILED, "malware")])
+async def test_a_scanner_sees_the_whole_file(tmp_path: Path, code: str, status: Status, error: str) -> None:
+    seen = tmp_path / "seen"
+    scanner = ProgramScanner(["sh", "-c", f'cat "$1" > {seen}; exit {code}', "scan"], Seconds(10))
+    house = House(tmp_path, scan=scanner)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), 3, Metadata())
+        await uploads.append(upload.id, ADA, 0, pieces(b"abc"))
+        found = await house.ended(uploads, upload)
+        assert (found.status, found.error_code, seen.read_bytes()) == (status, error, b"abc")
+
+
+async def test_a_scanner_that_cannot_look_is_no_clean_bill(tmp_path: Path) -> None:
+    for command in (["sh", "-c", "exit 2"], [str(tmp_path / "missing")], ["sh", "-c", "sleep 5"]):
+        with pytest.raises(Unavailable):
+            await ProgramScanner(command, Seconds(0.2))(tmp_path / "file")

@@ -233,6 +233,13 @@ cdef void evict_first(Evict* e, uint32_t handle) noexcept nogil:
         e.hand = handle
 
 
+cdef void evict_grow(Evict* e, uint32_t handle, uint64_t more) noexcept nogil:
+    """It weighs so much more."""
+    e.nodes[handle].size += more
+    e.queues[queue_of(&e.nodes[handle])].bytes += more
+    e.bytes += more
+
+
 cdef uint64_t evict_size(Evict* e, uint32_t handle) noexcept nogil:
     return size_of(&e.nodes[handle])
 

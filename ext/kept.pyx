@@ -14,7 +14,7 @@ from nova.ext.atomics cimport nova_add64, nova_ref
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref, buffer_wrap
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
-    EV_NONE, Evict, evict_add, evict_admits, evict_close, evict_first, evict_forget, evict_hit, evict_open, evict_remove, evict_victim,
+    EV_NONE, Evict, evict_add, evict_admits, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open, evict_remove, evict_victim,
 )
 from nova.ext.http1 cimport HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, http1_parse
 from nova.ext.objects cimport (
@@ -512,6 +512,8 @@ cdef class KeptTable:
             if of.kept.alternates != NULL and of.kept.alternates[index] == NULL:
                 of.kept.alternates[index] = kept
                 done = True
+                if entry.tag:
+                    evict_grow(&self.order, entry.tag - 1, <uint64_t> (kept.total + kept.head.size))
         pthread_mutex_unlock(&self.table.map.lock)
         if not done:
             kept_unref(kept)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 
 from nova import __version__
+from nova.cdn.sites import Sites
 from nova.core import awake
 from nova.core.clock import Clock, SystemClock, rfc3339
 from nova.core.errors import Unavailable, Unprocessable
@@ -35,7 +38,7 @@ from nova.media.rtmp.reasons import REASONS
 from nova.media.rtmp.server import RtmpServer, Timeouts
 from nova.media.streams.model import KeyId, StreamId
 from nova.media.streams.service import Streams
-from nova.surface import listeners, realtime
+from nova.surface import cdn, listeners, realtime
 from nova.surface.control import ControlServer
 from nova.surface.datadir import DataDir
 from nova.surface.h3.door import H3Door, advertising, alt_svc
@@ -59,13 +62,32 @@ Tell = Callable[[Mapping[str, Any]], None]
 _log = Log("nova.app")
 
 
+class Reload(NamedTuple):
+    """How the settings are read again. path: the file whose changes are followed, None: there is none."""
+
+    path: Path | None
+    load: Callable[[], Settings]
+
+
 class Server:
     """`nova serve`: one per process.
 
-    tell: gets each event of the stdout protocol. sink: the log's, settled once the server is ready.
+    tell: gets each event of the stdout protocol. sink: the log's, settled once the server is ready. reload: reads the settings again.
     """
 
-    def __init__(self, settings: Settings, data: DataDir, *, demo: bool, tell: Tell, sink: Sink, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        data: DataDir,
+        *,
+        demo: bool,
+        tell: Tell,
+        sink: Sink,
+        clock: Clock | None = None,
+        reload: Reload | None = None,
+    ) -> None:
+        self._reload = reload
+        self._wanted_reload, self._reloads = trio.open_memory_channel[None](1)
         self._settings, self._data, self._demo, self._tell, self._sink = settings, data, demo, tell, sink
         self._clock = clock or SystemClock()
         self._began = time.monotonic()
@@ -76,6 +98,7 @@ class Server:
         self._reactor: Reactor
         self._live: LiveStreams
         self._realtime: Realtime | None = None
+        self._sites: Sites
         self._rtmp: RtmpServer[Feed]
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
@@ -93,6 +116,7 @@ class Server:
             Component("h3", self._h3.run, self._h3.drain),
             Component("live", self._run_live, self._drain_live),
             Component("realtime", self._run_realtime, self._drain_realtime),
+            Component("cdn", self._run_cdn, self._drain_cdn),
             Component("http", self._run_http),
             Component("rtmp", self._run_rtmp, self._drain_rtmp),
             Component("control", self._run_control),
@@ -117,6 +141,11 @@ class Server:
     def stop(self) -> None:
         """Drain, then end."""
         self.lifecycle.stop()
+
+    def reload(self) -> None:
+        """Read the settings again; the sites of the CDN follow them."""
+        with suppress(trio.WouldBlock, trio.BrokenResourceError):
+            self._wanted_reload.send_nowait(None)
 
     # Components, in the order of their start.
 
@@ -181,6 +210,26 @@ class Server:
         """Viewers in the chat learn how their stream is."""
         if self._realtime is not None:
             self._realtime.chat.status(stream, status)
+
+    async def _run_cdn(self, *, task_status: trio.TaskStatus[None]) -> None:
+        services = self._services
+        self._sites = sites = cdn.build(
+            self._reactor,
+            self._settings,
+            self._data.path,
+            self._clock,
+            services.offload,
+            descriptors=self._descriptors,
+            opened=lambda opened: self._tell_opened([opened]),
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(sites.run)
+            task_status.started()
+            if self._reload is not None:
+                await cdn.follow_settings(sites, self._reload.path, self._reload.load, self._reloads)
+
+    async def _drain_cdn(self) -> None:
+        await self._sites.drain()
 
     async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
@@ -385,13 +434,13 @@ class Server:
         if self._h2 is None:
             from nova.surface.h2 import H2
 
-            self._h2 = H2(self._resident.before(self._serve_app), self._settings)
+            self._h2 = H2(self._sites.before(self._resident.before(self._serve_app)), self._settings)
         await self._h2.serve(stream)
 
     def _make_h3(self, sock: socket.socket) -> H3Server:
         from nova.surface.h3.build import build
 
-        return build(sock, self._resident.before(self._app), self._settings, self._data.path, self._clock)
+        return build(sock, self._sites.before(self._resident.before(self._app)), self._settings, self._data.path, self._clock)
 
     async def _serve_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The application for connections over TCP."""

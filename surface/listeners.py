@@ -14,7 +14,7 @@ from nova.core.clock import Clock
 from nova.core.errors import Unprocessable
 from nova.core.log import Log
 from nova.core.reactor import Listen, RawStream, Reactor, RtmpHandler, WsRules
-from nova.core.settings_table import Settings
+from nova.core.settings_table import CdnSite, Settings
 from nova.core.values import Address
 from nova.ext.tls import TlsContext, TlsError
 from nova.surface.identity import certificates
@@ -121,6 +121,13 @@ def _bind_udp(wanted: Address) -> socket.socket:
     except OSError as error:
         detail = refusal("https", wanted, error)
         raise CannotListen(detail=detail.replace(": ", ": UDP (HTTP/3; h3.enabled = false does without), ", 1)) from None
+
+
+def open_site(reactor: Reactor, settings: Settings, site: CdnSite, number: int, descriptors: int) -> Opened:
+    """The listener of a site of the CDN: it waits for another's fetch as long as the site says. Raises CannotListen."""
+    assert site.listen is not None
+    bounds = limits(settings, descriptors) | {"park_ms": _ms(site.max_wait)}
+    return _open(reactor, f"site:{site.name}", site.listen, settings, limits=bounds, site=number)
 
 
 def open_rtmp(reactor: Reactor, settings: Settings, handler: RtmpHandler, data: Path, clock: Clock, descriptors: int) -> list[Opened]:

@@ -6,9 +6,10 @@ key is settled, and all of them look again at once. A fetch belongs to the site,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import trio
 
@@ -38,6 +39,7 @@ from nova.ext import kept as k
 from nova.ext.kept import Answer, variant_key
 
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
+_MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
 FAILING: Final = frozenset((500, 502, 503, 504))
 _log = Log("nova.cdn")
 
@@ -51,12 +53,15 @@ class Compressor(Protocol):
 class Disk(Protocol):
     """The tier below memory."""
 
-    def kept(self, site: str, key: bytes, entry: Entry, body: list[Any]) -> None:
+    def kept(self, site: str, key: bytes, entry: Entry, body: Sequence[Any]) -> None:
         """Bring a whole answer to disk, in the background."""
 
     async def find(self, site: str, key: bytes) -> tuple[Entry, list[Any]] | None: ...
 
-    def forget(self, site: str, key: bytes) -> None: ...
+    def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
+        """The names of fields by which answers under a key differ."""
+
+    def forget(self, site: str, key: bytes) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -120,6 +125,8 @@ class Site:
         self._rates: RateLimit[str] | None = None if config.client_rate is None else RateLimit(config.client_rate)
         self._jobs: dict[bytes, Outcome] = {}
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
+        self._misses: dict[bytes, tuple[int, int]] = {}
+        self._quiet = trio.lowlevel.ParkingLot()  # who waits for the end of the last fetch
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -158,6 +165,7 @@ class Site:
         finally:
             if incoming.lead is not None and incoming.lead not in self._jobs:
                 self.keeper.table.settle(self.number, incoming.lead)
+            self._quiet.unpark_all()
 
     def stale(self, key: bytes) -> None:
         """The answer under this key was served stale: fetch a new one, unless the origin is left alone with it."""
@@ -171,6 +179,20 @@ class Site:
             nursery.start_soon(self._settle_after, key, left)
         else:
             self._start(key, self._background(key, found), found, leads=True)
+
+    async def idle(self) -> None:
+        """Returns when no fetch is under way."""
+        while self._jobs or self.slots.busy:
+            await self._quiet.park()
+
+    def own_host(self) -> bytes:
+        """The Host for requests that nobody sent: that of the first origin."""
+        return urlsplit(self.config.origins[0].url).netloc.encode()
+
+    def drain_misses(self) -> dict[bytes, tuple[int, int]]:
+        """(requests, bytes) by object of what came up, since the last call."""
+        found, self._misses = self._misses, {}
+        return found
 
     async def prewarm(self, target: bytes, host: bytes) -> Warmed:
         """Fetch an object as a client's request would."""
@@ -244,8 +266,11 @@ class Site:
             incoming.lead = None
         if found is not None and found.flags & (k.PASS | k.PIECE):
             found = None
+        job = self._jobs.get(name) if name is not None else None
+        if found is not None and found.growing and job is None:
+            found = None  # a fetch of the site as it was before its rules changed: it serves its own
         if found is not None and self._usable(found, now, wanted):
-            await self._send_kept(incoming, send, found, self._jobs.get(name) if name else None)
+            await self._send_kept(incoming, send, found, job)
             return
         if wanted is not None and wanted.only_if_cached:
             raise of("not_in_cache", "only-if-cached was asked for")
@@ -357,13 +382,14 @@ class Site:
                 self.keeper.drop(self.number, key)
             self.keeper.table.settle(self.number, key)
         self._doomed.discard(id(outcome))
+        self._quiet.unpark_all()
         if not outcome.known.is_set():
             if outcome.error is None and outcome.answer is None and outcome.head is None:
                 outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
 
     async def _fetch_once(self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool) -> None:
-        if old is None and self._disk is not None and leads and await self._from_disk(key, outcome):
+        if old is None and self._disk is not None and leads and await self._from_disk(key, request, outcome):
             return
         async with self.slots.slot():
             requested_at = self._clock.wall()
@@ -589,9 +615,15 @@ class Site:
         except trio.BrokenResourceError:
             pass  # the client has left
 
-    async def _from_disk(self, key: bytes, outcome: Outcome) -> bool:
+    async def _from_disk(self, key: bytes, request: FetchRequest, outcome: Outcome) -> bool:
         """What lies on disk comes up."""
         assert self._disk is not None
+        names = self._disk.varies(self.config.name, key) if b"\0" not in key else ()
+        if names:
+            found_key = self._variant(key, request, names, outcome, True)
+            if found_key is None:
+                return False
+            key = found_key
         found = await self._disk.find(self.config.name, key)
         if found is None:
             return False
@@ -626,22 +658,26 @@ class Site:
         line = cache_status.hit(found.fresh_until - now)
         if found.fresh_until <= now:
             line = cache_status.stale(found.fresh_until - now, asked=False)
-        await self._counted(reply.send_answer(send, incoming, found, line, now))
+        await self._counted(incoming, reply.send_answer(send, incoming, found, line, now))
 
     async def _send_outcome(self, incoming: Incoming, send: Send, outcome: Outcome, *, collapsed: bool = False) -> None:
         line = outcome.status if not collapsed else cache_status.forwarded("uri-miss", collapsed=True)
         if outcome.error is not None:
             await reply.refuse(send, outcome.error, incoming, line)
         elif outcome.entry is not None and outcome.fill is not None:
-            await self._counted(reply.send_growing(send, incoming, outcome.entry, outcome.fill, line, self._clock.wall()))
+            await self._counted(incoming, reply.send_growing(send, incoming, outcome.entry, outcome.fill, line, self._clock.wall()))
         elif outcome.answer is not None:
-            await self._counted(reply.send_answer(send, incoming, outcome.answer, line, self._clock.wall()))
+            await self._counted(incoming, reply.send_answer(send, incoming, outcome.answer, line, self._clock.wall()))
         elif outcome.head is not None and outcome.pieces is not None:
             async with outcome.pieces:
                 await reply.send_pieces(send, incoming, outcome.head, outcome.pieces, line, lambda: outcome.shared)
 
-    async def _counted(self, sending: Awaitable[int]) -> None:
-        self.counters.bytes += await sending
+    async def _counted(self, incoming: Incoming, sending: Awaitable[int]) -> None:
+        size = await sending
+        self.counters.bytes += size
+        before = self._misses.get(incoming.key, (0, 0))
+        if before != (0, 0) or len(self._misses) < _MISSES:
+            self._misses[incoming.key] = (before[0] + 1, before[1] + size)
 
     # -- what passes -----------------------------------------------------------------------------------------------------
 
@@ -683,7 +719,7 @@ class Site:
                 return
             self.counters.stale += 1
             line = cache_status.stale(old.fresh_until - now, asked=True, detail="stale-if-error")
-            await self._counted(reply.send_answer(send, incoming, old, line, now))
+            await self._counted(incoming, reply.send_answer(send, incoming, old, line, now))
 
     def _consequences(self, incoming: Incoming, answer: FetchAnswer, old: Answer | None, name: bytes | None, requested_at: float) -> None:
         """What an answer that passes says about what is kept: unsafe methods (RFC 9111, 4.4) and HEAD (4.3.5)."""

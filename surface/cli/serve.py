@@ -13,7 +13,8 @@ from typing import Any, Final
 from nova.core import log
 from nova.core.errors import BadRequest, NovaError
 from nova.core.limits import parse_address
-from nova.core.settings import Loaded
+from nova.core.settings import FILE, Loaded
+from nova.core.settings_table import Settings
 from nova.core.values import Address
 from nova.surface.cli.common import fail, first, load
 
@@ -36,12 +37,16 @@ def run(given: argparse.Namespace) -> int:
 
     import trio
 
-    from nova.surface.app import Server
+    from nova.surface.app import Reload, Server
     from nova.surface.datadir import open_data_dir
 
     def tell(event: Mapping[str, Any]) -> None:
         sys.stdout.write((json.dumps(event, ensure_ascii=False, separators=(",", ":")) if given.json else line(event)) + "\n")
         sys.stdout.flush()
+
+    def again() -> Settings:
+        fresh = load(given)
+        return (load(given, tuple(bound(fresh, given.bind))) if given.bind is not None else fresh).settings
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
@@ -51,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
 
     data = open_data_dir(Path(settings.data.dir), create=True)
     with data.lock("serve"):
-        server = Server(settings, data, demo=given.demo, tell=tell, sink=sink)
+        server = Server(settings, data, demo=given.demo, tell=tell, sink=sink, reload=Reload(given.config or Path(FILE), again))
         try:
             trio.run(main)
         except BaseExceptionGroup as group:
@@ -65,13 +70,16 @@ def run(given: argparse.Namespace) -> int:
 
 
 async def _watch_signals(server: Any, scope: Any, *, task_status: Any) -> None:
-    """The first signal drains, a second one ends at once."""
+    """The first signal drains, a second one ends at once; SIGHUP reads the settings again."""
     import trio
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         stopping = False
         async for number in signals:
+            if number == signal.SIGHUP:
+                server.reload()
+                continue
             if stopping:
                 _log.warning("Stopping at once", signal=signal.Signals(number).name)
                 scope.cancel()

@@ -8,6 +8,7 @@ from source import PACKAGES, imports
 DOORS: dict[str, tuple[str, ...]] = {
     "aioquic": ("surface/h3/",),
     "av": ("media/libav.py", "media/libav_encode.py"),
+    "brotli": ("cdn/shield/compress.py",),
     "boto3": ("core/blobs/s3.py", "cdn/origins/s3.py"),
     "botocore": ("core/blobs/s3.py", "cdn/origins/s3.py"),
     "cryptography": ("cdn/signing/public_key.py", "core/idempotency.py", "core/tls/", "surface/identity/"),
@@ -31,6 +32,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "structlog": ("core/log.py",),
     "trio": ("core/", "media/", "realtime/", "cdn/", "surface/"),
     "werkzeug": ("surface/http/",),
+    "zstandard": ("cdn/shield/compress.py",),
 }
 LOW = {"cpython", "libc", "posix", "cython"}  # what Cython itself brings
 STUBS = {"typing_extensions"}  # for type checkers alone: `.pyi` files are never run

@@ -1,0 +1,282 @@
+"""The disk tier: whole answers as files, each with all that is known about it and a checksum over everything.
+
+A file is written beside its place and renamed into it, so that after a crash it is there whole or not at all; what is torn all the same
+(power, a bad sector) fails its checksum and is forgotten. The files are their own index: it is read when the server starts. A disk that
+is full or read-only is left alone for a while; memory goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from nova.cdn.cache.entry import Entry
+from nova.core.clock import Clock
+from nova.core.errors import Unavailable
+from nova.core.log import Log
+from nova.core.offload import DISK, Offload
+from nova.ext.buffer import Buffer
+from nova.ext.eviction import Eviction
+
+_log = Log("nova.cdn.disk")
+_MAGIC: Final = b"NOVACDN1"
+_DIGEST: Final = 16
+QUEUE: Final = 64  # answers that wait to be written; one more stays in memory alone
+PAUSE: Final = 30.0  # seconds for which a disk that refused is left alone
+
+Name = tuple[str, bytes]  # site, key
+
+
+class _Place(NamedTuple):
+    handle: int
+    size: int
+    tags: tuple[bytes, ...]
+    fresh_until: int
+
+
+def pack(site: str, key: bytes, entry: Entry, body: Sequence[Buffer | bytes]) -> bytes:
+    """The bytes of a file."""
+    meta = {name: _text(value) for name, value in asdict(entry).items()} | {"site": site, "key": key.decode("latin-1")}
+    text = json.dumps(meta, separators=(",", ":")).encode()
+    data = b"".join([_MAGIC, len(text).to_bytes(4, "big"), text, *map(bytes, body)])
+    return data + blake2b(data, digest_size=_DIGEST).digest()
+
+
+def unpack(data: bytes) -> tuple[str, bytes, Entry, bytes] | None:
+    """(site, key, entry, body); None: torn, changed, or not one of ours."""
+    if data[:8] != _MAGIC or len(data) < 12 + _DIGEST or blake2b(data[:-_DIGEST], digest_size=_DIGEST).digest() != data[-_DIGEST:]:
+        return None
+    size = int.from_bytes(data[8:12], "big")
+    site, key, entry = _meta(data[12 : 12 + size])
+    return site, key, entry, data[12 + size : -_DIGEST]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return [item.decode("latin-1") for item in value] if isinstance(value, tuple) else value
+
+
+def _meta(text: bytes) -> tuple[str, bytes, Entry]:
+    meta = json.loads(text)
+    site, key = meta.pop("site"), meta.pop("key").encode("latin-1")
+    for name in ("head", "etag"):
+        meta[name] = meta[name].encode("latin-1")
+    for name in ("tags", "vary"):
+        meta[name] = tuple(item.encode("latin-1") for item in meta[name])
+    return site, key, Entry(**meta)
+
+
+def file_name(site: str, key: bytes) -> str:
+    digest = blake2b(site.encode() + b"\n" + key, digest_size=16).hexdigest()
+    return f"{digest[:2]}/{digest[2:]}"
+
+
+def _hash(name: Name) -> int:
+    return int.from_bytes(blake2b(name[0].encode() + b"\n" + name[1], digest_size=8).digest(), "big")
+
+
+def scan(root: Path) -> Iterator[tuple[Path, str, bytes, Entry, int]]:
+    """(path, site, key, entry, bytes) of every file whose head can be read; the others, and what was being written, are removed."""
+    for path in sorted(root.glob("??/*")):
+        try:
+            with path.open("rb") as file:
+                begin = file.read(12)
+                size = int.from_bytes(begin[8:12], "big")
+                if path.suffix == ".tmp" or begin[:8] != _MAGIC or size > 1 << 20:
+                    raise ValueError("not whole")
+                site, key, entry = _meta(file.read(size))
+            yield path, site, key, entry, path.stat().st_size
+        except (OSError, ValueError, TypeError, KeyError):
+            path.unlink(missing_ok=True)
+
+
+class DiskTier:
+    """At most `capacity` bytes below `root`."""
+
+    def __init__(self, root: Path, capacity: int, policy: str, offload: Offload, clock: Clock) -> None:
+        self._root, self._capacity, self._offload, self._clock = root, capacity, offload, clock
+        self._order = Eviction(policy, capacity)
+        self._places: dict[Name, _Place] = {}
+        self._names: dict[int, Name] = {}  # by handle
+        self._varies: dict[Name, tuple[bytes, ...]] = {}
+        self._tagged: dict[bytes, set[Name]] = {}
+        self._writing: dict[Name, object] = {}
+        self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], object]](QUEUE)
+        self._paused_until = 0.0
+        self.writes = self.reads = self.failures = self.evictions = self.torn = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes of files."""
+        return self._order.bytes
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Reads the index, then writes what is kept; until cancelled."""
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = await self._offload.run(DISK, lambda: list(scan(self._root)))
+        except (OSError, Unavailable) as error:
+            self._refused(error)
+            found = []
+        for _, site, key, entry, size in found:
+            self._add((site, key), entry, size)
+        await self._fit()
+        task_status.started()
+        async for name, entry, body, token in self._take:
+            await self._write(name, entry, body, token)
+
+    # -- what the shield asks --------------------------------------------------------------------------------------------
+
+    def kept(self, site: str, key: bytes, entry: Entry, body: Sequence[Buffer | bytes]) -> None:
+        """Bring an answer to disk in the background; nothing, when the disk is busy or refuses."""
+        name = (site, key)
+        if self._clock.monotonic() < self._paused_until or entry.flags & _NEVER:
+            return
+        size = sum(map(len, body)) + len(entry.head)
+        if not self._order.admits(_hash(name), size):
+            return
+        token = object()
+        try:
+            self._give.send_nowait((name, entry, body, token))
+        except trio.WouldBlock:
+            return
+        self._writing[name] = token
+
+    async def find(self, site: str, key: bytes) -> tuple[Entry, list[Buffer]] | None:
+        """The answer under a key, checked."""
+        name = (site, key)
+        place = self._places.get(name)
+        if place is None:
+            return None
+        self._order.hit(place.handle)
+        self.reads += 1
+        path = self._root / file_name(*name)
+        try:
+            found = await self._offload.run(DISK, lambda: unpack(path.read_bytes()))
+        except (OSError, Unavailable):
+            self.failures += 1
+            return None
+        if self._places.get(name) is not place:
+            return None  # forgotten meanwhile
+        if found is None or (found[0], found[1]) != name:
+            self.torn += 1
+            self.forget(site, key)
+            return None
+        return found[2], [Buffer(found[3])] if found[3] else []
+
+    def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
+        """The names of fields by which the answers under `key` differ, empty: they do not, or none is here."""
+        return self._varies.get((site, key), ())
+
+    def forget(self, site: str, key: bytes) -> bool:
+        """From now on it is not here, not after a crash either. False: it was not."""
+        name = (site, key)
+        was_written = self._writing.pop(name, None) is not None
+        place = self._places.pop(name, None)
+        if place is None:
+            return was_written
+        self._order.remove(place.handle)
+        del self._names[place.handle]
+        for tag in place.tags:
+            self._tagged.get(tag, set()).discard(name)
+        try:
+            os.unlink(self._root / file_name(site, key))
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self._refused(error)
+        return True
+
+    def names(self, site: str | None) -> list[Name]:
+        return [name for name in self._places if site is None or name[0] == site]
+
+    def tagged(self, tag: bytes, site: str | None) -> list[Name]:
+        return [name for name in self._tagged.get(tag, ()) if site is None or name[0] == site]
+
+    def info(self, name: Name) -> _Place | None:
+        return self._places.get(name)
+
+    # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _add(self, name: Name, entry: Entry, size: int) -> None:
+        old = self._places.get(name)
+        if old is not None:
+            self._order.remove(old.handle)
+            self._names.pop(old.handle, None)
+            for tag in old.tags:
+                self._tagged.get(tag, set()).discard(name)
+        handle = self._order.add(_hash(name), size)
+        self._places[name] = _Place(handle, size, entry.tags, entry.fresh_until)
+        self._names[handle] = name
+        for tag in entry.tags:
+            self._tagged.setdefault(tag, set()).add(name)
+        if entry.vary:
+            self._varies[name[0], name[1].partition(b"\0")[0]] = entry.vary
+
+    async def _write(self, name: Name, entry: Entry, body: Sequence[Buffer | bytes], token: object) -> None:
+        if self._writing.get(name) is not token:
+            return
+        path = self._root / file_name(*name)
+        beside = path.with_suffix(".tmp")
+
+        def write() -> int:
+            data = pack(*name, entry, body)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            beside.write_bytes(data)
+            return len(data)
+
+        try:
+            size = await self._offload.run(DISK, write)
+            if self._writing.get(name) is not token:  # forgotten, or another one has come
+                beside.unlink(missing_ok=True)
+                return
+            os.replace(beside, path)  # in the loop: between the look above and this nobody can forget it
+        except (OSError, Unavailable) as error:
+            self._refused(error)
+            with suppress(OSError):  # else the next start removes it
+                beside.unlink(missing_ok=True)
+            return
+        finally:
+            if self._writing.get(name) is token:
+                del self._writing[name]
+        self.writes += 1
+        self._add(name, entry, size)
+        await self._fit()
+
+    async def _fit(self) -> None:
+        while self._order.bytes > self._capacity:
+            handle = self._order.victim()
+            if handle < 0:
+                return
+            name = self._names.pop(handle)
+            self._order.forget(handle, _hash(name))
+            place = self._places.pop(name)
+            for tag in place.tags:
+                self._tagged.get(tag, set()).discard(name)
+            self.evictions += 1
+            path = self._root / file_name(*name)
+            try:
+                await self._offload.run(DISK, lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
+            except (OSError, Unavailable) as error:
+                self._refused(error)
+
+    def _refused(self, error: Exception) -> None:
+        self.failures += 1
+        now = self._clock.monotonic()
+        if now >= self._paused_until:
+            _log.warning("cdn_disk_refuses", error=type(error).__name__, errno=getattr(error, "errno", None), pause_s=PAUSE)
+        self._paused_until = now + PAUSE
+
+
+_NEVER: Final = 1 | 16  # what is passed, and pieces

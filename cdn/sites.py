@@ -1,0 +1,333 @@
+"""All sites of this node: opened, changed and closed by the settings; what they keep, forgotten by key, pattern and tag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import trio
+
+from nova.cdn.cache.disk import DiskTier
+from nova.cdn.cache.keeper import Keeper, Name, glob, literal_prefix, primary
+from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
+from nova.cdn.shield.compress import Compressor
+from nova.cdn.shield.site import Site
+from nova.core.clock import Clock
+from nova.core.errors import NotFound, Unprocessable
+from nova.core.log import Log
+from nova.core.offload import Offload
+from nova.core.reactor import Feed, Reactor
+from nova.core.settings_table import Cdn, CdnSite
+from nova.ext import kept as k
+
+_log = Log("nova.cdn")
+MAX_PATTERN: Final = 1024  # bytes
+MAX_STARS: Final = 8  # of one pattern: what it costs to match grows with each
+LEAVE: Final = 30.0  # seconds that fetches of a site that is gone may take
+_STRETCH: Final = 500  # answers forgotten between two looks at the loop
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class _Running:
+    """A site with the scope of its tasks."""
+
+    def __init__(self, site: Site, scope: trio.CancelScope) -> None:
+        self.site, self.scope = site, scope
+
+
+class Sites:
+    """`Store` of this node.
+
+    fetcher: makes a site's origins. admission: makes its gate, None: it has none. listen: opens a site's listener; close: closes it.
+    via: names this node in Via.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: Cdn,
+        clock: Clock,
+        offload: Offload,
+        *,
+        via: bytes,
+        fetcher: Callable[[CdnSite], Fetcher],
+        listen: Callable[[CdnSite, int], None],
+        close: Callable[[CdnSite], None],
+        admission: Callable[[CdnSite], Admission | None] = lambda site: None,
+        disk: DiskTier | None = None,
+    ) -> None:
+        self._reactor, self._clock, self._via = reactor, clock, via
+        self._fetcher, self._admission, self._listen, self._close = fetcher, admission, listen, close
+        self._config = config
+        self.keeper = Keeper(reactor.objects, policy=config.policy, capacity=config.memory)
+        self.disk = disk
+        self._compressor = Compressor(self.keeper, offload)
+        self._sites: dict[str, _Running] = {}
+        self._numbers: dict[str, int] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the sites of the settings; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._compressor.run)
+            if self.disk is not None:
+                await nursery.start(self.disk.run)
+            await self.apply(self._config.sites)
+            task_status.started()
+
+    async def apply(self, wanted: Sequence[CdnSite]) -> None:
+        """Make the sites those of `wanted`: who is new opens, who has changed gets its new rules for requests from now on, who is gone
+        closes when its fetches are done. What is kept stays, unless the names of objects have changed."""
+        names = {site.name for site in wanted}
+        for name in [name for name in self._sites if name not in names]:
+            await self._end(name)
+        for config in wanted:
+            running = self._sites.get(config.name)
+            if running is None or running.site.config != config:
+                await self._begin(config, running)
+
+    async def _begin(self, config: CdnSite, old: _Running | None) -> None:
+        assert self._nursery is not None
+        number = self._numbers.get(config.name)
+        if number is None:
+            number = next(free for free in range(1, 64) if free not in self._numbers.values())
+            self._numbers[config.name] = number
+        site = Site(
+            number,
+            config,
+            self._fetcher(config),
+            self.keeper,
+            self._clock,
+            via=self._via,
+            feed=self._feed,
+            compressor=self._compressor,
+            disk=self.disk,
+            admission=self._admission(config),
+        )
+        scope = trio.CancelScope()
+        await self._nursery.start(self._run_site, site, scope)
+        if old is not None and old.site.host_in_key != site.host_in_key:
+            await self.purge(Purge("all", site=config.name))
+        self._sites[config.name] = _Running(site, scope)
+        signed = config.signing != "off"
+        self._reactor.serve_site(
+            number,
+            config.name if config.prefix else "",
+            site,
+            host_in_key=site.host_in_key,
+            directives=config.request_directives,
+            always_up=signed or config.client_rate is not None,
+        )
+        if old is not None:
+            self._nursery.start_soon(self._retire, old)
+        if old is None or old.site.config.listen != config.listen:
+            if old is not None and old.site.config.listen is not None:
+                self._close(old.site.config)
+            if config.listen is not None:
+                self._listen(config, number)
+        _log.info("site_opened" if old is None else "site_changed", site=config.name)
+
+    async def _run_site(self, site: Site, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
+        with scope:
+            await site.run(task_status=task_status)
+
+    async def _end(self, name: str) -> None:
+        assert self._nursery is not None
+        running = self._sites.pop(name)
+        self._reactor.end_site(running.site.number)
+        if running.site.config.listen is not None:
+            self._close(running.site.config)
+        await self.purge(Purge("all", site=name))
+        self._nursery.start_soon(self._retire, running)
+        del self._numbers[name]
+        _log.info("site_closed", site=name)
+
+    async def _retire(self, running: _Running) -> None:
+        with trio.move_on_after(LEAVE):
+            await running.site.idle()
+        running.scope.cancel()
+
+    async def drain(self) -> None:
+        """Accept nothing new on the sites' listeners, and wait for the fetches under way. The caller bounds the time."""
+        for running in self._sites.values():
+            if running.site.config.listen is not None:
+                self._close(running.site.config)
+        for running in list(self._sites.values()):
+            await running.site.idle()
+
+    def _feed(self) -> Feed:
+        return self._reactor.feed(window_items=0, window_bytes=0)
+
+    # -- for other protocols ---------------------------------------------------------------------------------------------
+
+    def before(self, app: App) -> App:
+        """`app` with the prefixes of sites in front of it: HTTP/2 and HTTP/3."""
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            path = scope.get("raw_path") or scope.get("path", "").encode()
+            if scope["type"] == "http" and path.startswith(b"/cdn/s/"):
+                name = path[7:].partition(b"/")[0].decode("latin-1")
+                running = self._sites.get(name)
+                if running is not None and running.site.config.prefix:
+                    await running.site.app(scope, receive, send)
+                    return
+            await app(scope, receive, send)
+
+        return serve
+
+    def sites(self) -> Mapping[str, Site]:
+        return {name: running.site for name, running in self._sites.items()}
+
+    def site(self, name: str) -> Site:
+        """Raises NotFound."""
+        if name not in self._sites:
+            raise NotFound(detail=f"there is no site {name!r}")
+        return self._sites[name].site
+
+    # -- Store -----------------------------------------------------------------------------------------------------------
+
+    async def purge(self, what: Purge) -> int:
+        if what.site is not None and what.site not in self._numbers:
+            return 0
+        site = None if what.site is None else self._numbers[what.site]
+        match = self._match(what)
+        count = 0
+        now = self._clock.wall()
+        if not what.soft:
+            for running in list(self._sites.values()):
+                if what.site is None or running.site.config.name == what.site:
+                    count += running.site.doom(match)
+        names = await self._names(what, site, match)
+        for at in range(0, len(names), _STRETCH):
+            count += self.keeper.purge_names(names[at : at + _STRETCH], soft=what.soft, now=now)
+            await trio.lowlevel.checkpoint()
+        if self.disk is not None:
+            count += await self._purge_disk(what, match, {(self._name_of(number), key) for number, key in names})
+        return count
+
+    def _match(self, what: Purge) -> Callable[[bytes, tuple[bytes, ...]], bool]:
+        """Whether an object of that key (without its variant) and these tags is meant."""
+        if what.kind == "tag":
+            return lambda key, tags: what.value in tags and _host_is(key, what.host)
+        if what.kind == "all":
+            return lambda key, tags: _host_is(key, what.host)
+        if what.kind == "key":
+            return lambda key, tags: target_of(key) == what.value and _host_is(key, what.host)
+        if what.kind == "prefix":
+            return lambda key, tags: target_of(key).startswith(what.value) and _host_is(key, what.host)
+        if len(what.value) > MAX_PATTERN or what.value.count(b"*") > MAX_STARS * 2 or len(re.findall(rb"\*+", what.value)) > MAX_STARS:
+            raise Unprocessable(detail=f"a pattern has at most {MAX_PATTERN} bytes and {MAX_STARS} stars")
+        pattern, begin = glob(what.value), literal_prefix(what.value)
+        return lambda key, tags: (
+            (target := target_of(key)).startswith(begin)
+            and (pattern.fullmatch(target) or pattern.fullmatch(target.partition(b"?")[0])) is not None
+            and _host_is(key, what.host)
+        )
+
+    async def _names(self, what: Purge, site: int | None, match: Callable[[bytes, tuple[bytes, ...]], bool]) -> list[Name]:
+        if what.kind == "tag":
+            return [name for name in self.keeper.tagged(what.value, site) if _host_is(primary(name[1]), what.host)]
+        prefix = b""
+        if what.host is not None and what.kind in ("key", "prefix"):
+            prefix = what.host.lower() + what.value
+        found = []
+        hosted = {running.site.number: running.site.host_in_key for running in self._sites.values()}
+        whole = prefix if site is not None and hosted.get(site) else b""
+        for stretch in self.keeper.names(site, whole):
+            found += [(number, key) for number, key, _ in stretch if match(primary(key), ())]
+            await trio.lowlevel.checkpoint()
+        return found
+
+    async def _purge_disk(self, what: Purge, match: Callable[[bytes, tuple[bytes, ...]], bool], in_memory: set[tuple[str, bytes]]) -> int:
+        assert self.disk is not None
+        count = 0
+        names = self.disk.tagged(what.value, what.site) if what.kind == "tag" else self.disk.names(what.site)
+        for at, name in enumerate(names):
+            if what.kind == "tag" or match(primary(name[1]), ()):
+                # Soft: what lies on disk alone is gone; the memory keeps what may still be served stale.
+                count += self.disk.forget(*name) and name not in in_memory
+            if at % 1000 == 999:
+                await trio.lowlevel.checkpoint()
+        return count
+
+    async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:
+        found = self.site(site)
+        if not target.startswith(b"/"):
+            raise Unprocessable(detail="a path is wanted")
+        return await found.prewarm(target, host if host is not None else found.own_host())
+
+    def objects(self, site: str | None = None) -> Iterator[Stored]:
+        number = None if site is None else self._numbers.get(site, 0)
+        seen = set()
+        for stretch in self.keeper.names(number):
+            for where, key, answer in stretch:
+                if answer.flags & (k.PASS | k.VARY | k.PIECE):
+                    continue
+                name = self._name_of(where)
+                name_key = primary(key)
+                tier = "both" if self.disk is not None and self.disk.info((name, key)) else "memory"
+                seen.add((name, key))
+                host, slash, rest = name_key.partition(b"/")
+                yield Stored(name, host, slash + rest, max(answer.total, 0), self.keeper.tags_of(where, key), answer.fresh_until, tier)  # type: ignore[arg-type]
+        if self.disk is not None:
+            for name, key in self.disk.names(site):
+                place = self.disk.info((name, key))
+                if place is not None and (name, key) not in seen:
+                    host, slash, rest = primary(key).partition(b"/")
+                    yield Stored(name, host, slash + rest, place.size, place.tags, place.fresh_until, "disk")
+
+    def drain_usage(self) -> list[Usage]:
+        hot: dict[Name, tuple[int, int]] = {}
+        cold: dict[Name, tuple[int, int]] = {}
+        for (number, key), (requests, size) in self.keeper.drain_usage().items():
+            before = hot.get((number, primary(key)), (0, 0))
+            hot[number, primary(key)] = (before[0] + requests, before[1] + size)
+        for running in self._sites.values():
+            cold |= {(running.site.number, key): found for key, found in running.site.drain_misses().items()}
+        found = []
+        for name in hot.keys() | cold.keys():
+            host, slash, rest = name[1].partition(b"/")
+            hits, size = hot.get(name, (0, 0))
+            missed, passed = cold.get(name, (0, 0))
+            found.append(Usage(self._name_of(name[0]), host, slash + rest, hits + missed, hits, size + passed))
+        return found
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        total: dict[str, int] = {
+            "objects": self.keeper.table.count,
+            "bytes": self.keeper.table.bytes,
+            "evictions": self.keeper.evictions,
+            "compressed": self._compressor.made,
+        }
+        if self.disk is not None:
+            total |= {
+                "disk_objects": len(self.disk), "disk_bytes": self.disk.used, "disk_writes": self.disk.writes,
+                "disk_reads": self.disk.reads, "disk_failures": self.disk.failures, "disk_evictions": self.disk.evictions,
+            }  # fmt: skip
+        found = {"": total}
+        for name, running in self._sites.items():
+            hot = self._reactor.engine.site_stats(running.site.number)
+            cold = asdict(running.site.counters)
+            each = {**cold, **hot, "bytes": hot["bytes"] + cold["bytes"], "misses": hot["requests"] - hot["hits"]}
+            each |= {"fetching": running.site.slots.busy, "queued": running.site.slots.waiting}
+            found[name] = each
+            for key in ("requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed"):
+                total[key] = total.get(key, 0) + each[key]
+        return found
+
+    def _name_of(self, number: int) -> str:
+        return next((name for name, found in self._numbers.items() if found == number), "")
+
+
+def target_of(key: bytes) -> bytes:
+    """Path and query of a key: a host has no slash."""
+    at = key.find(b"/")
+    return key[at:] if at >= 0 else b""
+
+
+def _host_is(key: bytes, host: bytes | None) -> bool:
+    return host is None or key.partition(b"/")[0] in (host.lower(), b"")

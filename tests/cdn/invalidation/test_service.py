@@ -1,0 +1,185 @@
+"""Jobs over the purge log: several edges on one bus, each with its own store, away and back."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from nova.cdn.invalidation.model import EdgeStatus, JobStatus, Warm
+from nova.cdn.invalidation.service import LOG, Invalidations
+from nova.cdn.invalidation.store_sql import SCHEMA, SqlJobs
+from nova.cdn.ports import Purge
+from nova.core.bus import START, MemoryBus
+from nova.core.clock import SystemClock
+from nova.core.errors import NotFound, TooLarge
+from nova.core.ids import Ids
+from nova.core.offload import Offload
+from nova.core.sql import open_sqlite
+from tests.cdn.invalidation.fakes import FakeStore
+
+CLOCK = SystemClock()
+A_TAG = (Purge("tag", b"t"),)
+
+
+class Node:
+    """One edge with its own database."""
+
+    def __init__(self, service: Invalidations, store: FakeStore, jobs: SqlJobs) -> None:
+        self.service, self.store, self.jobs = service, store, jobs
+
+
+class Cluster:
+    def __init__(self, folder: Path, bus: MemoryBus, *, shared: bool) -> None:
+        self.folder, self.bus, self.shared = folder, bus, shared
+        self.there: list[str] = []
+
+    @asynccontextmanager
+    async def node(self, name: str) -> AsyncIterator[Node]:
+        """The edge `name`, ready to serve; its database is kept when it goes."""
+        store = FakeStore()
+        async with open_sqlite(self.folder / f"{name}.db", [SCHEMA], Offload(), now="2026-01-01T00:00:00Z") as sql:
+            jobs = SqlJobs(sql)
+            service = Invalidations(
+                store, jobs, self.bus, CLOCK, edge=name, edges=lambda: list(self.there), new_id=Ids(CLOCK).new, shared=self.shared
+            )
+            self.there.append(name)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(service.run)
+                yield Node(service, store, jobs)
+                nursery.cancel_scope.cancel()
+            self.there.remove(name)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path, MemoryBus(CLOCK), shared=True)
+
+
+async def soon(check: Callable[[], Awaitable[bool]]) -> None:
+    with trio.fail_after(10):
+        while not await check():
+            await trio.sleep(0.005)
+
+
+async def test_every_edge_forgets_and_says_so(cluster: Cluster) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(cluster.node(name)) for name in ("a", "b", "c")]
+        asked = await nodes[0].service.purge(A_TAG, "ada")
+        assert [(edge.edge, edge.status) for edge in asked.edges] == [(name, EdgeStatus.PENDING) for name in "abc"]
+        done = await nodes[0].service.wait(asked.id)
+        assert done.status is JobStatus.DONE
+        assert [(edge.edge, edge.status, edge.objects) for edge in done.edges] == [(name, EdgeStatus.ACKED, 3) for name in "abc"]
+        assert done.done_at is not None
+        assert [node.store.purged for node in nodes] == [list(A_TAG)] * 3
+
+        # Every node can be asked for it, also after a look into its store alone.
+        async def told() -> bool:
+            return all([(await node.jobs.get(asked.id) or asked).status is JobStatus.DONE for node in nodes])
+
+        await soon(told)
+        assert [job.id for job in await nodes[2].service.recent()] == [asked.id]
+
+
+async def test_an_edge_that_was_away_reads_on_before_it_serves(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        async with cluster.node("b") as b:
+            await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+            assert b.store.purged == list(A_TAG)
+        missed = [Purge("key", f"/{number}".encode(), "s", soft=True) for number in range(250)]
+        for purge in missed:
+            await a.service.purge((purge,), "ada")
+        async with cluster.node("b") as b:  # entered once it is ready
+            assert b.store.purged == missed
+            assert b.service.current
+
+
+async def test_an_edge_that_missed_more_than_the_log_keeps_forgets_everything(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, MemoryBus(CLOCK, window=20), shared=True)
+    async with cluster.node("a") as a:
+        async with cluster.node("b"):
+            await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+        for _ in range(40):
+            last = await a.service.purge(A_TAG, "ada")
+        await a.service.wait(last.id)
+        async with cluster.node("b") as b:
+            assert b.store.purged[0] == Purge("all")
+
+
+async def test_a_log_that_began_anew_is_a_gap_too(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+
+        async def kept() -> bool:
+            return await a.jobs.place("a") not in (None, START)
+
+        await soon(kept)
+    cluster.bus = MemoryBus(CLOCK)
+    async with cluster.node("a") as a:
+        assert a.store.purged == [Purge("all")]
+
+
+async def test_without_a_shared_log_what_was_not_done_stands_in_the_store(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, MemoryBus(CLOCK), shared=False)
+    async with cluster.node("a") as a:
+        done = await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+        assert done.status is JobStatus.DONE
+    async with open_sqlite(tmp_path / "a.db", [SCHEMA], Offload(), now="2026-01-01T00:00:00Z") as sql:
+        # As a process that was killed between its answer and its deed leaves it.
+        killed = Invalidations(
+            FakeStore(), SqlJobs(sql), MemoryBus(CLOCK), CLOCK, edge="a", edges=list, new_id=Ids(CLOCK).new, shared=False
+        )  # fmt: skip
+        left = await killed.purge((Purge("key", b"/x", "s"),), "ada")
+    cluster.bus = MemoryBus(CLOCK)
+    async with cluster.node("a") as a:
+        assert a.store.purged == [Purge("key", b"/x", "s")]  # that one, and not everything
+        assert (await a.service.get(left.id)).status is JobStatus.DONE
+
+
+async def test_an_edge_that_cannot_makes_the_job_fail(cluster: Cluster) -> None:
+    async with cluster.node("a") as a, cluster.node("b") as b:
+        b.store.broken = True
+        job = await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+        assert job.status is JobStatus.FAILED
+        assert [(edge.status, edge.detail) for edge in job.edges] == [(EdgeStatus.ACKED, ""), (EdgeStatus.FAILED, "storage_failed")]
+
+
+async def test_an_edge_that_left_is_not_awaited_for_ever(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.cdn.invalidation.service.LATE", 0.05)
+    cluster.there.append("ghost")
+    async with cluster.node("a") as a:
+        job = await a.service.purge(A_TAG, "ada")
+        cluster.there.remove("ghost")
+        with trio.fail_after(10):
+            done = await a.service.wait(job.id)
+        assert done.status is JobStatus.DONE
+        assert [(edge.edge, edge.status) for edge in done.edges] == [("a", EdgeStatus.ACKED), ("ghost", EdgeStatus.AWAY)]
+
+
+async def test_prewarming_is_a_job_and_holds_no_purge_up(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        a.store.gate = trio.Event()
+        warm = await a.service.prewarm((Warm("s", b"/1"), Warm("s", b"/2")), "ada")
+        bad = await a.service.prewarm((Warm("s", b"/gone"), Warm("s", b"/private"), Warm("s", b"/3")), "ada")
+        assert (await a.service.wait((await a.service.purge(A_TAG, "ada")).id)).status is JobStatus.DONE
+        a.store.gate.set()
+        done = await a.service.wait(warm.id)
+        assert (done.status, done.edges[0].objects) == (JobStatus.DONE, 2)
+        failed = await a.service.wait(bad.id)
+        assert (failed.status, failed.edges[0].detail) == (JobStatus.FAILED, "2 of 3 were not stored")
+
+
+async def test_what_is_too_much_or_unknown_is_said(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        with pytest.raises(TooLarge):
+            await a.service.purge(tuple(Purge("key", b"/" + b"x" * 4000) for _ in range(100)), "ada")
+        with pytest.raises(NotFound):
+            await a.service.get((await a.service.purge(A_TAG, "ada")).id.replace("-7", "-8"))  # type: ignore[arg-type]
+
+
+async def test_entries_that_cannot_be_read_are_passed_over(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        await cluster.bus.append(LOG, b"nonsense")
+        await cluster.bus.append("cdn.acks", b"nonsense")
+        assert (await a.service.wait((await a.service.purge(A_TAG, "ada")).id)).status is JobStatus.DONE

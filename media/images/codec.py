@@ -29,6 +29,7 @@ LOWEST_QUALITY: Final = 10  # that a bound on bytes may lead to
 QUALITIES: Final = {"jpg": 80, "webp": 80, "avif": 60, "png": 0, "gif": 0}
 WEBP_METHOD: Final = 2  # 2.2 times as fast as 4 for 4 % more bytes
 AVIF_SPEED: Final = 9  # slower ones gain 4 % for three times the time
+MAX_WEBP: Final = 16_383  # pixels a side
 MAX_PROFILE: Final = 1 << 20  # bytes; printers' profiles reach half of it
 GAP: Final = 2.0  # how many times larger than the result a JPEG is decoded at least
 _PIL: Final = {"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "avif": "AVIF", "tiff": "TIFF", "heic": "HEIF"}
@@ -221,6 +222,27 @@ def flip(image: Pixels, how: str) -> Pixels:
     if "h" in how:
         image = ImageOps.mirror(image)
     return ImageOps.flip(image) if "v" in how else image
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile says of itself that it is sRGB, or cannot be read, which counts as none."""
+    try:
+        return "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return True
+
+
+def from_rgb(width: int, height: int, data: bytes) -> Pixels:
+    """A picture from packed RGB bytes."""
+    return Image.frombytes("RGB", (width, height), data)
+
+
+def cut(image: Pixels, size: Size, focus: tuple[float, float]) -> Pixels:
+    """A part of that size around a point in fractions, within the picture."""
+    width, height = min(size[0], image.width), min(size[1], image.height)
+    left = min(max(0, round(focus[0] * image.width - width / 2)), image.width - width)
+    top = min(max(0, round(focus[1] * image.height - height / 2)), image.height - height)
+    return image.crop((left, top, left + width, top + height))
 
 
 def to_srgb(image: Pixels, profile: bytes) -> Pixels:

@@ -19,7 +19,6 @@ from nova.media.images.options import ANIMATED, ATTENTION, GRAVITIES, Options
 from nova.media.images.thumbhash import SIDE, thumbhash
 
 SAMPLE: Final = 128  # pixels of the miniature for placeholders and attention
-MAX_WEBP: Final = 16_383
 
 
 def render(data: bytes, job: Job, marks: Mapping[str, bytes] | None = None, *, deadline: float = float("inf")) -> Done:
@@ -30,9 +29,11 @@ def render(data: bytes, job: Job, marks: Mapping[str, bytes] | None = None, *, d
     """
     header = sniff.look(memoryview(data), job.limits)
     if header.format == "jpeg" and fast.present():
-        done = fast.render(
-            data, job, finish=lambda pixels, output, profile: _finish(pixels, output, profile, _marks(job, marks)), deadline=deadline
-        )
+
+        def finish(pixels: Pixels, output: Output, profile: bytes) -> tuple[Pixels, bytes]:
+            return _finish(pixels, output, profile, _marks(job, marks))
+
+        done = fast.render(data, job, finish=finish, deadline=deadline)
         if done is not None:
             return done
     return _slow(data, header, job, marks)
@@ -165,8 +166,8 @@ def _encoding(options: Options, format: str, profile: bytes) -> codec.Encoding:
 
 
 def _encoded(pixels: Pixels, profile: bytes, output: Output, began: float) -> Made:
-    if output.format == "webp" and max(pixels.size) > MAX_WEBP:
-        raise TooLarge("image_too_large", f"a webp has at most {MAX_WEBP} pixels a side")
+    if output.format == "webp" and max(pixels.size) > codec.MAX_WEBP:
+        raise TooLarge("image_too_large", f"a webp has at most {codec.MAX_WEBP} pixels a side")
     data, quality = codec.encode(pixels, _encoding(output.options, output.format, profile))
     return Made(output.format, pixels.width, pixels.height, quality, round((perf_counter() - began) * 1000, 2), data)
 

@@ -7,7 +7,7 @@ import numpy
 import pytest
 from PIL import Image, ImageCms
 
-from nova.media.images import codec, sniff
+from nova.media.images import codec, fast, sniff
 from nova.media.images.job import Job, Made, Output
 from nova.media.images.options import FORMATS, parse
 from nova.media.images.render import render
@@ -206,6 +206,33 @@ def test_facts_hold_placeholders() -> None:
     assert min(sum(abs(a - b) for a, b in zip(shown, corner, strict=True)) for corner in CORNERS) < 40
     clear = render(material.saved(Image.new("RGBA", (20, 20), (0, 0, 0, 100)), "png"), Job(facts=True)).facts
     assert clear is not None and clear.alpha
+
+
+TEXTS = (
+    "rs:inside:200:0", "rs:cover:128:128", "rs:contain:90:90/bg:336699", "rs:cover:100:100/g:attention", "c:31:17:301:203/rs:fill:64:48",
+    "rs:inside:120:0/rot:90/fl:h", "q:90", "rs:inside:100:0/bl:1.5", "rs:inside:150:0/icc:keep",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_the_compiled_path_shows_what_the_other_shows(text: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = material.photo(640, 400)
+    image.paste((255, 60, 60), (420, 100, 500, 190))
+    data = material.with_exif(image, "jpeg", orientation)
+    outputs = [Output(parse(text)[0], format) for format in ("jpg", "webp", "png")]
+    assert fast.present()
+    compiled = render(data, Job(outputs, facts=True))
+    monkeypatch.setattr(fast, "present", lambda: False)
+    other = render(data, Job(outputs, facts=True))
+    assert compiled.facts is not None and other.facts is not None
+    assert (compiled.facts.width, compiled.facts.height) == (other.facts.width, other.facts.height) == (640, 400)
+    for ours, theirs in zip(compiled.made, other.made, strict=True):
+        a, b = (numpy.asarray(seen(each.data), dtype=float) for each in (ours, theirs))
+        assert a.shape == b.shape
+        material.no_place_in(ours.data)
+        error = float(((a.mean(-1) - b.mean(-1)) ** 2).mean())
+        assert 10 * numpy.log10(255**2 / error) > (18 if "attention" in text else 32), ours.format
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ class Outcome:
     pieces: trio.MemoryReceiveChannel[bytes] | None = None
     status: bytes = b""  # Cache-Status
     entry: Entry | None = None
+    why: cache_status.Forward = "uri-miss"
 
 
 @dataclass(slots=True)
@@ -349,7 +350,7 @@ class Site:
     # -- fetching --------------------------------------------------------------------------------------------------------
 
     def _start(self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool) -> Outcome:
-        outcome = Outcome()
+        outcome = Outcome(why="uri-miss" if old is None else "stale")
         if self._nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
@@ -525,7 +526,7 @@ class Site:
         share = self._jobs.get(name) is outcome
         if share:
             self.keeper.grow(self.number, name, entry, fill.feed.sequence, total)
-        outcome.status = cache_status.forwarded("uri-miss", stored=True)
+        outcome.status = cache_status.forwarded(outcome.why, stored=True)
         outcome.known.set()
         try:
             while data := await answer.read():
@@ -605,7 +606,7 @@ class Site:
                 self.keeper.table.settle(self.number, key)
         give, outcome.pieces = trio.open_memory_channel[bytes](4)
         outcome.head = (answer.status, answer.reason, reply.outgoing(answer.fields, self._via), answer.length)
-        outcome.status = cache_status.forwarded("uri-miss", detail=verdict.why.replace("_", "-"))
+        outcome.status = cache_status.forwarded(outcome.why, detail=verdict.why.replace("_", "-"))
         outcome.known.set()
         try:
             async with give:
@@ -736,6 +737,8 @@ class Site:
                 self.keeper.table.soften(self.number, name, int(now))
                 return
             found = validation.freshened(kept, [field for field in answer.fields if field[0] not in TAG_FIELDS and field[0] != b"via"])
+            if f.value(answer.fields, b"date") is None:
+                found = assemble_date(found, now)
             verdict = judge("GET", (), 200, found, requested_at=requested_at, received_at=now, rules=self._rules)
             if verdict.keep:
                 entry = assemble(

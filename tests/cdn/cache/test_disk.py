@@ -1,0 +1,166 @@
+"""The disk tier: what is whole is served, what is torn never, and a disk that refuses stops nobody."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from nova.cdn.cache.disk import DiskTier, file_name, pack, unpack
+from nova.cdn.cache.entry import Entry, make
+from nova.cdn.cache.freshness import Verdict
+from nova.core.clock import FakeClock
+from nova.core.offload import Offload
+
+NOW = 1_767_225_600.0
+
+
+def entry(*fields: tuple[bytes, bytes], vary: tuple[bytes, ...] = ()) -> Entry:
+    verdict = Verdict(True, "", NOW, NOW + 60, NOW + 90, NOW + 600, False, vary)
+    return make(200, b"OK", [*fields, (b"etag", b'"e"')], verdict, received_at=NOW, total=5, via=b"nova")
+
+
+@asynccontextmanager
+async def tier(root: Path, capacity: int = 1 << 20) -> AsyncIterator[DiskTier]:
+    made = DiskTier(root, capacity, "s3fifo", Offload(), FakeClock())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def written(made: DiskTier, count: int) -> None:
+    with trio.fail_after(10):
+        while made.writes < count and not made.failures:
+            await trio.sleep(0.001)
+
+
+def body_of(found: tuple[Entry, list[object]] | None) -> bytes | None:
+    return None if found is None else b"".join(map(bytes, found[1]))  # type: ignore[arg-type]
+
+
+async def test_answers_are_there_after_a_restart(tmp_path: Path) -> None:
+    kept = entry((b"surrogate-key", b"a b"), vary=(b"accept",))
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a\0x\n", kept, [b"he", b"llo"])
+        await written(made, 1)
+    async with tier(tmp_path) as made:
+        assert made.varies("one", b"h/a") == (b"accept",)
+        assert made.tagged(b"b", None) == [("one", b"h/a\0x\n")]
+        found = await made.find("one", b"h/a\0x\n")
+        assert found is not None
+        assert (found[0], body_of(found)) == (kept, b"hello")
+        assert await made.find("two", b"h/a\0x\n") is None
+
+
+async def test_what_was_forgotten_stays_so(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        made.kept("one", b"h/b", entry(), [b"hello"])
+        made.forget("one", b"h/b")  # before it was written
+        assert made.forget("one", b"h/a")
+        made.kept("one", b"h/c", entry(), [b"hello"])
+        await written(made, 2)
+    async with tier(tmp_path) as made:
+        assert len(made) == 1
+        assert await made.find("one", b"h/a") is None
+        assert await made.find("one", b"h/b") is None
+
+
+async def test_every_torn_or_changed_byte_is_seen(tmp_path: Path) -> None:
+    data = pack("one", b"h/a", entry(), [b"hello"])
+    assert unpack(data) is not None
+    for at in range(len(data)):
+        assert unpack(data[:at]) is None
+        assert unpack(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]) is None
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        path = tmp_path / file_name("one", b"h/a")
+        path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+        assert await made.find("one", b"h/a") is None
+        assert (made.torn, path.exists()) == (1, False)
+
+
+async def test_bytes_on_disk_are_bounded(tmp_path: Path) -> None:
+    async with tier(tmp_path, 20_000) as made:
+        for number in range(30):
+            made.kept("one", b"h/%d" % number, entry(), [bytes(1000)])
+            await written(made, number + 1)
+        assert made.used <= 20_000
+        assert made.used == sum(path.stat().st_size for path in tmp_path.glob("??/*"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+async def test_full_disk_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        folder = tmp_path / file_name("one", b"h/a").split("/")[0]
+        folder.mkdir()
+        (folder / (file_name("one", b"h/a").split("/")[1] + ".tmp")).symlink_to("/dev/full")
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        assert (made.writes, made.failures) == (0, 1)
+        made.kept("one", b"h/b", entry(), [b"hello"])
+        await trio.testing.wait_all_tasks_blocked()
+        assert made.writes == 0
+
+
+async def test_unusable_folder_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    async with tier(tmp_path / "file") as made:
+        assert made.failures == 1
+        assert await made.find("one", b"h/a") is None
+
+
+WRITER = """
+import sys, trio
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from nova.cdn.cache.disk import DiskTier
+from nova.cdn.cache.entry import make
+from nova.cdn.cache.freshness import Verdict
+from nova.core.clock import SystemClock
+from nova.core.offload import Offload
+
+async def main():
+    made = DiskTier(Path({root!r}), 1 << 30, "s3fifo", Offload(), SystemClock())
+    entry = make(200, b"OK", [], Verdict(True, "", 1e9, 4e9, 4e9, 4e9), received_at=1e9, total=1, via=b"nova")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        print("ready", flush=True)
+        number = 0
+        while True:
+            number += 1
+            made.kept("one", b"h/%d" % (number % 50), entry, [bytes([number % 251]) * 200_000])
+            await trio.sleep(0)
+
+trio.run(main)
+"""
+
+
+async def test_killed_while_writing_leaves_whole_answers_only(tmp_path: Path) -> None:
+    for _ in range(3):
+        code = WRITER.format(here=str(Path(__file__).resolve().parents[3]), root=str(tmp_path))
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        with trio.fail_after(20):
+            while len(list(tmp_path.glob("??/*"))) < 20:
+                await trio.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        async with tier(tmp_path, 1 << 30) as made:
+            assert len(made) >= 15
+            for site, key in made.names(None):
+                body = body_of(await made.find(site, key))
+                assert body is not None
+                assert len(body) == 200_000
+                assert len(set(body)) == 1
+            assert made.torn == 0
+            assert not list(tmp_path.glob("??/*.tmp"))

@@ -1,0 +1,271 @@
+"""What HTTP asks of a cache between a client and an origin, on sockets (RFC 9110 and 9111, by section)."""
+
+from types import ModuleType
+from typing import Any
+
+import trio
+
+FRESH = (b"cache-control", b"max-age=60")
+ETAG = (b"etag", b'"one"')
+
+
+def reply(house: ModuleType, body: bytes = b"hello", *fields: tuple[bytes, bytes], **rest: Any) -> Any:
+    return house.origin.Reply(fields=list(fields or (FRESH, ETAG)), body=body, **rest)
+
+
+async def test_9111_4_3_4_a_304_about_another_object_is_not_believed(house: ModuleType) -> None:
+    replies = [reply(house), house.origin.Reply(304, [FRESH, (b"etag", b'"two"')]), reply(house, b"new", FRESH, (b"etag", b'"two"'))]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a")
+        site.advance(61)
+        assert (await site.get("/a"))[2] == b"new"
+        assert b"if-none-match" not in dict(site.origin.asked[2].fields)
+
+
+async def test_9111_5_2_2_4_no_cache_is_asked_about_each_time_and_nobody_waits(house: ModuleType) -> None:
+    no_cache = (b"cache-control", b"no-cache")
+    async with house.site(
+        lambda request: (
+            house.origin.Reply(304, [no_cache, ETAG]) if b"if-none-match" in dict(request.fields) else reply(house, b"x", no_cache, ETAG)
+        )
+    ) as site:
+        assert (await site.get("/a"))[2] == b"x"
+        for _ in range(3):
+            status, headers, body = await site.get("/a")
+            assert (status, body, headers["cache-status"]) == (200, b"x", "nova; fwd=stale; fwd-status=304; stored")
+        assert len(site.origin.asked) == 4
+
+
+async def test_9111_4_3_5_head_freshens_or_ends_what_is_kept(house: ModuleType) -> None:
+    heads = [reply(house, b"", FRESH, ETAG, (b"content-length", b"5")), reply(house, b"", FRESH, (b"etag", b'"two"'))]
+    async with house.site(lambda request: heads.pop(0) if request.method == "HEAD" else reply(house)) as site, site.client() as client:
+        await client.get("/a")
+        site.advance(61)
+        await client.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.answer(head_only=True))[0] == 200
+        assert (await client.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+        site.advance(61)
+        await client.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await client.answer(head_only=True)
+        assert (await client.get("/a"))[1]["cache-status"].startswith("nova; fwd=")
+
+
+async def test_9111_4_4_location_of_the_same_host_is_forgotten_too(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        if request.method == "POST":
+            return house.origin.Reply(201, [(b"location", b"/made"), (b"content-location", b"http://elsewhere/kept")])
+        return reply(house)
+
+    async with house.site(script) as site, site.client() as client:
+        for path in ("/made", "/kept"):
+            await client.get(path)
+        await client.send(b"POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.answer())[0] == 201
+        assert (await client.get("/made"))[1]["cache-status"].startswith("nova; fwd=")
+        assert (await client.get("/kept"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_9111_4_4_a_failed_write_forgets_nothing(house: ModuleType) -> None:
+    async with (
+        house.site(lambda request: house.origin.Reply(500) if request.method == "PUT" else reply(house)) as site,
+        site.client() as client,
+    ):
+        await client.get("/a")
+        await client.send(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.answer())[0] == 500
+        assert (await client.get("/a"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_9111_3_5_authorized_requests_lead_nobody_and_take_what_is_open(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        secret = b"authorization" in dict(request.fields)
+        return reply(house, b"secret" if secret else b"open", FRESH)
+
+    async with house.site(script) as site:
+        assert (await site.get("/a", "Authorization: Basic x"))[2] == b"secret"
+        assert (await site.get("/a"))[2] == b"open"
+        assert (await site.get("/a", "Authorization: Basic x"))[2] == b"open"  # kept from an open request: everybody's
+
+
+async def test_9111_5_2_1_directives_of_requests_count_where_a_site_says_so(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house), request_directives=True) as site:
+        status, headers, _ = await site.get("/a", "Cache-Control: only-if-cached")
+        assert status == 504
+        await site.get("/a")
+        site.advance(20)
+        assert (await site.get("/a", "Cache-Control: max-age=30"))[1]["cache-status"] == "nova; hit; ttl=40"
+        assert (await site.get("/a", "Cache-Control: max-age=10"))[1]["cache-status"].startswith("nova; fwd=")
+        assert (await site.get("/a", "Cache-Control: no-cache"))[1]["cache-status"].startswith("nova; fwd=")
+        assert (await site.get("/a", "Pragma: no-cache"))[1]["cache-status"].startswith("nova; fwd=")
+
+
+async def test_9111_directives_of_requests_do_not_count_by_default(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        await site.get("/a")
+        assert (await site.get("/a", "Cache-Control: no-cache", "Pragma: no-cache"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_9110_15_2_informational_answers_pass(house: ModuleType) -> None:
+    early = [(103, [(b"link", b"</a.css>")]), (103, [(b"link", b"</b.css>")])]
+    async with (
+        house.site(lambda request: reply(house, b"x", (b"cache-control", b"no-store"), informational=early)) as site,
+        site.client() as client,
+    ):
+        await client.send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 103")
+        assert b"</b.css>" in await client.until(b"\r\n\r\n")
+        assert (await client.answer())[2] == b"x"
+
+
+async def test_9110_13_conditions_of_a_first_request_are_answered_here(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        assert (await site.get("/a", 'If-None-Match: "one"'))[0] == 304
+        assert b"if-none-match" not in dict(site.origin.asked[0].fields)
+        assert (await site.get("/a"))[1]["cache-status"].startswith("nova; hit")
+        assert (await site.get("/a", 'If-Match: "two"'))[0] == 412
+        assert (await site.get("/a", "Range: bytes=0-0", 'If-Range: "two"'))[0] == 200
+        assert (await site.get("/a", "Range: bytes=0-0", 'If-Range: "one"'))[0] == 206
+
+
+async def test_9110_7_6_3_via_is_on_requests_and_answers(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"x", FRESH, (b"via", b"1.1 inner"))) as site:
+        _, headers, _ = await site.get("/a", "Via: 1.0 outer")
+        assert headers["via"] == "1.1 inner, 1.1 nova-test"
+        assert dict(site.origin.asked[0].fields)[b"via"] == b"1.0 outer, 1.1 nova-test"
+
+
+async def test_9112_absolute_form_and_host_must_agree(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site, site.client() as client:
+        await client.send(b"GET http://other/a HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.answer())[0] == 400
+        assert not site.origin.asked
+
+
+async def test_names_of_hosts_do_not_mix(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, request.host)) as site, site.client() as client:
+        for host in (b"one", b"two", b"ONE"):
+            await client.send(b"GET /a HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            assert (await client.answer())[2] == host.lower()
+        assert len(site.origin.asked) == 2
+
+
+async def test_targets_go_on_as_they_were_sent(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site, site.client() as client:
+        for target in ("/a?", "/a", "/a/../b", "/%41?access_token=x&y", "//a"):
+            await client.get(target)
+        assert [each.target for each in site.origin.asked] == [b"/a?", b"/a", b"/a/../b", b"/%41?access_token=x&y", b"//a"]
+        await client.send(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+        await client.answer()
+        assert site.origin.asked[-1].target == b"*"
+
+
+async def test_growing_answers_of_unknown_length_come_in_chunks_or_to_the_end(house: ModuleType) -> None:
+    rest = trio.Event()
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, pieces=[b"one-", rest, b"two"])
+
+    async with house.site(script) as site, trio.open_nursery() as nursery:
+        got = []
+
+        async def ask(version: bytes) -> None:
+            async with site.client() as client:
+                await client.send(b"GET /s HTTP/" + version + b"\r\nHost: h\r\n\r\n")
+                got.append(await client.to_end() if version == b"1.0" else (await client.answer())[2])
+
+        nursery.start_soon(ask, b"1.1")
+        await house.served.until(lambda: site.origin.asked and site.site.counters.fills == 1)
+        nursery.start_soon(ask, b"1.1")
+        nursery.start_soon(ask, b"1.0")
+        await house.served.until(lambda: site.stats()["hits"] == 2)
+        rest.set()
+        await house.served.until(lambda: len(got) == 3)
+        assert all(body.endswith(b"one-two") for body in got)
+        assert sum(b"HTTP/1.1 200" in body for body in got) == 1  # that of 1.0, up to its end
+
+
+async def test_slow_followers_do_not_hold_up_the_others(house: ModuleType) -> None:
+    size = 3 << 20
+    rest = trio.Event()
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, pieces=[bytes(65536), rest, *([bytes(65536)] * (size // 65536 - 1))], length=size)
+
+    async with house.site(script) as site, site.client(window=4096) as slow:
+        await slow.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: site.origin.asked)
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert len((await site.get("/big"))[2]) == size
+
+            for _ in range(5):
+                nursery.start_soon(ask)
+            await house.served.until(lambda: site.stats()["requests"] == 6)
+            rest.set()
+        assert len((await slow.answer())[2]) == size
+        assert len(site.origin.asked) == 1
+
+
+async def test_range_of_what_is_being_fetched_comes_from_there(house: ModuleType) -> None:
+    rest = trio.Event()
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, pieces=[b"0123456789", rest, b"abcdefghij"], length=20)
+
+    async with house.site(script) as site, site.client() as leader:
+        await leader.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: site.site.counters.fills == 1)
+        status, headers, body = await site.get("/a", "Range: bytes=2-5")
+        assert (status, headers["content-range"], body) == (206, "bytes 2-5/20", b"2345")
+        rest.set()
+        assert (await leader.answer())[2] == b"0123456789abcdefghij"
+        assert len(site.origin.asked) == 1
+
+
+async def test_variants_are_bounded(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"x", FRESH, (b"vary", b"x-user")), vary_most=4) as site:
+        for number in range(20):
+            await site.get("/a", f"X-User: {number}")
+        assert site.keeper.table.count == 5  # and the list of names
+        assert (await site.get("/a", "X-User: 19"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_memory_is_bounded_and_counted(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, bytes(10_000)), capacity=200_000) as site, site.client() as client:
+        for number in range(100):
+            await client.get(f"/{number}")
+        assert site.keeper.table.bytes <= 200_000
+        assert 15 <= site.keeper.table.count <= 20
+        assert site.keeper.evictions >= 80
+
+
+async def test_larger_than_the_site_keeps_passes(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, bytes(5000)), max_object=4000) as site:
+        for _ in range(2):
+            status, headers, body = await site.get("/a")
+            assert (status, len(body), headers["cache-status"]) == (200, 5000, "nova; fwd=uri-miss; detail=too-large")
+
+
+async def test_queue_for_the_origin_is_bounded(house: ModuleType) -> None:
+    gate = trio.Event()
+
+    async with house.site(lambda request: reply(house, gate=gate), fetch_slots=1, fetch_queue=1) as site, trio.open_nursery() as nursery:
+        got = []
+
+        async def ask(path: str) -> None:
+            got.append((await site.get(path))[0])
+
+        nursery.start_soon(ask, "/1")
+        await house.served.until(lambda: site.site.slots.busy == 1)
+        nursery.start_soon(ask, "/2")
+        await house.served.until(lambda: site.site.slots.waiting == 1)
+        status, headers, _ = await site.get("/3")
+        assert (status, headers["retry-after"]) == (503, "1")
+        gate.set()
+        await house.served.until(lambda: got == [200, 200])
+
+
+async def test_clients_are_limited_by_address(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"x", (b"cache-control", b"no-store")), client_rate="2/d") as site:
+        assert [(await site.get("/a"))[0] for _ in range(3)] == [200, 200, 429]

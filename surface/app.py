@@ -281,6 +281,7 @@ class Server:
 
     def _make_grpc(self) -> GrpcServer:
         from nova.surface.grpc.auth import AuthService, bearer
+        from nova.surface.grpc.media import MediaService
         from nova.surface.grpc.server import Config, GrpcServer
         from nova.surface.grpc.streaming import StreamingService
         from nova.surface.grpc.tls import Tls
@@ -294,6 +295,7 @@ class Server:
         handlers = {
             **StreamingService(services.streams, services.urls, services.replays).handlers(),
             **AuthService(services.identity).handlers(),
+            **MediaService(services.media, services.urls).handlers(),
         }
         config = Config(wanted.listen, mutual, wanted.insecure, wanted.max_message, wanted.threads)
         return GrpcServer(config, handlers, bearer(services.identity), services.offload)

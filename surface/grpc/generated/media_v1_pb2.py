@@ -22,55 +22,60 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19nova/media/v1/media.proto\x12\rnova.media.v1\"\x11\n\x0fGetVideoRequest\"\x12\n\x10GetVideoResponse\"\x16\n\x14GetUserVideosRequest\"\x17\n\x15GetUserVideosResponse\"\x14\n\x12\x43reateVideoRequest\"\x15\n\x13\x43reateVideoResponse\"\x12\n\x10ListReelsRequest\"\x13\n\x11ListReelsResponse\"\x10\n\x0eGetReelRequest\"\x11\n\x0fGetReelResponse\"\x13\n\x11\x43reateReelRequest\"\x14\n\x12\x43reateReelResponse\"\x12\n\x10GetUploadRequest\"\x13\n\x11GetUploadResponse\"\x1d\n\x1bUpdateUploadProgressRequest\"\x1e\n\x1cUpdateUploadProgressResponse\"\x14\n\x12StartUploadRequest\"\x15\n\x13StartUploadResponse\"\x17\n\x15\x43ompleteUploadRequest\"\x18\n\x16\x43ompleteUploadResponse2\xf0\x06\n\x0cMediaService\x12K\n\x08GetVideo\x12\x1e.nova.media.v1.GetVideoRequest\x1a\x1f.nova.media.v1.GetVideoResponse\x12Z\n\rGetUserVideos\x12#.nova.media.v1.GetUserVideosRequest\x1a$.nova.media.v1.GetUserVideosResponse\x12T\n\x0b\x43reateVideo\x12!.nova.media.v1.CreateVideoRequest\x1a\".nova.media.v1.CreateVideoResponse\x12N\n\tListReels\x12\x1f.nova.media.v1.ListReelsRequest\x1a .nova.media.v1.ListReelsResponse\x12H\n\x07GetReel\x12\x1d.nova.media.v1.GetReelRequest\x1a\x1e.nova.media.v1.GetReelResponse\x12Q\n\nCreateReel\x12 .nova.media.v1.CreateReelRequest\x1a!.nova.media.v1.CreateReelResponse\x12N\n\tGetUpload\x12\x1f.nova.media.v1.GetUploadRequest\x1a .nova.media.v1.GetUploadResponse\x12o\n\x14UpdateUploadProgress\x12*.nova.media.v1.UpdateUploadProgressRequest\x1a+.nova.media.v1.UpdateUploadProgressResponse\x12T\n\x0bStartUpload\x12!.nova.media.v1.StartUploadRequest\x1a\".nova.media.v1.StartUploadResponse\x12]\n\x0e\x43ompleteUpload\x12$.nova.media.v1.CompleteUploadRequest\x1a%.nova.media.v1.CompleteUploadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19nova/media/v1/media.proto\x12\rnova.media.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\x05Video\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x12\n\nvisibility\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x0e\n\x06\x64igest\x18\n \x01(\t\x12\x12\n\nposter_url\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc4\x01\n\x06Upload\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x13\n\x0bresult_kind\x18\x05 \x01(\t\x12\x11\n\tresult_id\x18\x06 \x01(\t\x12\x12\n\nerror_code\x18\x07 \x01(\t\x12\x14\n\x0c\x65rror_detail\x18\x08 \x01(\t\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x0fGetVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"7\n\x10GetVideoResponse\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.nova.media.v1.Video\"F\n\x14GetUserVideosRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"L\n\x15GetUserVideosResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.nova.media.v1.Video\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"m\n\x12\x43reateVideoRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nvisibility\x18\x03 \x01(\t\x12\x0e\n\x06poster\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\":\n\x13\x43reateVideoResponse\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.nova.media.v1.Video\"@\n\x10ListReelsRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"H\n\x11ListReelsResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.nova.media.v1.Video\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"!\n\x0eGetReelRequest\x12\x0f\n\x07reel_id\x18\x01 \x01(\t\"5\n\x0fGetReelResponse\x12\"\n\x04reel\x18\x01 \x01(\x0b\x32\x14.nova.media.v1.Video\"l\n\x11\x43reateReelRequest\x12\r\n\x05title\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nvisibility\x18\x03 \x01(\t\x12\x0e\n\x06poster\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\"8\n\x12\x43reateReelResponse\x12\"\n\x04reel\x18\x01 \x01(\x0b\x32\x14.nova.media.v1.Video\"%\n\x10GetUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\t\":\n\x11GetUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.nova.media.v1.Upload\"@\n\x1bUpdateUploadProgressRequest\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"E\n\x1cUpdateUploadProgressResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.nova.media.v1.Upload\"\x94\x01\n\x12StartUploadRequest\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x10\n\x08\x66iletype\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0e\n\x06preset\x18\x05 \x01(\t\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\r\n\x05title\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\"I\n\x13StartUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.nova.media.v1.Upload\x12\x0b\n\x03url\x18\x02 \x01(\t\"*\n\x15\x43ompleteUploadRequest\x12\x11\n\tupload_id\x18\x01 \x01(\t\"?\n\x16\x43ompleteUploadResponse\x12%\n\x06upload\x18\x01 \x01(\x0b\x32\x15.nova.media.v1.Upload2\xf0\x06\n\x0cMediaService\x12K\n\x08GetVideo\x12\x1e.nova.media.v1.GetVideoRequest\x1a\x1f.nova.media.v1.GetVideoResponse\x12Z\n\rGetUserVideos\x12#.nova.media.v1.GetUserVideosRequest\x1a$.nova.media.v1.GetUserVideosResponse\x12T\n\x0b\x43reateVideo\x12!.nova.media.v1.CreateVideoRequest\x1a\".nova.media.v1.CreateVideoResponse\x12N\n\tListReels\x12\x1f.nova.media.v1.ListReelsRequest\x1a .nova.media.v1.ListReelsResponse\x12H\n\x07GetReel\x12\x1d.nova.media.v1.GetReelRequest\x1a\x1e.nova.media.v1.GetReelResponse\x12Q\n\nCreateReel\x12 .nova.media.v1.CreateReelRequest\x1a!.nova.media.v1.CreateReelResponse\x12N\n\tGetUpload\x12\x1f.nova.media.v1.GetUploadRequest\x1a .nova.media.v1.GetUploadResponse\x12o\n\x14UpdateUploadProgress\x12*.nova.media.v1.UpdateUploadProgressRequest\x1a+.nova.media.v1.UpdateUploadProgressResponse\x12T\n\x0bStartUpload\x12!.nova.media.v1.StartUploadRequest\x1a\".nova.media.v1.StartUploadResponse\x12]\n\x0e\x43ompleteUpload\x12$.nova.media.v1.CompleteUploadRequest\x1a%.nova.media.v1.CompleteUploadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nova.media.v1.media_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETVIDEOREQUEST']._serialized_start=44
-  _globals['_GETVIDEOREQUEST']._serialized_end=61
-  _globals['_GETVIDEORESPONSE']._serialized_start=63
-  _globals['_GETVIDEORESPONSE']._serialized_end=81
-  _globals['_GETUSERVIDEOSREQUEST']._serialized_start=83
-  _globals['_GETUSERVIDEOSREQUEST']._serialized_end=105
-  _globals['_GETUSERVIDEOSRESPONSE']._serialized_start=107
-  _globals['_GETUSERVIDEOSRESPONSE']._serialized_end=130
-  _globals['_CREATEVIDEOREQUEST']._serialized_start=132
-  _globals['_CREATEVIDEOREQUEST']._serialized_end=152
-  _globals['_CREATEVIDEORESPONSE']._serialized_start=154
-  _globals['_CREATEVIDEORESPONSE']._serialized_end=175
-  _globals['_LISTREELSREQUEST']._serialized_start=177
-  _globals['_LISTREELSREQUEST']._serialized_end=195
-  _globals['_LISTREELSRESPONSE']._serialized_start=197
-  _globals['_LISTREELSRESPONSE']._serialized_end=216
-  _globals['_GETREELREQUEST']._serialized_start=218
-  _globals['_GETREELREQUEST']._serialized_end=234
-  _globals['_GETREELRESPONSE']._serialized_start=236
-  _globals['_GETREELRESPONSE']._serialized_end=253
-  _globals['_CREATEREELREQUEST']._serialized_start=255
-  _globals['_CREATEREELREQUEST']._serialized_end=274
-  _globals['_CREATEREELRESPONSE']._serialized_start=276
-  _globals['_CREATEREELRESPONSE']._serialized_end=296
-  _globals['_GETUPLOADREQUEST']._serialized_start=298
-  _globals['_GETUPLOADREQUEST']._serialized_end=316
-  _globals['_GETUPLOADRESPONSE']._serialized_start=318
-  _globals['_GETUPLOADRESPONSE']._serialized_end=337
-  _globals['_UPDATEUPLOADPROGRESSREQUEST']._serialized_start=339
-  _globals['_UPDATEUPLOADPROGRESSREQUEST']._serialized_end=368
-  _globals['_UPDATEUPLOADPROGRESSRESPONSE']._serialized_start=370
-  _globals['_UPDATEUPLOADPROGRESSRESPONSE']._serialized_end=400
-  _globals['_STARTUPLOADREQUEST']._serialized_start=402
-  _globals['_STARTUPLOADREQUEST']._serialized_end=422
-  _globals['_STARTUPLOADRESPONSE']._serialized_start=424
-  _globals['_STARTUPLOADRESPONSE']._serialized_end=445
-  _globals['_COMPLETEUPLOADREQUEST']._serialized_start=447
-  _globals['_COMPLETEUPLOADREQUEST']._serialized_end=470
-  _globals['_COMPLETEUPLOADRESPONSE']._serialized_start=472
-  _globals['_COMPLETEUPLOADRESPONSE']._serialized_end=496
-  _globals['_MEDIASERVICE']._serialized_start=499
-  _globals['_MEDIASERVICE']._serialized_end=1379
+  _globals['_VIDEO']._serialized_start=78
+  _globals['_VIDEO']._serialized_end=318
+  _globals['_UPLOAD']._serialized_start=321
+  _globals['_UPLOAD']._serialized_end=517
+  _globals['_GETVIDEOREQUEST']._serialized_start=519
+  _globals['_GETVIDEOREQUEST']._serialized_end=554
+  _globals['_GETVIDEORESPONSE']._serialized_start=556
+  _globals['_GETVIDEORESPONSE']._serialized_end=611
+  _globals['_GETUSERVIDEOSREQUEST']._serialized_start=613
+  _globals['_GETUSERVIDEOSREQUEST']._serialized_end=683
+  _globals['_GETUSERVIDEOSRESPONSE']._serialized_start=685
+  _globals['_GETUSERVIDEOSRESPONSE']._serialized_end=761
+  _globals['_CREATEVIDEOREQUEST']._serialized_start=763
+  _globals['_CREATEVIDEOREQUEST']._serialized_end=872
+  _globals['_CREATEVIDEORESPONSE']._serialized_start=874
+  _globals['_CREATEVIDEORESPONSE']._serialized_end=932
+  _globals['_LISTREELSREQUEST']._serialized_start=934
+  _globals['_LISTREELSREQUEST']._serialized_end=998
+  _globals['_LISTREELSRESPONSE']._serialized_start=1000
+  _globals['_LISTREELSRESPONSE']._serialized_end=1072
+  _globals['_GETREELREQUEST']._serialized_start=1074
+  _globals['_GETREELREQUEST']._serialized_end=1107
+  _globals['_GETREELRESPONSE']._serialized_start=1109
+  _globals['_GETREELRESPONSE']._serialized_end=1162
+  _globals['_CREATEREELREQUEST']._serialized_start=1164
+  _globals['_CREATEREELREQUEST']._serialized_end=1272
+  _globals['_CREATEREELRESPONSE']._serialized_start=1274
+  _globals['_CREATEREELRESPONSE']._serialized_end=1330
+  _globals['_GETUPLOADREQUEST']._serialized_start=1332
+  _globals['_GETUPLOADREQUEST']._serialized_end=1369
+  _globals['_GETUPLOADRESPONSE']._serialized_start=1371
+  _globals['_GETUPLOADRESPONSE']._serialized_end=1429
+  _globals['_UPDATEUPLOADPROGRESSREQUEST']._serialized_start=1431
+  _globals['_UPDATEUPLOADPROGRESSREQUEST']._serialized_end=1495
+  _globals['_UPDATEUPLOADPROGRESSRESPONSE']._serialized_start=1497
+  _globals['_UPDATEUPLOADPROGRESSRESPONSE']._serialized_end=1566
+  _globals['_STARTUPLOADREQUEST']._serialized_start=1569
+  _globals['_STARTUPLOADREQUEST']._serialized_end=1717
+  _globals['_STARTUPLOADRESPONSE']._serialized_start=1719
+  _globals['_STARTUPLOADRESPONSE']._serialized_end=1792
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_start=1794
+  _globals['_COMPLETEUPLOADREQUEST']._serialized_end=1836
+  _globals['_COMPLETEUPLOADRESPONSE']._serialized_start=1838
+  _globals['_COMPLETEUPLOADRESPONSE']._serialized_end=1901
+  _globals['_MEDIASERVICE']._serialized_start=1904
+  _globals['_MEDIASERVICE']._serialized_end=2784
 # @@protoc_insertion_point(module_scope)

@@ -22,39 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19nova/video/v1/video.proto\x12\rnova.video.v1\"\x14\n\x12UploadVideoRequest\"\x15\n\x13UploadVideoResponse\"\x19\n\x17GetVideoMetadataRequest\"\x1a\n\x18GetVideoMetadataResponse\"\x17\n\x15TranscodeVideoRequest\"\x18\n\x16TranscodeVideoResponse\"\x1f\n\x1dGetTranscodingProgressRequest\" \n\x1eGetTranscodingProgressResponse\"\x13\n\x11ListVideosRequest\"\x14\n\x12ListVideosResponse\"\x14\n\x12\x44\x65leteVideoRequest\"\x15\n\x13\x44\x65leteVideoResponse2\xc8\x04\n\x0cVideoService\x12T\n\x0bUploadVideo\x12!.nova.video.v1.UploadVideoRequest\x1a\".nova.video.v1.UploadVideoResponse\x12\x63\n\x10GetVideoMetadata\x12&.nova.video.v1.GetVideoMetadataRequest\x1a\'.nova.video.v1.GetVideoMetadataResponse\x12]\n\x0eTranscodeVideo\x12$.nova.video.v1.TranscodeVideoRequest\x1a%.nova.video.v1.TranscodeVideoResponse\x12u\n\x16GetTranscodingProgress\x12,.nova.video.v1.GetTranscodingProgressRequest\x1a-.nova.video.v1.GetTranscodingProgressResponse\x12Q\n\nListVideos\x12 .nova.video.v1.ListVideosRequest\x1a!.nova.video.v1.ListVideosResponse\x12T\n\x0b\x44\x65leteVideo\x12!.nova.video.v1.DeleteVideoRequest\x1a\".nova.video.v1.DeleteVideoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19nova/video/v1/video.proto\x12\rnova.video.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\x05Video\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x12\n\nvisibility\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x08 \x01(\t\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x0e\n\x06\x64igest\x18\n \x01(\t\x12\x12\n\nposter_url\x18\x0b \x01(\t\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x12UploadVideoRequest\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x02 \x01(\t\x12\x10\n\x08\x66iletype\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12\x0f\n\x07user_id\x18\x06 \x01(\t\"5\n\x13UploadVideoResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"+\n\x17GetVideoMetadataRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"?\n\x18GetVideoMetadataResponse\x12#\n\x05video\x18\x01 \x01(\x0b\x32\x14.nova.video.v1.Video\")\n\x15TranscodeVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x18\n\x16TranscodeVideoResponse\"1\n\x1dGetTranscodingProgressRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\" \n\x1eGetTranscodingProgressResponse\"A\n\x11ListVideosRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"I\n\x12ListVideosResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.nova.video.v1.Video\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"&\n\x12\x44\x65leteVideoRequest\x12\x10\n\x08video_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteVideoResponse2\xc8\x04\n\x0cVideoService\x12T\n\x0bUploadVideo\x12!.nova.video.v1.UploadVideoRequest\x1a\".nova.video.v1.UploadVideoResponse\x12\x63\n\x10GetVideoMetadata\x12&.nova.video.v1.GetVideoMetadataRequest\x1a\'.nova.video.v1.GetVideoMetadataResponse\x12]\n\x0eTranscodeVideo\x12$.nova.video.v1.TranscodeVideoRequest\x1a%.nova.video.v1.TranscodeVideoResponse\x12u\n\x16GetTranscodingProgress\x12,.nova.video.v1.GetTranscodingProgressRequest\x1a-.nova.video.v1.GetTranscodingProgressResponse\x12Q\n\nListVideos\x12 .nova.video.v1.ListVideosRequest\x1a!.nova.video.v1.ListVideosResponse\x12T\n\x0b\x44\x65leteVideo\x12!.nova.video.v1.DeleteVideoRequest\x1a\".nova.video.v1.DeleteVideoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nova.video.v1.video_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_UPLOADVIDEOREQUEST']._serialized_start=44
-  _globals['_UPLOADVIDEOREQUEST']._serialized_end=64
-  _globals['_UPLOADVIDEORESPONSE']._serialized_start=66
-  _globals['_UPLOADVIDEORESPONSE']._serialized_end=87
-  _globals['_GETVIDEOMETADATAREQUEST']._serialized_start=89
-  _globals['_GETVIDEOMETADATAREQUEST']._serialized_end=114
-  _globals['_GETVIDEOMETADATARESPONSE']._serialized_start=116
-  _globals['_GETVIDEOMETADATARESPONSE']._serialized_end=142
-  _globals['_TRANSCODEVIDEOREQUEST']._serialized_start=144
-  _globals['_TRANSCODEVIDEOREQUEST']._serialized_end=167
-  _globals['_TRANSCODEVIDEORESPONSE']._serialized_start=169
-  _globals['_TRANSCODEVIDEORESPONSE']._serialized_end=193
-  _globals['_GETTRANSCODINGPROGRESSREQUEST']._serialized_start=195
-  _globals['_GETTRANSCODINGPROGRESSREQUEST']._serialized_end=226
-  _globals['_GETTRANSCODINGPROGRESSRESPONSE']._serialized_start=228
-  _globals['_GETTRANSCODINGPROGRESSRESPONSE']._serialized_end=260
-  _globals['_LISTVIDEOSREQUEST']._serialized_start=262
-  _globals['_LISTVIDEOSREQUEST']._serialized_end=281
-  _globals['_LISTVIDEOSRESPONSE']._serialized_start=283
-  _globals['_LISTVIDEOSRESPONSE']._serialized_end=303
-  _globals['_DELETEVIDEOREQUEST']._serialized_start=305
-  _globals['_DELETEVIDEOREQUEST']._serialized_end=325
-  _globals['_DELETEVIDEORESPONSE']._serialized_start=327
-  _globals['_DELETEVIDEORESPONSE']._serialized_end=348
-  _globals['_VIDEOSERVICE']._serialized_start=351
-  _globals['_VIDEOSERVICE']._serialized_end=935
+  _globals['_VIDEO']._serialized_start=78
+  _globals['_VIDEO']._serialized_end=318
+  _globals['_UPLOADVIDEOREQUEST']._serialized_start=320
+  _globals['_UPLOADVIDEOREQUEST']._serialized_end=438
+  _globals['_UPLOADVIDEORESPONSE']._serialized_start=440
+  _globals['_UPLOADVIDEORESPONSE']._serialized_end=493
+  _globals['_GETVIDEOMETADATAREQUEST']._serialized_start=495
+  _globals['_GETVIDEOMETADATAREQUEST']._serialized_end=538
+  _globals['_GETVIDEOMETADATARESPONSE']._serialized_start=540
+  _globals['_GETVIDEOMETADATARESPONSE']._serialized_end=603
+  _globals['_TRANSCODEVIDEOREQUEST']._serialized_start=605
+  _globals['_TRANSCODEVIDEOREQUEST']._serialized_end=646
+  _globals['_TRANSCODEVIDEORESPONSE']._serialized_start=648
+  _globals['_TRANSCODEVIDEORESPONSE']._serialized_end=672
+  _globals['_GETTRANSCODINGPROGRESSREQUEST']._serialized_start=674
+  _globals['_GETTRANSCODINGPROGRESSREQUEST']._serialized_end=723
+  _globals['_GETTRANSCODINGPROGRESSRESPONSE']._serialized_start=725
+  _globals['_GETTRANSCODINGPROGRESSRESPONSE']._serialized_end=757
+  _globals['_LISTVIDEOSREQUEST']._serialized_start=759
+  _globals['_LISTVIDEOSREQUEST']._serialized_end=824
+  _globals['_LISTVIDEOSRESPONSE']._serialized_start=826
+  _globals['_LISTVIDEOSRESPONSE']._serialized_end=899
+  _globals['_DELETEVIDEOREQUEST']._serialized_start=901
+  _globals['_DELETEVIDEOREQUEST']._serialized_end=939
+  _globals['_DELETEVIDEORESPONSE']._serialized_start=941
+  _globals['_DELETEVIDEORESPONSE']._serialized_end=962
+  _globals['_VIDEOSERVICE']._serialized_start=965
+  _globals['_VIDEOSERVICE']._serialized_end=1549
 # @@protoc_insertion_point(module_scope)

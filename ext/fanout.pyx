@@ -226,12 +226,27 @@ cdef void fan_join(Thread* t, Conn* c, Chan* chan, uint64_t cursor, uint64_t las
 
 # -- sweeps -----------------------------------------------------------------------------------------------------------
 
+cdef void newest(Room* room) noexcept nogil:
+    """What the last item of the sweep says: the offset that its members have then, and whether it is the end of the channel.
+
+    Asked of the item itself: the writer may be closing the channel at this moment.
+    """
+    cdef Pub* found[1]
+    cdef uint64_t gap[2]
+    cdef uint64_t cursor = room.told - 1
+    room.last = 0
+    room.ends = False
+    if chan_take(room.chan, &cursor, room.told, &room.last, found, 1, 1, gap):
+        room.ends = found[0].kind == PUB_END
+        pub_unref(found[0])
+
+
 cdef void begin(Thread* t, Room* room, bint waited) noexcept nogil:
     batch_drop(room)
     room.start = room.told
     room.told = nova_load64(&room.chan.next)
     room.pubs = <uint32_t> (room.told - room.start)
-    room.last = 0
+    newest(room)
     room.at = room.count
     room.due = 0
     room.flushed_ms = t.now_ms
@@ -304,10 +319,7 @@ cdef int sweep(Thread* t, Room* room, int budget) noexcept nogil:
     cdef Conn* c
     cdef Place* place
     cdef int which, said, used = 0
-    cdef bint ends = room.chan.closed and room.told == room.chan.next
     t.sweeping = room
-    if room.last == 0:
-        room.last = room.chan.offset if room.told == room.chan.next else last_of(room)
     while room.at > 0 and used < budget:
         room.at -= 1
         sub = &room.subs[room.at]
@@ -332,7 +344,7 @@ cdef int sweep(Thread* t, Room* room, int budget) noexcept nogil:
                 send_batch(t, c, room, sub, which)
                 if t.sweeping == NULL:
                     return used
-                if ends and c.fd >= 0 and c.ws != NULL:
+                if room.ends and c.fd >= 0 and c.ws != NULL:
                     place = place_of(c, room.chan)
                     if place != NULL:
                         room_leave(t, c, place)
@@ -351,16 +363,6 @@ cdef int sweep(Thread* t, Room* room, int budget) noexcept nogil:
         decide(t, room)
     t.sweeping = NULL
     return used
-
-
-cdef uint64_t last_of(Room* room) noexcept nogil:
-    """Offset of the newest publication that the sweep sends."""
-    cdef Pub* found[1]
-    cdef uint64_t gap[2]
-    cdef uint64_t cursor = room.told - 1, last = 0
-    if chan_take(room.chan, &cursor, room.told, &last, found, 1, 1, gap):
-        pub_unref(found[0])
-    return last
 
 
 cdef void fan_turn(Thread* t) noexcept nogil:

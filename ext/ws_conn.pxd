@@ -29,6 +29,7 @@ ctypedef struct Room:           # one thread's part of a channel
     uint32_t alone              # sweeps in a row whose wait has gathered nothing
     bint waited                 # the sweep was one that a tick has begun
     uint64_t last               # offset of the newest publication of the sweep
+    bint ends                   # its last item is the channel's end
     uint32_t pubs               # items in it
     Buf* batch[4]               # what the sweep sends, by form and whether deflated
     size_t batch_at[4]          # where it begins

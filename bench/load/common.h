@@ -34,7 +34,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void give_up(const char *
 }
 
 /* A connected socket, blocking, without Nagle's delay. */
-static int connect_to(const char *host, int port) {
+static inline int connect_to(const char *host, int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     if (fd < 0 || inet_pton(AF_INET, host, &address.sin_addr) != 1) give_up("no socket for %s: %s", host, strerror(errno));

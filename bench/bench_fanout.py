@@ -1,0 +1,82 @@
+"""A room of many readers: deliveries per server-CPU-second, latency in a quiet and in a busy room, compressed messages."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.load import run as generate
+from bench.method.cpu import Reading
+from bench.method.results import Question, Sample
+from bench.method.versus import Versus
+from bench.servers.rooms import HypercornRoom, Other, OurRoom
+
+Room = OurRoom | Other | HypercornRoom
+
+
+def window(room: Room, seconds: float, core: int, *options: object) -> Sample:
+    start: list[Reading] = []
+    said = generate("ws_load", core, *room.load, "-d", seconds, *options, at_go=lambda: start.append(room.cpu()))
+    cpu_s = start[0].until(room.cpu())
+    also = {
+        "p50_ms": said["p50_us"] / 1000,
+        "p99_ms": said["p99_us"] / 1000,
+        "per_second": said["deliveries"] / said["seconds"],
+        "per_receive": said["deliveries"] / said["receives"],
+        "server_load": cpu_s / said["seconds"],
+    }
+    return Sample(said["deliveries"], cpu_s, said["seconds"], said["deliveries"] / cpu_s, also)
+
+
+def compare(
+    versus: Versus, ram: Path, name: str, title: str, anchor: Room, ours: OurRoom, seconds: float, core: int, limits: dict[str, float],
+    *options: object,
+) -> None:  # fmt: skip
+    del ram
+    with anchor, ours:
+        versus(
+            Question(name, title, "deliveries per server-CPU-second", "higher", limits=limits),
+            ours=lambda: window(ours, seconds, core, *options),
+            anchor=lambda: window(anchor, seconds, core, *options),
+            anchor_name=anchor.name,
+        )
+
+
+@pytest.mark.parametrize("readers", [1000, 5000])
+def bench_fanout(versus: Versus, ram: Path, seconds: float, generator_core: int, readers: int) -> None:
+    compare(
+        versus, ram, f"fanout-{readers}", f"{readers} readers, one message of 128 bytes in flight", Other(ram / "anchor", "socketify"),
+        OurRoom(ram / "ours"), seconds, generator_core, {"ratio": 1.2}, "-n", readers, "-s", 128, "-w", 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("library", "goal"), [("hypercorn", 8.0), ("websockets", 2.0)])
+def bench_fanout_others(versus: Versus, ram: Path, seconds: float, generator_core: int, library: str, goal: float) -> None:
+    anchor = HypercornRoom(ram / "anchor") if library == "hypercorn" else Other(ram / "anchor", library)
+    compare(
+        versus, ram, f"fanout-1000-{library}", "1000 readers, one message of 128 bytes in flight", anchor, OurRoom(ram / "ours"),
+        seconds, generator_core, {"ratio": goal}, "-n", 1000, "-s", 128, "-w", 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["picows", "websockets"])
+def bench_fanout_pipelined(versus: Versus, ram: Path, seconds: float, generator_core: int, library: str) -> None:
+    compare(
+        versus, ram, f"fanout-32-{library}", "1000 readers, 32 messages of 128 bytes in flight", Other(ram / "anchor", library),
+        OurRoom(ram / "ours"), seconds, generator_core, {"ratio": 15.0}, "-n", 1000, "-s", 128, "-w", 32,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "limits"), [(50, {}), (400, {"ratio": 2.5, "p99_ms": 50.0})])
+def bench_room(versus: Versus, ram: Path, seconds: float, generator_core: int, rate: int, limits: dict[str, float]) -> None:
+    compare(
+        versus, ram, f"room-{rate}", f"1000 readers, {rate} messages of 128 bytes a second", Other(ram / "anchor", "socketify"),
+        OurRoom(ram / "ours"), seconds, generator_core, limits, "-n", 1000, "-s", 128, "-r", rate,
+    )  # fmt: skip
+
+
+def bench_fanout_deflated(versus: Versus, ram: Path, seconds: float, generator_core: int) -> None:
+    compare(
+        versus, ram, "fanout-deflated", "1000 readers, one message of 512 bytes in flight, deflated",
+        Other(ram / "anchor", "socketify", "--deflate"), OurRoom(ram / "ours", "--deflate"), seconds, generator_core, {"ratio": 3.0},
+        "-n", 1000, "-s", 512, "-w", 1, "-z",
+    )  # fmt: skip

@@ -57,6 +57,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("not_found",               "not_found",          404, "NOT_FOUND",           4306, "There is nothing here"),
     ("stream_not_live",         "not_found",          404, "NOT_FOUND",           4306, "The stream is not live"),
     ("method_not_allowed",      "method_not_allowed", 405, "UNIMPLEMENTED",       4307, "The method is not allowed here"),
+    ("request_timeout",         "request_timeout",    408, "DEADLINE_EXCEEDED",   4004, "The request did not arrive in time"),
     ("conflict",                "conflict",           409, "ALREADY_EXISTS",      4308, "This conflicts with what exists"),
     ("id_in_use",               "conflict",           409, "ABORTED",             4308, "Another command with this id is not answered yet"),
     ("request_in_progress",     "conflict",           409, "ABORTED",             4308, "The same request is being worked on"),
@@ -64,8 +65,10 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("precondition_failed",     "precondition_failed", 412, "FAILED_PRECONDITION", 4308, "A precondition does not hold"),
     ("too_large",               "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The request is too large"),
     ("image_too_large",         "too_large",          413, "RESOURCE_EXHAUSTED",  1009, "The image is above a limit"),
+    ("target_too_long",         "target_too_long",    414, "RESOURCE_EXHAUSTED",  1009, "The request target is too long"),
     ("unsupported_type",        "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The media type is not supported"),
     ("unsupported_image",       "unsupported_type",   415, "INVALID_ARGUMENT",    4309, "The bytes are no image that is read here"),
+    ("expectation_failed",      "expectation_failed", 417, "FAILED_PRECONDITION", 4310, "The expectation is not known"),
     ("unprocessable",           "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The request cannot be carried out as it is"),
     ("bad_settings",            "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The settings make no sense"),
     ("idempotency_mismatch",    "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The idempotency key was used for another request"),
@@ -75,12 +78,15 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("digest_mismatch",         "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The content does not match its digest"),
     ("text_refused",            "unprocessable",      422, "FAILED_PRECONDITION", 4310, "The text has words that are not wanted here"),
     ("checksum_mismatch",       "checksum_mismatch",  460, "FAILED_PRECONDITION", 4310, "The bytes do not match their checksum"),
+    ("upgrade_required",        "upgrade_required",   426, "FAILED_PRECONDITION", 4310, "This protocol is spoken in another version here"),
     ("rate_limited",            "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "Too many requests"),
     ("slow_mode",               "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The chat is in slow mode"),
     ("too_many_channels",       "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The connection is in as many channels as it may be"),
     ("quota_exceeded",          "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "A limit on how many of these may exist is reached"),
+    ("head_too_large",          "head_too_large",     431, "RESOURCE_EXHAUSTED",  1009, "The request head is too large"),
     ("internal",                "internal",           500, "INTERNAL",            4000, "The server failed"),
     ("not_yet",                 "not_yet",            501, "UNIMPLEMENTED",       4311, "This is not available yet"),
+    ("unknown_coding",          "not_yet",            501, "UNIMPLEMENTED",       4311, "The transfer coding is not known"),
     ("origin_unreachable",      "bad_gateway",        502, "UNAVAILABLE",         4001, "No origin could be reached"),
     ("origin_broken",           "bad_gateway",        502, "UNAVAILABLE",         4001, "The origin's answer is broken"),
     ("bad_gateway",             "bad_gateway",        502, "UNAVAILABLE",         4001, "What stands behind this server failed"),
@@ -94,6 +100,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("deadline",                "deadline",           504, "DEADLINE_EXCEEDED",   4004, "The work took too long"),
     ("origin_timeout",          "deadline",           504, "DEADLINE_EXCEEDED",   4004, "The origin did not answer in time"),
     ("not_in_cache",            "deadline",           504, "NOT_FOUND",           4306, "Only a stored answer was asked for, and there is none"),
+    ("unknown_version",         "unknown_version",    505, "UNIMPLEMENTED",       4311, "This version of HTTP is not spoken here"),
 )
 # fmt: on
 
@@ -182,6 +189,42 @@ class Conflict(NovaError):
     code = kind = "conflict"
 
 
+class RequestTimeout(NovaError):
+    """The request itself came too slowly."""
+
+    code = kind = "request_timeout"
+
+
+class TargetTooLong(NovaError):
+    """A request target above its limit."""
+
+    code = kind = "target_too_long"
+
+
+class ExpectationFailed(NovaError):
+    """An `Expect` that is not known here."""
+
+    code = kind = "expectation_failed"
+
+
+class UpgradeRequired(NovaError):
+    """A protocol that is spoken here in another version."""
+
+    code = kind = "upgrade_required"
+
+
+class HeadTooLarge(NovaError):
+    """A request head above its limit."""
+
+    code = kind = "head_too_large"
+
+
+class UnknownVersion(NovaError):
+    """A version of HTTP that is not spoken here."""
+
+    code = kind = "unknown_version"
+
+
 class PreconditionFailed(NovaError):
     """The thing is not in the state that the request names (If-Match, If-Unmodified-Since)."""
 
@@ -251,8 +294,9 @@ class Deadline(NovaError):
 CLASSES: Final[dict[str, type[NovaError]]] = {
     kind.kind: kind
     for kind in (
-        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, TooLarge,
-        UnsupportedType, Unprocessable, ChecksumMismatch, RateLimited, Internal, NotYet, BadGateway, Unavailable, Deadline,
+        BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, Conflict, PreconditionFailed, TooLarge,
+        TargetTooLong, UnsupportedType, ExpectationFailed, Unprocessable, UpgradeRequired, ChecksumMismatch, RateLimited, HeadTooLarge,
+        Internal, NotYet, BadGateway, Unavailable, Deadline, UnknownVersion,
     )
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ OPENED: int
 RECORDS: int
 DATA: int
 RENDER: int
+REFUSED: int
 EMPTY: int
 WS_COMMANDS: int
 WS_GONE: int

@@ -32,7 +32,7 @@ from nova.ext.viewers cimport Viewers
 from nova.ext.wire cimport (
     CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_RAW, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
     CM_WAKE_AT, CM_WS_CLOSE, CM_WS_ITEM, CM_WS_JOIN, CM_WS_LEAVE, CM_WS_NEWS, CM_WS_REVOKE, CM_WS_USER, CommandInfo, EV_BODY, EV_CLOSED,
-    EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_RENDER, EV_REQUEST, EV_WS_COMMANDS, EV_WS_GONE, OpenedInfo, RequestInfo,
+    EV_DATA, EV_DRAINED, EV_EMPTY, EV_OPENED, EV_RECORDS, EV_REFUSED, EV_RENDER, EV_REQUEST, EV_WS_COMMANDS, EV_WS_GONE, OpenedInfo, RequestInfo,
     SF_CLOSE, SF_END, WhoInfo,
 )
 from nova.ext.ws_conn cimport WsRules
@@ -65,6 +65,7 @@ RECORDS = EV_RECORDS
 DATA = EV_DATA
 EMPTY = EV_EMPTY
 RENDER = EV_RENDER
+REFUSED = EV_REFUSED
 END = SF_END
 CLOSE = SF_CLOSE
 KEEPS_ALIVE = HF_KEEP_ALIVE
@@ -208,6 +209,8 @@ cdef tuple event_of(Thread* t, Record* r):
         memcpy(&info, payload, sizeof(OpenedInfo))
         return (EV_OPENED, r.conn, info.listener, r.flags, address(info.peer), info.peer_port, bool(info.tls),
                 (<char*> info.alpn)[:info.alpn_size])
+    if r.kind == EV_REFUSED:
+        return (EV_REFUSED, r.conn, r.aux, address(<const uint8_t*> payload), payload[16:r.length].decode("ascii"))
     if r.kind == EV_RENDER:
         return (EV_RENDER, r.conn, r.arg, payload[:r.length])
     return (r.kind, r.conn)

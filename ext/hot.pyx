@@ -6,8 +6,11 @@ from libc.string cimport memcmp, memset
 from nova.ext.http1 cimport (
     HF_ACCEPT_GZIP, HF_HAS_CONDITION, HF_HAS_RANGE, HTTP_HEAD, Header, http1_date, http1_etag_match, http1_range,
 )
+from nova.ext.conn cimport conn_id
 from nova.ext.objects cimport Slice, Variant
+from nova.ext.ring cimport ring_put
 from nova.ext.transport cimport tx_copy, tx_slice
+from nova.ext.wire cimport EV_REFUSED
 
 cdef extern from "sys/random.h" nogil:
     ssize_t getrandom(void* data, size_t size, unsigned int flags)
@@ -15,6 +18,7 @@ cdef extern from "sys/random.h" nogil:
 
 cdef enum:
     SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
+    REFUSALS = 32               # errors a second and thread that trio hears of; a flood is no reason to wake it
 
 
 cdef const char* phrase_of(int status) noexcept nogil:
@@ -36,21 +40,29 @@ cdef const char* phrase_of(int status) noexcept nogil:
 cdef const char* title_of(int status) noexcept nogil:
     """As core.errors has it for the code; a test compares them."""
     if status == 403: return b"Requests from this origin are not allowed"
-    if status == 408: return b"The work took too long"
+    if status == 408: return b"The request did not arrive in time"
     if status == 412: return b"A precondition does not hold"
-    if status == 414 or status == 431: return b"The request is too large"
-    if status == 501: return b"This is not available yet"
+    if status == 414: return b"The request target is too long"
+    if status == 417: return b"The expectation is not known"
+    if status == 426: return b"This protocol is spoken in another version here"
+    if status == 431: return b"The request head is too large"
+    if status == 501: return b"The transfer coding is not known"
     if status == 503: return b"The service is not available now"
+    if status == 505: return b"This version of HTTP is not spoken here"
     return b"The request is malformed"
 
 
 cdef const char* code_of(int status) noexcept nogil:
     if status == 403: return b"bad_origin"
-    if status == 408: return b"deadline"
+    if status == 408: return b"request_timeout"
     if status == 412: return b"precondition_failed"
-    if status == 501: return b"not_yet"
+    if status == 414: return b"target_too_long"
+    if status == 417: return b"expectation_failed"
+    if status == 426: return b"upgrade_required"
+    if status == 431: return b"head_too_large"
+    if status == 501: return b"unknown_coding"
     if status == 503: return b"unavailable"
-    if status == 414 or status == 431: return b"too_large"
+    if status == 505: return b"unknown_version"
     return b"bad_request"
 
 
@@ -92,6 +104,16 @@ cdef void end_of_head(Thread* t, Conn* c, bint keep, int minor) noexcept nogil:
         tx_copy(t, c, b"\r\n", 2)
 
 
+cdef void tell(Thread* t, Conn* c, int status, const char* correlation) noexcept nogil:
+    """An error was answered without Python: its correlation id belongs into the log. Not owed: without room it is left out."""
+    if t.now_ms - t.refusals_at >= 1000 or t.now_ms < t.refusals_at:
+        t.refusals_at = t.now_ms
+        t.refusals = 0
+    if t.refusals < REFUSALS:
+        t.refusals += 1
+        ring_put(&t.events, EV_REFUSED, 0, conn_id(t, c), 0, <uint32_t> status, c.peer, 16, correlation, 36)
+
+
 cdef void answer_error(Thread* t, Conn* c, int status, bint head_only, bint close) noexcept nogil:
     """A problem document (RFC 9457) without Python."""
     cdef char body[512]
@@ -112,6 +134,7 @@ cdef void answer_error(Thread* t, Conn* c, int status, bint head_only, bint clos
     end_of_head(t, c, not close, 1)
     if not head_only:
         tx_copy(t, c, body, <size_t> body_size)
+    tell(t, c, status, correlation)
 
 
 cdef void send_range(Thread* t, Conn* c, Variant* variant, size_t first, size_t size) noexcept nogil:

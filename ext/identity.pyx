@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy, memset
 from nova.ext.http cimport is_space, is_word
 from nova.ext.http1 cimport Header, http1_query
 from nova.ext.session cimport SESSION_TEXT
+from nova.ext.viewers cimport viewer_mark
 
 cdef enum:
     PREFIX = 7                  # bytes of "/live/~"
@@ -160,14 +161,6 @@ cdef bint session_of(Thread* t, const uint8_t* path, size_t size, const uint8_t*
 
 cdef uint64_t viewer_of(Conn* c, const uint8_t* data, Head* head) noexcept nogil:
     """The mark of a viewer without a session: address and User-Agent."""
-    cdef uint64_t h = <uint64_t> 0xCBF29CE484222325
-    cdef size_t i, size = 0
-    cdef const uint8_t* agent = NULL
-    for i in range(16):
-        h = (h ^ c.peer[i]) * <uint64_t> 0x100000001B3
-    if head.user_agent_i >= 0:
-        agent = data + head.headers[head.user_agent_i].value
-        size = head.headers[head.user_agent_i].value_len
-    for i in range(size):
-        h = (h ^ agent[i]) * <uint64_t> 0x100000001B3
-    return h
+    if head.user_agent_i < 0:
+        return viewer_mark(c.peer, NULL, 0)
+    return viewer_mark(c.peer, data + head.headers[head.user_agent_i].value, head.headers[head.user_agent_i].value_len)

@@ -297,4 +297,6 @@ ctypedef struct Thread:
     ByteVec key                 # of the object that a request of a site names
     SiteStats sites[MAX_SITES]
     bint told                   # trio has heard that no connection is left
+    int64_t refusals_at         # ms: the second in which errors are told of
+    uint32_t refusals           # ... and how many were
     Stats stats

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from nova.ext.pthread cimport pthread_mutex_t
 
@@ -20,6 +20,7 @@ ctypedef struct ViewerMap:
 cdef ViewerMap* viewers_new(uint32_t window) noexcept nogil
 cdef void viewers_free(ViewerMap* map) noexcept nogil
 cdef void viewers_touch(ViewerMap* map, uint32_t tag, uint64_t viewer, int64_t now) noexcept nogil
+cdef uint64_t viewer_mark(const uint8_t* peer, const uint8_t* agent, size_t size) noexcept nogil
 
 cdef class Viewers:
     cdef ViewerMap* map

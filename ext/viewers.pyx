@@ -103,6 +103,24 @@ cdef void viewers_touch(ViewerMap* map, uint32_t tag, uint64_t viewer, int64_t n
     pthread_mutex_unlock(&map.lock)
 
 
+cdef uint64_t viewer_mark(const uint8_t* peer, const uint8_t* agent, size_t size) noexcept nogil:
+    """What a viewer without a session is known by: the 16 bytes of the address, and the User-Agent. The same over every protocol."""
+    cdef uint64_t h = <uint64_t> 0xCBF29CE484222325
+    cdef size_t i
+    for i in range(16):
+        h = (h ^ peer[i]) * <uint64_t> 0x100000001B3
+    for i in range(size):
+        h = (h ^ agent[i]) * <uint64_t> 0x100000001B3
+    return h
+
+
+def mark(bytes peer, bytes agent) -> int:
+    """`viewer_mark`. peer: 16 bytes, an IPv4 address mapped into them. Raises ValueError: other bytes than 16."""
+    if len(peer) != 16:
+        raise ValueError("an address is 16 bytes")
+    return viewer_mark(<const uint8_t*> <const char*> peer, <const uint8_t*> <const char*> agent, <size_t> len(agent))
+
+
 cdef class Viewers:
     """The Python side of the table; `window` in seconds."""
 

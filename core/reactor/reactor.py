@@ -289,6 +289,8 @@ class Reactor:
             elif self._render is not None:
                 with guarded(_log):
                     self._render(event[3])
+        elif kind == ext.REFUSED:
+            _log.peer("http_refused", status=event[2], peer=event[3], correlation_id=event[4])
         elif kind == ext.OPENED:
             self._opened(event)
         elif kind == ext.CLOSED:

@@ -6,7 +6,7 @@ RFC 9110 sections 13 and 14 (conditions, ranges), RFC 8216bis section 6.2.5.2 (b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from hashlib import blake2b
+from ipaddress import ip_address
 from typing import Any, Final
 
 import trio
@@ -19,7 +19,7 @@ from nova.ext.httpfields import byte_range, etag_match, find_query, parse_date
 from nova.ext.object_reader import ObjectReader, Resident
 from nova.ext.objects import ObjectTable
 from nova.ext.session import SessionError, SessionKeys
-from nova.ext.viewers import Viewers
+from nova.ext.viewers import Viewers, mark
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -123,10 +123,14 @@ def _number(text: bytes | None) -> int:
 
 
 def _mark(scope: Mapping[str, Any]) -> int:
-    """A viewer without a session: address and User-Agent."""
-    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
-    address = (scope.get("client") or ("", 0))[0]
-    return int.from_bytes(blake2b(address.encode() + b"\0" + agent, digest_size=8).digest(), "little")
+    """A viewer without a session: address and User-Agent, as the I/O threads mark one of HTTP/1.1."""
+    agent = next((bytes(value) for name, value in scope["headers"] if name == b"user-agent"), b"")
+    host = (scope.get("client") or ("::", 0))[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return mark(bytes(16), agent)
+    return mark(bytes(10) + b"\xff\xff" + address.packed if address.version == 4 else address.packed, agent)
 
 
 async def _refuse(send: Any, error: NovaError) -> None:

@@ -13,7 +13,9 @@ import pytest
 import trio
 import trio.testing
 
-from nova.core.reactor import Listen
+from nova.core.clock import SystemClock
+from nova.core.reactor import Listen, RawStream
+from nova.core.reactor.resident import ResidentObjects
 from nova.core.settings import load
 from nova.ext.tls import TlsContext, TlsError
 from nova.surface.h2 import H2
@@ -105,6 +107,23 @@ async def test_alpn_chooses_h2_and_both_protocols_answer(pair: Pair) -> None:
         args = ("--cacert", str(pair[0]), "--resolve", f"localhost:{address[1]}:127.0.0.1", url)
         assert (await curl("--http2", *args))[1] == b"2 https"
         assert (await curl("--http1.1", *args))[1] == b"1.1 https"
+
+
+async def test_a_viewer_without_a_session_counts_once_over_both_protocols(pair: Pair) -> None:
+    h2: list[H2] = []
+
+    async def serve(stream: RawStream) -> None:
+        await h2[0].serve(stream)
+
+    async with reactor(replace(https(pair), h2=serve)) as (made, [address]), trio.open_nursery() as nursery:
+        resident = ResidentObjects(made.objects, made.viewers, SystemClock(), sessions=None, render=lambda path: None, wait=1.0)
+        await nursery.start(resident.run)
+        h2.append(H2(resident.before(app), load(environ={}).settings))
+        made.objects.put(b"/seg", b"Content-Type: video/mp4\r\n", [b"segment"], tag=3)
+        for agent, protocol in (("one", "--http1.1"), ("one", "--http2"), ("two", "--http2"), ("two", "--http1.1")):
+            assert (await curl("-k", "-A", agent, protocol, f"https://127.0.0.1:{address[1]}/seg"))[1] == b"segment"
+        assert made.viewers.count(3, int(SystemClock().wall())) == 2
+        nursery.cancel_scope.cancel()
 
 
 async def test_session_is_resumed_across_a_reload_and_the_new_certificate_is_shown(pair: Pair, tmp_path: Path) -> None:

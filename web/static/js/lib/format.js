@@ -43,3 +43,12 @@ const STATUS = { live: "Live", reconnecting: "Reconnecting", ended: "Ended", idl
 
 /** @param {string} status @returns {string} */
 export const status = (status) => STATUS[status] ?? status;
+
+/** @param {number} bytes @returns {string} "312 B", "4.2 kB", "1.3 MB" */
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** @param {number} ms @returns {string} */
+export const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;

@@ -2,7 +2,7 @@
  * A place to drop a file on, or to choose one: the same for mouse, keyboard and touch.
  */
 
-import { h, icon, put } from "../lib/dom.js";
+import { h, put } from "../lib/dom.js";
 
 /**
  * @param {(file: File) => Promise<void>} take resolves when the file was dealt with
@@ -16,7 +16,7 @@ export function dropZone(take) {
     "section",
     { class: "drop", "data-over": "false" },
     h("h1", {}, "Drop a picture"),
-    h("label", { class: "button primary", for: "file" }, icon("broadcast"), "Choose a picture"),
+    h("label", { class: "button primary", for: "file" }, "Choose a picture"),
     input,
     bar,
     note,

@@ -56,7 +56,8 @@ class Blobs(Section):
     """Where large immutable things are kept."""
 
     endpoint: Url | None = row("off", "Address of an S3-compatible service, when it is not Amazon's.")
-    url: SecretUrl | None = row("off", "`s3://bucket/prefix`; off keeps files in the data directory.")
+    region: str = row("us-east-1", "Region of the bucket.")
+    url: SecretUrl | None = row("off", "`s3://bucket/prefix`; off keeps files in the data directory. Credentials are where boto3 looks for them.")
 
 
 class Bus(Section):

@@ -12,10 +12,11 @@ from typing import Final
 
 import trio
 
-from nova.core.blobs import Blobs
+from nova.core.blobs import Blobs, s3
+from nova.core.blobs.files import FileBlobs
 from nova.core.bus import Bus
 from nova.core.clock import Clock
-from nova.core.errors import NovaError
+from nova.core.errors import NovaError, Unprocessable
 from nova.core.ids import Ids
 from nova.core.metrics import Metrics
 from nova.core.offload import Offload
@@ -123,6 +124,18 @@ class Making:
         draft = Draft(said.title or said.filename or "Untitled", Kind(kind))
         video = await self._library.take(upload.owner, draft, format, upload.size, body, sha256)
         return kind, video.id
+
+
+def open_blobs(settings: Settings, data: Path, offload: Offload) -> Blobs:
+    """By `blobs.url`: S3, else files in the data directory. Raises Unprocessable `bad_settings`; Unavailable."""
+    wanted = settings.blobs
+    if wanted.url is None:
+        return FileBlobs(data / "blobs", offload)
+    try:
+        bucket, prefix = s3.parse_url(wanted.url.text())
+    except ValueError as error:
+        raise Unprocessable("bad_settings", f"blobs.url: {error}") from None
+    return s3.S3Blobs(bucket, prefix, offload, endpoint=wanted.endpoint, region=wanted.region)
 
 
 def open_media(

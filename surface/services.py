@@ -10,7 +10,6 @@ from typing import Final
 import trio
 
 from nova.core.addresses import Addresses
-from nova.core.blobs.files import FileBlobs
 from nova.core.bus import MemoryBus
 from nova.core.clock import Clock, rfc3339
 from nova.core.errors import Unprocessable
@@ -38,7 +37,7 @@ from nova.surface.identity.store_sql import SCHEMA as IDENTITY
 from nova.surface.identity.store_sql import SqlStore as IdentityStore
 from nova.surface.limits import ApiRates, KeyGuesses
 from nova.surface.media import SCHEMAS as MEDIA
-from nova.surface.media import Media, open_media
+from nova.surface.media import Media, open_blobs, open_media
 from nova.surface.operator import Operator
 from nova.surface.urls import Urls
 
@@ -105,7 +104,6 @@ def not_served(settings: Settings) -> list[tuple[str, str]]:
     """What the settings ask for and this version does not have, as key and remedy: nobody may believe that it is used."""
     asked = (
         ("bus.url", settings.bus.url, "the bus runs in this process"),
-        ("blobs.url", settings.blobs.url, "files stay in the data directory"),
     )
     return [
         (key, f"{key}: this version has no other place yet; leave it unset, then {instead}")
@@ -134,7 +132,7 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
         stale = await streams.open()
         if stale:
             _log.warning("streams_ended_by_restart", count=stale)
-        blobs = FileBlobs(data.path / "blobs", offload)
+        blobs = open_blobs(settings, data.path, offload)
         media = open_media(settings, data.path, sql, blobs, bus, clock, ids, offload, metrics)
         urls = Urls(settings.http.public_url, settings.rtmp.public_url)
         yield Services(

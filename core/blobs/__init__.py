@@ -1,4 +1,4 @@
-"""Blobs: large immutable things under keys. One port, a twin in memory, files in the data directory; S3 comes with its issue."""
+"""Blobs: large immutable things under keys. One port, a twin in memory, files in the data directory, S3."""
 
 from nova.core.blobs.port import Blobs, Download, Key, Stat, Stored, blob_key
 

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,13 +17,18 @@ from nova.core.blobs import Blobs, Key, Stored, blob_key
 from nova.core.blobs.files import FileBlobs
 from nova.core.blobs.memory import MemoryBlobs
 from nova.core.offload import Offload
+from tests.core.blobs.bucket import bucket
 
 BIG = os.urandom(700_001)
 
 
-@pytest.fixture(params=["memory", "files"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return MemoryBlobs() if request.param == "memory" else FileBlobs(tmp_path / "blobs", Offload())
+@pytest.fixture(params=["memory", "files", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
+    if request.param == "s3":
+        with bucket() as found:
+            yield found
+        return
+    yield MemoryBlobs() if request.param == "memory" else FileBlobs(tmp_path / "blobs", Offload())
 
 
 async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:

@@ -186,7 +186,7 @@ def test_settings_are_printed_with_their_sources(tmp_path: Path) -> None:
         (["--set", "grpc.listen=0.0.0.0:50051"], "grpc.tls.cert"),
         (["--config", "missing.toml"], "missing.toml"),
         (["--set", "bus.url=redis://127.0.0.1"], "bus.url"),
-        (["--set", "blobs.url=s3://bucket/prefix"], "blobs.url"),
+        (["--set", "blobs.url=ftp://bucket/prefix"], "blobs.url"),
         (["--bind", "1.2.3.4:80"], "--bind"),
     ],
 )

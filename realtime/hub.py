@@ -450,11 +450,6 @@ class Hub:
         if room is not None and room.history.epoch == epoch and offset > room.history.offset:
             self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
 
-    def pushed(self, channel: str, item: bytes) -> None:
-        room = self.rooms.get(channel)
-        if room is not None:
-            room.channel.push(item)
-
     def joined(self, channel: str, member: Member) -> None:
         """Somebody came to another node."""
         room = self.rooms.get(channel)
@@ -463,8 +458,16 @@ class Hub:
 
     def left(self, channel: str, member: Member) -> None:
         room = self.rooms.get(channel)
-        if room is not None and room.members.leave(member.client) is not None:
-            self.tell_leave(room, member)
+        known = None if room is None else room.members.leave(member.client)
+        if room is not None and known is not None:
+            self.tell_leave(room, known)
+
+    def present(self, channel: str, clients: set[str]) -> None:
+        """Whoever is not among `clients` left while this node did not hear."""
+        room = self.rooms.get(channel)
+        if room is not None:
+            for member in [each for each in room.members if each.client not in clients]:
+                self.left(channel, member)
 
     def restarted(self, channel: str, epoch: str, offset: int, lost: int, notes: Sequence[tuple[int, Note]]) -> None:
         """What the channel has, as a whole. Readers of another epoch must subscribe again; those of this one learn of a gap."""
@@ -488,6 +491,8 @@ class Hub:
                 self.rooms.put(room, Publication(number, note.data, note.at, note.info), note.key, keep=note.keep)
         if offset > room.history.offset:
             room.history.begin(offset, 0)
+        if room.space.name == channels.STREAM:
+            room.history.delete(_taken_out(room))
 
     def _forgotten(self, room: Room) -> None:
         if self.shared is not None and room.ready:
@@ -507,6 +512,26 @@ def error_item(id: int, error: NovaError) -> bytes:
 def _join(channel: str, member: Member, *, joined: bool) -> bytes:
     user = None if member.user is None else member.user.encode()
     return pushes.join(JSON, joined, channel.encode(), user, member.client.encode())
+
+
+def _taken_out(room: Room) -> list[int]:
+    """What moderators have deleted: nodes that come later hear of it after the comments themselves."""
+    gone: list[int] = []
+    kept = room.history.last(len(room.history))
+    for said in kept:
+        if said.info is not None:
+            continue
+        data = json.loads(said.data)
+        if not isinstance(data, dict):
+            continue
+        if data.get("type") == "delete":
+            epoch, _, offset = str(data.get("id")).partition(".")
+            if epoch == room.history.epoch and offset.isdigit():
+                gone.append(int(offset))
+        elif data.get("type") == "clear":
+            user = data.get("user")
+            gone += [each.offset for each in kept if each.info and each.offset < said.offset and json.loads(each.info).get("user") == user]
+    return gone
 
 
 def _encoded(publications: Sequence[Publication]) -> list[tuple[int, bytes, int, bytes | None]]:

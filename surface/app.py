@@ -194,7 +194,9 @@ class Server:
 
     async def _run_realtime(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
-        found = realtime.build(self._settings, services.sql, services.streams, services.identity, self._clock, services.ids)
+        found = realtime.build(
+            self._settings, services.sql, services.streams, services.identity, self._clock, services.ids, bus=services.shared
+        )
         self._realtime = found
         forget = services.identity.revocations.listen(found.revoked)
         try:
@@ -430,7 +432,14 @@ class Server:
             store = (True, "answers")
         except Unavailable as error:
             store = (False, error.code)
-        return {"server": (state is State.READY, state.value), "store": store}
+        checks = {"server": (state is State.READY, state.value), "store": store}
+        if self._services.shared is not None:
+            try:
+                await self._services.shared.ping()
+                checks["bus"] = (True, "answers")
+            except Unavailable as error:
+                checks["bus"] = (False, error.code)
+        return checks
 
     async def _serve_h2(self, stream: RawStream) -> None:
         if self._h2 is None:

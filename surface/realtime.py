@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from nova.core.bus import Bus
 from nova.core.clock import Clock
 from nova.core.errors import NotFound, Unprocessable
 from nova.core.ids import Ids, parse_id
@@ -20,9 +21,10 @@ from nova.media.streams.service import Streams
 from nova.realtime import rules
 from nova.realtime.chat.service import Chat
 from nova.realtime.chat.store_sql import SqlStore
+from nova.realtime.cluster import Cluster
 from nova.realtime.hub import Hub, Scopes
 from nova.realtime.limits import Admission, Limits
-from nova.realtime.ports import Hooks, Shared, StreamFacts
+from nova.realtime.ports import Hooks, StreamFacts
 from nova.realtime.seam import Sockets, Who
 from nova.realtime.session import Identity as Holder
 from nova.realtime.trio_sockets import TrioSockets
@@ -88,15 +90,16 @@ class Realtime:
 
 def build(
     settings: Settings, sql: Sql, streams: Streams, identity: Identity, clock: Clock, ids: Ids, *, inner: Sockets | None = None,
-    shared: Shared | None = None,
+    bus: Bus | None = None,
 ) -> Realtime:  # fmt: skip
-    """inner: the reactor's connections. Raises Unprocessable `bad_settings`."""
+    """inner: the reactor's connections. bus: joins several nodes; None: there is only this one. Raises Unprocessable `bad_settings`."""
     wanted, door = settings.realtime, StreamDoor(streams)
     sockets = TrioSockets(clock, inner)
     public = wanted.public
     if public is None:
         public = settings.http.listen is None or settings.http.listen.loopback
     limits = Limits(wanted.address_rate, wanted.command_rate, Networks(settings.limits.exempt))
+    shared = None if bus is None else Cluster(bus, sockets.node)
     hub = Hub(
         sockets, rules.read(wanted.namespaces), limits, door, SCOPES, clock, public=public, most_channels=wanted.channels,
         most_bytes=wanted.history_bytes, hooks=hooks_of(settings, clock, ids), shared=shared,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from nova.core.addresses import Addresses
-from nova.core.bus import MemoryBus
+from nova.core.bus import Bus, MemoryBus
 from nova.core.clock import Clock, rfc3339
-from nova.core.errors import Unprocessable
+from nova.core.errors import Unavailable, Unprocessable
 from nova.core.idempotency import SCHEMA as IDEMPOTENCY
 from nova.core.idempotency import Idempotency
 from nova.core.ids import Ids
@@ -41,6 +41,9 @@ from nova.surface.media import Media, open_blobs, open_media
 from nova.surface.operator import Operator
 from nova.surface.urls import Urls
 
+if TYPE_CHECKING:
+    from nova.core.bus.shared import RedisBus
+
 SCHEMAS: Final = (CHAT, IDEMPOTENCY, IDENTITY, STREAMS, *MEDIA)
 
 _log = Log("nova.services")
@@ -57,7 +60,8 @@ class Services:
     offload: Offload
     metrics: Metrics
     sql: Sql
-    bus: MemoryBus
+    bus: Bus
+    shared: RedisBus | None
     identity: Identity
     streams: Streams
     media: Media
@@ -100,16 +104,24 @@ class NothingRuns:
         return {}
 
 
-def not_served(settings: Settings) -> list[tuple[str, str]]:
-    """What the settings ask for and this version does not have, as key and remedy: nobody may believe that it is used."""
-    asked = (
-        ("bus.url", settings.bus.url, "the bus runs in this process"),
-    )
-    return [
-        (key, f"{key}: this version has no other place yet; leave it unset, then {instead}")
-        for key, url, instead in asked
-        if url is not None
-    ]
+@asynccontextmanager
+async def _shared(settings: Settings) -> AsyncIterator[RedisBus | None]:
+    """The bus that joins several processes; None: there is only this one. Raises Unprocessable, Unavailable."""
+    if settings.bus.url is None:
+        yield None
+        return
+    from nova.core.bus.shared import RedisBus
+
+    try:
+        bus = RedisBus(settings.bus.url, window=settings.bus.window)
+    except ValueError:
+        raise Unprocessable("bad_settings", "bus.url: redis://host:port/db or rediss://… is wanted") from None
+    async with bus.opened():
+        try:
+            await bus.ping()
+        except Unavailable as error:
+            raise Unavailable("unavailable", f"bus.url: {error.detail}; start Redis, or leave bus.url unset") from None
+        yield bus
 
 
 @asynccontextmanager
@@ -118,13 +130,14 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
 
     Raises NovaError: the store or a key cannot be read, or is not ours.
     """
-    for _, detail in not_served(settings):
-        raise Unprocessable("bad_settings", detail)
     ids, offload, metrics = Ids(clock), Offload(), Metrics()
     url = DEFAULT if settings.store.url is None else settings.store.url.text()
     exempt = Networks(settings.limits.exempt)
-    async with open_sqlite(parse_store_url(url, data.path).path, SCHEMAS, offload, now=rfc3339(clock.wall())) as sql:
-        bus = MemoryBus(clock, window=settings.bus.window)
+    path = parse_store_url(url, data.path).path
+    async with AsyncExitStack() as stack:
+        sql = await stack.enter_async_context(open_sqlite(path, SCHEMAS, offload, now=rfc3339(clock.wall())))
+        shared = await stack.enter_async_context(_shared(settings))
+        bus: Bus = MemoryBus(clock, window=settings.bus.window) if shared is None else shared
         identity = identity_service.build(settings, data.path, IdentityStore(sql), bus, clock, ids, machine=names_of_machine()[-1])
         await identity.open()
         limits = Limits(settings.limits.streams_per_user, settings.limits.keys_per_stream, settings.live.session_ttl)
@@ -144,6 +157,7 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
             metrics,
             sql,
             bus,
+            shared,
             identity,
             streams,
             media,

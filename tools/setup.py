@@ -35,14 +35,15 @@ PROGRAMS = {
     "cjpeg": ("libjpeg-turbo-progs", "the tests that read and write JPEG against libjpeg-turbo"),
     "certutil": ("libnss3-tools", "the tests of HTTP/3 in a browser"),
     "nginx": ("nginx", "the comparison with nginx"),
+    "redis-server": ("redis-server", "the tests of several nodes on one Redis"),
     "nginx-rtmp": ("libnginx-mod-rtmp", "the comparison with nginx-rtmp"),
 }
 WANTS = {
     "serve": [],
-    "test": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg"],
+    "test": ["ffmpeg", "chromium", "chromedriver", "redis-server", "certutil", "cjpeg"],
     "bench": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
     "lint": [],
-    "dev": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
+    "dev": ["ffmpeg", "chromium", "chromedriver", "redis-server", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
 }
 # A C library that a kernel may name in its first lines: the header that proves it is there, and Debian's package.
 LIBRARIES = {

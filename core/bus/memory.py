@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
 from nova.core import errors
-from nova.core.bus.port import AT_ONCE, MAX_DATA, QUEUE, START, Cursor, Entry, Lease, Message, Page
+from nova.core.bus.port import (
+    AT_ONCE,
+    FOLLOWED,
+    MAX_DATA,
+    ONCE,
+    QUEUE,
+    START,
+    Added,
+    Cursor,
+    Entry,
+    Keep,
+    Lease,
+    Message,
+    Page,
+    Tail,
+    Told,
+)
 from nova.core.clock import Clock
 from nova.core.values import Seconds
 
@@ -58,6 +74,65 @@ class _Stream:
         self.readers = trio.lowlevel.ParkingLot()
 
 
+class _Log:
+    """One numbered sequence."""
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_urlsafe(9)
+        self.number = 0
+        self.lost = 0
+        self.entries: OrderedDict[int, bytes] = OrderedDict()
+        self.ends = 0.0
+        self.once: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.followers: dict[_Follower, None] = {}
+
+    def lose(self, keep: int) -> None:
+        while len(self.entries) > keep:
+            self.lost, _ = self.entries.popitem(last=False)
+
+    def settle(self, now: float) -> None:
+        """What is too old is gone."""
+        if self.entries and self.ends <= now:
+            self.lose(0)
+        while self.once and next(iter(self.once.values()))[1] <= now:
+            self.once.popitem(last=False)
+
+
+class _Follower:
+    def __init__(self, logs: dict[str, _Log]) -> None:
+        self._logs = logs
+        self._mine: set[str] = set()
+        self._waiting: deque[Told] = deque()
+        self._bell = trio.lowlevel.ParkingLot()
+
+    async def add(self, log: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._logs.setdefault(log, _Log()).followers[self] = None
+        self._mine.add(log)
+
+    def remove(self, log: str) -> None:
+        if log in self._mine:
+            self._mine.discard(log)
+            self._logs[log].followers.pop(self, None)
+
+    def tell(self, told: Told) -> None:
+        if len(self._waiting) >= FOLLOWED:
+            self._waiting.clear()
+            told = Told("", "", 0, b"")
+        self._waiting.append(told)
+        self._bell.unpark_all()
+
+    def leave(self) -> None:
+        for log in list(self._mine):
+            self.remove(log)
+
+    async def __aiter__(self) -> AsyncIterator[Told]:
+        while True:
+            while not self._waiting:
+                await self._bell.park()
+            yield self._waiting.popleft()
+
+
 class MemoryBus:
     """`Bus` without another process. What it keeps ends with it: a cursor of an earlier bus reads as a gap.
 
@@ -71,6 +146,8 @@ class MemoryBus:
         self._subscribers: dict[str, dict[_Subscriber, None]] = {}
         self._streams: dict[str, _Stream] = {}
         self._leases: dict[str, tuple[Lease, float]] = {}
+        self._logs: dict[str, _Log] = {}
+        self._tables: dict[str, dict[str, bytes]] = {}
         self._token = 0
 
     async def publish(self, topic: str, data: bytes) -> None:
@@ -156,6 +233,64 @@ class MemoryBus:
         held = self._leases.get(lease.name)
         if held is not None and held[0] == lease:
             del self._leases[lease.name]
+
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+        _bounded(data)
+        await trio.lowlevel.checkpoint()
+        found, now = self._log(log), self._clock.monotonic()
+        if once and once in found.once:
+            return Added(found.epoch, found.once[once][0], again=True)
+        found.number += 1
+        if once:
+            found.once[once] = (found.number, now + ONCE)
+        found.ends = now + keep.ttl
+        if kept:
+            found.entries[found.number] = data
+            found.lose(keep.items)
+        for follower in found.followers:
+            follower.tell(Told(log, found.epoch, found.number, data))
+        return Added(found.epoch, found.number)
+
+    async def note(self, log: str, data: bytes) -> None:
+        _bounded(data)
+        await trio.lowlevel.checkpoint()
+        found = self._log(log)
+        for follower in found.followers:
+            follower.tell(Told(log, found.epoch, 0, data))
+
+    async def tail(self, log: str, keep: Keep) -> Tail:
+        await trio.lowlevel.checkpoint()
+        found = self._log(log)
+        return Tail(found.epoch, found.number, found.lost, tuple(found.entries.items()))
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncIterator[_Follower]:
+        follower = _Follower(self._logs)
+        try:
+            yield follower
+        finally:
+            follower.leave()
+
+    async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        self._tables.setdefault(table, {}).update(rows)
+
+    async def drop(self, table: str, rows: Collection[str]) -> None:
+        await trio.lowlevel.checkpoint()
+        found = self._tables.get(table, {})
+        for row in rows:
+            found.pop(row, None)
+        if not found:
+            self._tables.pop(table, None)
+
+    async def rows(self, table: str) -> Mapping[str, bytes]:
+        await trio.lowlevel.checkpoint()
+        return dict(self._tables.get(table, {}))
+
+    def _log(self, name: str) -> _Log:
+        found = self._logs.setdefault(name, _Log())
+        found.settle(self._clock.monotonic())
+        return found
 
     def _stream(self, name: str) -> _Stream:
         found = self._streams.get(name)

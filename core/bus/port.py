@@ -1,12 +1,13 @@
 """What a domain sees of the bus. Nothing here promises more than Redis can keep.
 
 Topics are for what is worth nothing a second later (a bell, a viewer count), streams for what must not be missed, leases
-for what only one process may do.
+for what only one process may do. Logs are numbered sequences that many processes write and follow live (the channels of realtime),
+tables are rows that all of them see.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol
@@ -19,6 +20,8 @@ START: Final = Cursor("0")  # before the first entry of every stream
 
 AT_ONCE: Final = Seconds(0)
 MAX_DATA: Final = 256 * 1024  # bytes of a message or entry; larger things are blobs, and the message names them
+ONCE: Final = Seconds(300.0)  # how long an entry's word is remembered; outlasts a writer that comes back and tries again
+FOLLOWED: Final = 65536  # entries that wait for one follower
 QUEUE: Final = 1024  # messages that wait for one subscriber
 
 
@@ -69,6 +72,58 @@ class Lease:
     token: int
 
 
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a log keeps: the newest `items` entries, all of it until nothing was added for `ttl`."""
+
+    items: int
+    ttl: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Where an entry stands. again: `once` had been there before, and this is where it went then."""
+
+    epoch: str
+    number: int
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a log has now.
+
+    number: of the newest entry, 0 without one. lost: the newest one that was dropped for want of room or time, 0 without one.
+    entries: those kept, by number, oldest first.
+    """
+
+    epoch: str
+    number: int
+    lost: int
+    entries: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a followed log says. number 0: a note. log empty: the connection was lost; whatever came meanwhile was missed, in every log."""
+
+    log: str
+    epoch: str
+    number: int
+    data: bytes
+
+
+class Follower(Protocol):
+    """Follows a set of logs that changes."""
+
+    async def add(self, log: str) -> None:
+        """From its return on, everything that is added and noted is told, in the log's order. Again changes nothing."""
+
+    def remove(self, log: str) -> None: ...
+    def __aiter__(self) -> AsyncIterator[Told]:
+        """Endless. One consumer; beyond `FOLLOWED` unread ones all are dropped, which is told like a lost connection."""
+
+
 class Subscription(Protocol):
     """Messages from the moment the subscription was entered."""
 
@@ -109,3 +164,27 @@ class Bus(Protocol):
 
     async def release(self, lease: Lease) -> None:
         """Give it back; nothing happens when it is not held any more."""
+
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+        """Number an entry, keep it (unless `kept` is false), and tell it to everybody who follows.
+
+        once: an entry with the same word within `ONCE` is not added again.
+        """
+
+    async def note(self, log: str, data: bytes) -> None:
+        """Tell it to everybody who follows, in order with the entries; nothing is kept."""
+
+    async def tail(self, log: str, keep: Keep) -> Tail:
+        """What the log has; one that nobody wrote to begins with this."""
+
+    def follow(self) -> AbstractAsyncContextManager[Follower]:
+        """Logs, as they are told."""
+
+    async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
+        """Add rows, or replace those of the same name."""
+
+    async def drop(self, table: str, rows: Collection[str]) -> None:
+        """Take rows out; a table without any does not exist."""
+
+    async def rows(self, table: str) -> Mapping[str, bytes]:
+        """All of them."""

@@ -72,8 +72,6 @@ def findings(given: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _configured(loaded: Loaded) -> Iterator[Finding]:
-    from nova.surface.services import not_served
-
     settings = loaded.settings
     data = Path(settings.data.dir)
     yield from _data(data)
@@ -84,8 +82,6 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
         for name in ("http", "https", "rtmp", "rtmps", "grpc"):
             yield _listener(settings, name)
     yield from _certificates(settings)
-    for key, detail in not_served(settings):
-        yield Finding("problem", key, "this version has no other place yet", detail.partition("; ")[2])
     yield _codecs()
     yield _pictures()
     yield _web()

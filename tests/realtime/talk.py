@@ -11,15 +11,17 @@ from typing import Any
 import trio
 import trio.testing
 
+from nova.core.bus import Bus
 from nova.core.clock import FakeClock
 from nova.core.errors import NotFound, Unauthenticated
 from nova.core.limits import Networks
 from nova.core.values import Rate, Seconds
 from nova.ext.values import JSON
 from nova.realtime import rules
+from nova.realtime.cluster import Cluster
 from nova.realtime.hub import Hub, Scopes
 from nova.realtime.limits import Limits
-from nova.realtime.ports import Hooks, Shared, StreamFacts
+from nova.realtime.ports import Hooks, StreamFacts
 from nova.realtime.session import Identity
 from nova.realtime.trio_sockets import TrioSockets
 
@@ -145,12 +147,13 @@ class Node:
 
 @asynccontextmanager
 async def node(
-    *lines: str, public: bool = True, hooks: Hooks | None = None, shared: Shared | None = None, clock: FakeClock | None = None,
+    *lines: str, public: bool = True, hooks: Hooks | None = None, shared_by: Bus | None = None, clock: FakeClock | None = None,
     most_channels: int = 1000, most_bytes: int = 2**20,
 ) -> AsyncIterator[Node]:  # fmt: skip
     clock = clock or FakeClock()
     sockets, streams = TrioSockets(clock), FakeStreams()
     limits = Limits(Rate(100_000, Seconds(1)), Rate(10_000, Seconds(1)), Networks([]))
+    shared = None if shared_by is None else Cluster(shared_by, sockets.node)
     hub = Hub(
         sockets, rules.read(lines), limits, streams, SCOPES, clock, public=public, hooks=hooks, shared=shared,
         most_channels=most_channels, most_bytes=most_bytes,

@@ -1,30 +1,54 @@
 """The contract of `Bus`. Every adapter gets it whole; so it says nothing that only one process could promise."""
 
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
 import trio.testing
 
 from nova.core import errors
-from nova.core.bus import START, Bus, Cursor, MemoryBus, Message
+from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Told
 from nova.core.bus.port import MAX_DATA
+from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
+from nova.core.secret import SecretUrl
 from nova.core.values import Seconds
+from tests.core.bus.redis_server import RedisServer, redis_server
 
 WINDOW = 50
 Elapse = Callable[[float], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory"])
-def adapter(request: pytest.FixtureRequest) -> tuple[Bus, Elapse]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Elapse]]:
     """A bus that keeps about WINDOW entries, and what lets time pass for its leases."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("server")
+        flush(server)
+        shared = RedisBus(SecretUrl(server.url), window=WINDOW)
+        async with shared.opened():
+            yield shared, trio.sleep
+        return
     clock = FakeClock()
 
     async def elapse(seconds: float) -> None:
         clock.advance(seconds)
 
-    return MemoryBus(clock, window=WINDOW), elapse
+    yield MemoryBus(clock, window=WINDOW), elapse
+
+
+def flush(server: RedisServer) -> None:
+    """As new."""
+    with socket.create_connection(("127.0.0.1", server.port)) as to:
+        to.sendall(b"FLUSHALL\r\n")
+        assert to.recv(5) == b"+OK\r\n"
 
 
 @pytest.fixture
@@ -163,6 +187,96 @@ async def test_large_data_and_foreign_cursors_are_refused(bus: Bus) -> None:
         with pytest.raises(errors.BadRequest) as refused:
             await bus.read("a", Cursor(cursor))
         assert refused.value.code == "bad_cursor"
+
+
+KEEP = Keep(3, Seconds(60))
+
+
+async def told(follower: Follower, count: int) -> list[Told]:
+    found: list[Told] = []
+    with trio.fail_after(10):
+        async for each in follower:
+            found.append(each)
+            if len(found) == count:
+                break
+    return found
+
+
+async def test_log_is_numbered_told_and_kept_in_one_order(bus: Bus) -> None:
+    async with bus.follow() as one, bus.follow() as other:
+        await one.add("a")
+        await one.add("a")
+        await other.add("b")
+        first = await bus.add("a", b"1 \n2", KEEP)
+        assert (first.number, first.again) == (1, False) and 0 < len(first.epoch) <= 16
+        await bus.note("a", b"note")
+        for number in range(2, 6):
+            assert (await bus.add("a", b"%d" % number, KEEP)).number == number
+        await bus.add("b", b"other", KEEP)
+        heard = await told(one, 6)
+        assert [(each.log, each.number, each.data) for each in heard] == [
+            ("a", 1, b"1 \n2"), ("a", 0, b"note"), ("a", 2, b"2"), ("a", 3, b"3"), ("a", 4, b"4"), ("a", 5, b"5"),
+        ]  # fmt: skip
+        assert {each.epoch for each in heard if each.number} == {first.epoch}
+        assert [(each.log, each.data) for each in await told(other, 1)] == [("b", b"other")]
+        one.remove("a")
+        tail = await bus.tail("a", KEEP)
+        assert tail.epoch == first.epoch and tail.number == 5 and tail.entries[-3:] == ((3, b"3"), (4, b"4"), (5, b"5"))
+        assert tail.lost == tail.entries[0][0] - 1
+
+
+async def test_log_keeps_what_it_is_told_to(bus: Bus) -> None:
+    empty = await bus.tail("a", KEEP)
+    assert (empty.number, empty.lost, empty.entries) == (0, 0, ())
+    added = await bus.add("a", b"seen only", KEEP, kept=False)
+    assert added.epoch == empty.epoch
+    await bus.add("a", b"kept", KEEP)
+    tail = await bus.tail("a", KEEP)
+    assert (tail.number, tail.lost, tail.entries) == (2, 0, ((2, b"kept"),))
+    nothing = Keep(0, Seconds(60))
+    await bus.add("b", b"x", nothing)
+    tail = await bus.tail("b", nothing)
+    assert (tail.number, tail.lost, tail.entries) == (1, 1, ())
+
+
+async def test_log_forgets_after_its_time(bus: Bus, elapse: Elapse) -> None:
+    short = Keep(3, Seconds(0.1))
+    await bus.add("a", b"x", short)
+    await elapse(0.3)
+    tail = await bus.tail("a", short)
+    assert (tail.number, tail.lost, tail.entries) == (1, 1, ())
+
+
+async def test_same_word_is_added_once(bus: Bus) -> None:
+    first = await bus.add("a", b"x", KEEP, once="w")
+    again = await bus.add("a", b"x", KEEP, once="w")
+    assert again.again and (again.epoch, again.number) == (first.epoch, first.number)
+    assert (await bus.add("b", b"x", KEEP, once="w")).number == 1 and (await bus.add("a", b"y", KEEP)).number == 2
+
+
+async def test_writers_at_once_get_different_numbers(bus: Bus) -> None:
+    numbers: list[int] = []
+
+    async def write(at: int) -> None:
+        numbers.append((await bus.add("a", b"%d" % at, KEEP)).number)
+
+    async with bus.follow() as follower:
+        await follower.add("a")
+        async with trio.open_nursery() as nursery:
+            for at in range(200):
+                nursery.start_soon(write, at)
+        assert sorted(numbers) == list(range(1, 201)) == [each.number for each in await told(follower, 200)]
+
+
+async def test_tables_have_rows_until_they_are_dropped(bus: Bus) -> None:
+    assert await bus.rows("t") == {}
+    await bus.put("t", {"a": b"1", "b": b"2"})
+    await bus.put("t", {"a": b"3"})
+    await bus.put("t", {})
+    assert await bus.rows("t") == {"a": b"3", "b": b"2"}
+    await bus.drop("t", ["a", "nobody"])
+    await bus.drop("t", [])
+    assert await bus.rows("t") == {"b": b"2"} and await bus.rows("other") == {}
 
 
 async def test_cursor_of_an_earlier_process_reads_as_a_gap() -> None:

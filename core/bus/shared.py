@@ -1,0 +1,391 @@
+"""The bus on Redis (7 or newer): joins the processes of one Nova.
+
+Streams are Redis streams under their own name with the field `event`, for the other services of the platform read and write them too;
+sharded pub/sub rings the bell for those who wait, and carries topics and live entries. A log is a stream whose ids are its numbers, written
+by one script that also numbers and tells; so what followers hear is in the order of the numbers. Everything else is under `nova:`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from nova.core import errors
+from nova.core.bus.port import (
+    AT_ONCE,
+    FOLLOWED,
+    MAX_DATA,
+    ONCE,
+    QUEUE,
+    START,
+    Added,
+    Cursor,
+    Entry,
+    Keep,
+    Lease,
+    Message,
+    Page,
+    Tail,
+    Told,
+)
+from nova.core.bus.redis import Link
+from nova.core.secret import SecretUrl
+from nova.core.values import Seconds
+
+FIELD: Final = "event"
+POLL: Final = 1.0  # seconds after which a waiting reader looks without a bell: other services do not ring it
+META_TTL_MS: Final = 7 * 86_400_000  # a log that nobody wrote to or asked for is forgotten: it begins anew, with another epoch
+_CURSOR: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
+
+_ACQUIRE: Final = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local token = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])
+return token
+"""
+_RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+"""
+# meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once.
+_ADD: Final = """
+if ARGV[4] ~= '' then
+  local seen = redis.call('GET', KEYS[4])
+  if seen then return {seen, 1} end
+end
+local epoch = redis.call('HGET', KEYS[1], 'e')
+if not epoch then
+  epoch = ARGV[2]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+  redis.call('DEL', KEYS[2])
+end
+local number = redis.call('HINCRBY', KEYS[1], 'n', 1)
+if ARGV[6] == '1' then
+  redis.call('HINCRBY', KEYS[1], 'k', 1)
+  if tonumber(ARGV[3]) > 0 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], number .. '-0', 'd', ARGV[1])
+    redis.call('PEXPIRE', KEYS[2], ARGV[5])
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+local place = epoch .. ' ' .. number
+if ARGV[4] ~= '' then redis.call('SET', KEYS[4], place, 'PX', ARGV[8]) end
+redis.call('SPUBLISH', KEYS[3], place .. ' ' .. ARGV[1])
+return {place, 0}
+"""
+_TAIL: Final = """
+local epoch = redis.call('HGET', KEYS[1], 'e')
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('HSET', KEYS[1], 'e', epoch)
+  redis.call('DEL', KEYS[2])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local meta = redis.call('HMGET', KEYS[1], 'n', 'k')
+return {epoch, meta[1] or '0', meta[2] or '0', redis.call('XLEN', KEYS[2]), redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[3])}
+"""
+
+
+class _Subscriber:
+    """The messages that wait for one consumer."""
+
+    def __init__(self, queue: int) -> None:
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._queue = queue
+        self.missed = 0
+        self._bell = trio.lowlevel.ParkingLot()
+
+    def offer(self, topic: str, data: bytes) -> None:
+        if len(self._waiting) == self._queue:
+            self._waiting.popleft()
+            self.missed += 1
+        self._waiting.append((topic, data))
+        self._bell.unpark_all()
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while True:
+            while not self._waiting:
+                await self._bell.park()
+            topic, data = self._waiting.popleft()
+            missed, self.missed = self.missed, 0
+            yield Message(topic, data, missed)
+
+
+class _Follower:
+    def __init__(self, bus: RedisBus) -> None:
+        self._bus = bus
+        self._waiting: deque[Told] = deque()
+        self._bell = trio.lowlevel.ParkingLot()
+        self.logs: set[str] = set()
+
+    async def add(self, log: str) -> None:
+        if log not in self.logs:
+            await self._bus.hear(_live(log), self)
+            self.logs.add(log)
+
+    def remove(self, log: str) -> None:
+        if log in self.logs:
+            self.logs.discard(log)
+            self._bus.unhear(_live(log), self)
+
+    def tell(self, told: Told) -> None:
+        if len(self._waiting) >= FOLLOWED:
+            self._waiting.clear()
+            told = Told("", "", 0, b"")
+        self._waiting.append(told)
+        self._bell.unpark_all()
+
+    async def __aiter__(self) -> AsyncIterator[Told]:
+        while True:
+            while not self._waiting:
+                await self._bell.park()
+            yield self._waiting.popleft()
+
+
+class _Bell:
+    """Readers that wait for a stream."""
+
+    def __init__(self) -> None:
+        self.readers = trio.lowlevel.ParkingLot()
+
+
+_Ear = _Subscriber | _Follower | _Bell
+
+
+class RedisBus:
+    """`Bus` over Redis; see core.bus.port. Open while `opened` is entered.
+
+    window: entries that a stream keeps.
+    """
+
+    def __init__(self, url: SecretUrl, *, window: int = 65536) -> None:
+        """Raises ValueError: not a Redis URL."""
+        self._window = window
+        self._link = Link(url, self._heard, self._interrupted)
+        self._ears: dict[str, dict[_Ear, None]] = {}
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        async with self._link.opened():
+            yield
+
+    @property
+    def up(self) -> bool:
+        """Whether the last attempt reached it."""
+        return self._link.up
+
+    async def ping(self) -> None:
+        """Raises Unavailable."""
+        await self._link.one("PING")
+
+    # -- topics ------------------------------------------------------------------------------------------------------------
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        _bounded(data)
+        await self._link.one("SPUBLISH", _topic(topic), data)
+
+    @asynccontextmanager
+    async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
+        subscriber = _Subscriber(queue)
+        heard: list[str] = []
+        try:
+            for topic in topics:
+                heard.append(_topic(topic))
+                await self.hear(_topic(topic), subscriber)
+            yield subscriber
+        finally:
+            for channel in heard:
+                self.unhear(channel, subscriber)
+
+    # -- streams -----------------------------------------------------------------------------------------------------------
+
+    async def append(self, stream: str, data: bytes) -> Cursor:
+        _bounded(data)
+        added, _ = await self._link.call(
+            ("XADD", stream, "MAXLEN", "~", self._window, "*", FIELD, data), ("SPUBLISH", _bell(stream), b"")
+        )
+        if isinstance(added, Exception):
+            raise errors.Unavailable("unavailable", f"Redis refuses an entry: {str(added)[:100]}")
+        return Cursor(added.decode())
+
+    async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
+        if after != START and not _CURSOR.fullmatch(after):
+            raise errors.BadRequest("bad_cursor", "not a cursor of the bus")
+        page = await self._read(stream, after, limit)
+        if page.entries or page.gap or wait <= 0:
+            return page
+        bell, channel = _Bell(), _bell(stream)
+        try:
+            await self.hear(channel, bell)
+            with trio.move_on_after(wait):
+                while not (page := await self._read(stream, after, limit)).entries:
+                    with trio.move_on_after(POLL):
+                        await bell.readers.park()
+        finally:
+            self.unhear(channel, bell)
+        return page
+
+    async def _read(self, stream: str, after: Cursor, limit: int) -> Page:
+        found, known, info = await self._link.call(
+            ("XRANGE", stream, "-" if after == START else f"({after}", "+", "COUNT", limit),
+            ("XRANGE", stream, *(("-", "+") if after == START else (after, after)), "COUNT", 1),
+            ("XINFO", "STREAM", stream),
+        )
+        if isinstance(found, Exception):
+            raise errors.BadRequest("bad_cursor", "not a cursor of the bus")
+        entries = tuple(Entry(Cursor(id.decode()), _field(fields)) for id, fields in found)
+        if after == START:
+            facts = {} if isinstance(info, Exception) else dict(zip(info[::2], info[1::2], strict=True))
+            gap = int(facts.get(b"entries-added", 0)) > int(facts.get(b"length", 0))
+        else:
+            gap = not known  # the entry that it stands behind is gone, and nobody knows what else
+        return Page(entries, entries[-1].cursor if entries else after, gap)
+
+    async def end(self, stream: str) -> Cursor:
+        found = await self._link.one("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        return Cursor(found[0][0].decode()) if found else START
+
+    # -- leases ------------------------------------------------------------------------------------------------------------
+
+    async def acquire(self, name: str, holder: str, ttl: Seconds) -> Lease | None:
+        token = await self._link.one("EVAL", _ACQUIRE, 2, _lease(name), "nova:lease-token", holder, _ms(ttl))
+        return Lease(name, holder, token) if token else None
+
+    async def renew(self, lease: Lease, ttl: Seconds) -> bool:
+        return bool(await self._link.one("EVAL", _RENEW, 1, _lease(lease.name), f"{lease.token} {lease.holder}", _ms(ttl)))
+
+    async def release(self, lease: Lease) -> None:
+        await self._link.one("EVAL", _RELEASE, 1, _lease(lease.name), f"{lease.token} {lease.holder}")
+
+    # -- logs --------------------------------------------------------------------------------------------------------------
+
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+        _bounded(data)
+        place, again = await self._link.one(
+            "EVAL", _ADD, 4, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}",
+            data, secrets.token_urlsafe(9), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
+        )  # fmt: skip
+        epoch, _, number = place.decode().partition(" ")
+        return Added(epoch, int(number), bool(again))
+
+    async def note(self, log: str, data: bytes) -> None:
+        _bounded(data)
+        await self._link.one("SPUBLISH", _live(log), b"- 0 " + data)
+
+    async def tail(self, log: str, keep: Keep) -> Tail:
+        epoch, number, kept, length, found = await self._link.one(
+            "EVAL", _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_urlsafe(9), META_TTL_MS + _ms(keep.ttl),
+            max(1, keep.items),
+        )  # fmt: skip
+        entries = tuple((int(id.partition(b"-")[0]), fields[1]) for id, fields in reversed(found))
+        lost = 0
+        if int(kept) > len(entries) or int(kept) > length:
+            lost = entries[0][0] - 1 if entries else int(number)
+        return Tail(epoch.decode(), int(number), lost, entries)
+
+    @asynccontextmanager
+    async def follow(self) -> AsyncIterator[_Follower]:
+        follower = _Follower(self)
+        try:
+            yield follower
+        finally:
+            for log in list(follower.logs):
+                follower.remove(log)
+
+    # -- tables ------------------------------------------------------------------------------------------------------------
+
+    async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
+        if rows:
+            await self._link.one("HSET", f"nova:table:{table}", *(part for row in rows.items() for part in row))
+
+    async def drop(self, table: str, rows: Collection[str]) -> None:
+        if rows:
+            await self._link.one("HDEL", f"nova:table:{table}", *rows)
+
+    async def rows(self, table: str) -> Mapping[str, bytes]:
+        found = await self._link.one("HGETALL", f"nova:table:{table}")
+        return {row.decode(): data for row, data in zip(found[::2], found[1::2], strict=True)}
+
+    # -- listening ---------------------------------------------------------------------------------------------------------
+
+    async def hear(self, channel: str, ear: _Ear) -> None:
+        """From its return on `ear` is told what comes on `channel`. Raises Unavailable."""
+        self._ears.setdefault(channel, {})[ear] = None
+        try:
+            await self._link.listen(channel)
+        except BaseException:
+            self.unhear(channel, ear)
+            raise
+
+    def unhear(self, channel: str, ear: _Ear) -> None:
+        ears = self._ears.get(channel)
+        if ears is not None:
+            ears.pop(ear, None)
+            if not ears:
+                del self._ears[channel]
+                self._link.unlisten(channel)
+
+    def _heard(self, messages: list[tuple[str, bytes]]) -> None:
+        for channel, data in messages:
+            for ear in list(self._ears.get(channel, ())):
+                if isinstance(ear, _Subscriber):
+                    ear.offer(channel.removeprefix(_topic("")), data)
+                elif isinstance(ear, _Bell):
+                    ear.readers.unpark_all()
+                else:
+                    epoch, number, entry = data.split(b" ", 2)
+                    ear.tell(Told(channel.removeprefix("nova:{").removesuffix("}:l"), epoch.decode(), int(number), entry))
+
+    def _interrupted(self) -> None:
+        """Messages were missed: nobody knows which."""
+        told: set[_Ear] = set()
+        for ears in list(self._ears.values()):
+            for ear in list(ears):
+                if isinstance(ear, _Bell):
+                    ear.readers.unpark_all()
+                elif isinstance(ear, _Subscriber):
+                    ear.missed += 1
+                elif ear not in told:
+                    told.add(ear)
+                    ear.tell(Told("", "", 0, b""))
+
+
+def _topic(topic: str) -> str:
+    return f"nova:topic:{topic}"
+
+
+def _bell(stream: str) -> str:
+    return f"nova:bell:{stream}"
+
+
+def _live(log: str) -> str:
+    return f"nova:{{{log}}}:l"
+
+
+def _lease(name: str) -> str:
+    return f"nova:lease:{name}"
+
+
+def _ms(seconds: Seconds) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _field(fields: list[bytes]) -> bytes:
+    """The field `event`; other services may add more of their own."""
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    return found.get(FIELD.encode(), b"")
+
+
+def _bounded(data: bytes) -> None:
+    if len(data) > MAX_DATA:
+        raise errors.TooLarge("too_large", f"a message on the bus has at most {MAX_DATA} bytes")

@@ -1,0 +1,210 @@
+"""Channels that two nodes serve together: over the bus in memory, and over Redis."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from nova.core.bus import Bus, MemoryBus
+from nova.core.bus.shared import RedisBus
+from nova.core.clock import FakeClock
+from nova.core.secret import SecretUrl
+from nova.realtime import cluster as cluster_
+from tests.core.bus.redis_server import RedisServer, redis_server
+from tests.realtime.talk import Client, Node, node
+
+LOBBY = "public:lobby"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def buses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Bus]]:
+    """What two nodes see of one bus."""
+    if request.param == "memory":
+        bus = MemoryBus(FakeClock())
+        yield bus, bus
+        return
+    server: RedisServer = request.getfixturevalue("server")
+    with socket.create_connection(("127.0.0.1", server.port)) as to:
+        to.sendall(b"FLUSHALL\r\n")
+        assert to.recv(5) == b"+OK\r\n"
+    one, two = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    async with one.opened(), two.opened():
+        yield one, two
+
+
+@pytest.fixture
+async def nodes(buses: tuple[Bus, Bus]) -> AsyncIterator[tuple[Node, Node]]:
+    async with AsyncExitStack() as stack:
+        found = [await stack.enter_async_context(node("public history=50", shared_by=bus)) for bus in buses]
+        yield found[0], found[1]
+
+
+async def settled(*clients: Client) -> None:
+    for client in clients:
+        await client.ask(99, ping={})
+
+
+async def test_publications_reach_both_nodes_in_order_and_once(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    alice, bob = await one.client("alice"), await two.client("bob")
+    first = await alice.ask(1, subscribe={"channel": LOBBY})
+    second = await bob.ask(1, subscribe={"channel": LOBBY})
+    assert first["epoch"] == second["epoch"]
+    for number in range(1, 41):
+        client = alice if number % 2 else bob
+        assert (await client.ask(2, publish={"channel": LOBBY, "data": number}))["offset"] == number
+    for client in (alice, bob):
+        client.used = 0
+        assert [(await client.next("pub"))["pub"]["data"] for _ in range(40)] == list(range(1, 41))
+        await settled(client)
+        assert sum("pub" in item for item in client.said) == 40
+
+
+async def test_recovery_works_on_the_other_node(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    alice = await one.client("alice")
+    epoch = (await alice.ask(1, subscribe={"channel": LOBBY}))["epoch"]
+    for number in range(1, 11):
+        await alice.ask(2, publish={"channel": LOBBY, "data": number})
+    bob = await two.client("bob")
+    found = await bob.ask(1, subscribe={"channel": LOBBY, "recover": {"offset": 4, "epoch": epoch}})
+    assert found["recovered"] and [each["data"] for each in found["publications"]] == [5, 6, 7, 8, 9, 10]
+    page = await bob.ask(2, history={"channel": LOBBY, "limit": 2})
+    assert [each["offset"] for each in page["publications"]] == [1, 2] and page["more"]
+
+
+async def test_same_idempotency_key_publishes_once_on_whatever_node(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    here, there = await one.client("alice"), await two.client("alice")
+    publish = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
+    assert await here.ask(1, publish=publish) == await there.ask(1, publish=publish)
+
+
+async def test_members_of_both_nodes_are_seen_on_both(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    alice, bob = await one.client("alice"), await two.client("bob")
+    await alice.ask(1, subscribe={"channel": LOBBY})
+    await bob.ask(1, subscribe={"channel": LOBBY})
+    assert (await alice.next("join"))["join"]["user"] == "bob"
+    late = await one.client("carol")
+    await late.ask(1, subscribe={"channel": LOBBY})
+    assert (await bob.next(lambda item: item.get("join", {}).get("user") == "carol"))["join"]
+    for client in (alice, bob):
+        found = await client.ask(2, presence={"channel": LOBBY})
+        assert found["count"] == 3 and {each["user"] for each in found["members"]} == {"alice", "bob", "carol"}
+    bob.send_in.close()
+    assert (await alice.next("leave"))["leave"]["user"] == "bob"
+
+
+async def test_services_reach_a_user_on_the_other_node(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    bob = await two.client("bob")
+    await bob.ask(1, subscribe={"channel": LOBBY})
+    await one.hub.unsubscribe("bob", LOBBY, 4301, "forbidden")
+    assert (await bob.next("unsub"))["unsub"]["code"] == 4301
+    await one.hub.disconnect("bob", 4312, "disconnected")
+    assert await bob.ended() == (4312, "disconnected")
+
+
+async def test_node_that_dies_leaves_no_ghosts(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_, "BEAT", 0.05)
+    monkeypatch.setattr(cluster_, "DEAD", 0.3)
+    first, second = buses
+    async with node(shared_by=first) as one:
+        alice = await one.client("alice")
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        # What a node that was killed has left behind.
+        await second.put("realtime:nodes", {"dead": b""})
+        await second.put("realtime:node:dead", {LOBBY: b""})
+        await second.put(f"realtime:members:{LOBBY}", {"dead-1": b'["ghost",5]'})
+        await second.note(LOBBY, b'{"in":[["ghost","dead-1",5]],"out":[]}')
+        assert (await alice.next("join"))["join"]["client"] == "dead-1"
+        assert (await alice.next("leave"))["leave"]["client"] == "dead-1"
+        assert (await alice.ask(2, presence={"channel": LOBBY}))["count"] == 1
+        assert await second.rows(f"realtime:members:{LOBBY}") == {alice_row: data async for alice_row, data in _rows(second)}
+    assert await second.rows(f"realtime:members:{LOBBY}") == {}
+
+
+async def _rows(bus: Bus) -> AsyncIterator[tuple[str, bytes]]:
+    for row, data in (await bus.rows(f"realtime:members:{LOBBY}")).items():
+        assert not row.startswith("dead")
+        yield row, data
+
+
+async def test_redis_killed_under_load_loses_and_doubles_nothing_that_was_acknowledged(server: RedisServer) -> None:
+    bus, other = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    room = "public:load"
+    async with AsyncExitStack() as stack:
+        for each in (bus, other):
+            await stack.enter_async_context(each.opened())
+        async with node("public history=5000", shared_by=bus) as one, node("public history=5000", shared_by=other) as two:
+            writer, reader = await one.client("alice"), await two.client("bob")
+            await reader.ask(1, subscribe={"channel": room})
+            acknowledged: list[int] = []
+            refused = 0
+            for number in range(600):
+                if number == 200:
+                    server.kill()
+                key = f"n{number}"
+                while True:
+                    done = await writer.ask(2, publish={"channel": room, "data": number, "idempotency_key": key})
+                    if "offset" in done:
+                        acknowledged.append(done["offset"])
+                        break
+                    assert done["code"] == "unavailable" and done["retry_ms"] > 0
+                    refused += 1
+                    if refused == 3:
+                        # Who is subscribed stays so, and what is kept can be read; a new channel cannot be opened.
+                        assert (await reader.ask(3, history={"channel": room, "limit": 1}))["publications"][0]["data"] == 0
+                        assert (await reader.ask(4, subscribe={"channel": "public:other"}))["code"] == "unavailable"
+                        server.start()
+            assert refused >= 3 and acknowledged == sorted(set(acknowledged)) and len(acknowledged) == 600
+            reader.used = 0
+            seen = [(await reader.next("pub"))["pub"] for _ in range(600)]
+            assert [each["data"] for each in seen] == list(range(600)) and [each["offset"] for each in seen] == acknowledged
+            assert (await reader.ask(5, subscribe={"channel": "public:other"}))["offset"] == 0
+
+
+async def test_redis_that_forgot_everything_begins_a_new_epoch(server: RedisServer) -> None:
+    bus = RedisBus(SecretUrl(server.url))
+    async with bus.opened(), node(shared_by=bus) as one:
+        alice = await one.client("alice")
+        epoch = (await alice.ask(1, subscribe={"channel": "public:new"}))["epoch"]
+        await alice.ask(2, publish={"channel": "public:new", "data": 1})
+        await alice.next("pub")
+        server.kill()
+        server.forget()
+        server.start()
+        unsub = (await alice.next("unsub"))["unsub"]
+        assert 4000 <= unsub["code"] < 4200
+        again = await alice.ask(3, subscribe={"channel": "public:new", "recover": {"offset": 1, "epoch": epoch}})
+        assert not again["recovered"] and again["epoch"] != epoch
+        assert (await alice.ask(4, publish={"channel": "public:new", "data": 2}))["offset"] == 1
+        assert (await alice.next("pub"))["pub"]["data"] == 2
+
+
+async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) -> None:
+    from nova.core.ids import Ids
+    from nova.realtime.chat.service import Chat
+    from nova.realtime.chat.store_memory import MemoryStore
+    from nova.realtime.seam import Who
+    from tests.realtime.talk import STREAM
+
+    first, second = buses
+    room = f"stream:{STREAM}"
+    async with node("stream rate=off", shared_by=first) as one:
+        chat = Chat(one.hub, MemoryStore(), one.streams, one.clock, Ids(one.clock).new)
+        one.hub.attach(chat)
+        bob = await one.client("bob")
+        done = [await bob.ask(1, publish={"channel": room, "data": {"text": str(at)}}) for at in range(3)]
+        await chat.delete(Who("", "bob", 1, b"", "", ""), STREAM, f"{done[1]['epoch']}.{done[1]['offset']}")
+        async with node(shared_by=second) as two:
+            found = await (await two.client("eve")).ask(1, subscribe={"channel": room})
+            assert [each["data"].get("text") for each in found["publications"]] == ["0", "2", None]

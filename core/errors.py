@@ -81,7 +81,6 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("upgrade_required",        "upgrade_required",   426, "FAILED_PRECONDITION", 4310, "This protocol is spoken in another version here"),
     ("rate_limited",            "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "Too many requests"),
     ("slow_mode",               "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The chat is in slow mode"),
-    ("too_many_channels",       "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "The connection is in as many channels as it may be"),
     ("quota_exceeded",          "rate_limited",       429, "RESOURCE_EXHAUSTED",  4003, "A limit on how many of these may exist is reached"),
     ("head_too_large",          "head_too_large",     431, "RESOURCE_EXHAUSTED",  1009, "The request head is too large"),
     ("internal",                "internal",           500, "INTERNAL",            4000, "The server failed"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import trio
 
@@ -13,7 +13,7 @@ from nova.realtime.seam import ChannelRules, ReaderItem, SlowReader
 
 
 class _Item(NamedTuple):
-    kind: str
+    kind: Literal["pub", "gap", "push", "unsub"]
     push: bytes
     offset: int
     key: str
@@ -126,6 +126,6 @@ class MemoryReader:
             return None
         if self._policy == "disconnect":
             self.close()
-            raise SlowReader
+            raise SlowReader(detail="the reader took its messages too slowly")
         self._offset = last
         return ReaderItem("gap", pushes.gap(JSON, channel.name.encode(), channel.epoch.encode(), first, last), last)

@@ -35,6 +35,7 @@ from nova.realtime.seam import Command, Reader, Sockets, Who
 
 PAGE: Final = 100  # publications of a history page when no limit is given
 PAGE_MOST: Final = 1000
+PING_S: Final = 25  # what clients are told about the server's pings
 MEMBERS: Final = 1000  # members that one answer lists
 SWEEP_EVERY: Final = 5.0  # seconds
 CHANNELS_MOST: Final = 1000  # of one broadcast, and of one list
@@ -110,7 +111,7 @@ class Hub:
 
     # -- what holders of connections call --------------------------------------------------------------------------------
 
-    def commands(self, conn: int, who: Who, commands: Sequence[Command]) -> None:
+    def commands(self, conn: int, who: Who, commands: list[Command]) -> None:
         """One frame of a client."""
         line = self._lines.get(conn)
         for command in commands:
@@ -123,7 +124,7 @@ class Hub:
                 self._nursery.start_soon(self._work, conn, line)
             line.waiting.append((who, command))
 
-    def gone(self, conn: int, who: Who, reason: str, channels: Sequence[str]) -> None:
+    def gone(self, conn: int, who: Who, reason: str, channels: list[str]) -> None:
         """The connection has ended; it was in `channels`."""
         line = self._lines.get(conn)
         if line is not None:
@@ -177,8 +178,10 @@ class Hub:
             row = errors.TABLE[refused.code]
             self.sockets.disconnect(conn, row.close, row.code)
             return
-        user = None if who.user is None else who.user.encode()
-        self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, 0, 25))
+        if command.id:  # else the token was in the URL, and nobody waits for a reply
+            user = None if who.user is None else who.user.encode()
+            left = max(0, int(json.loads(who.claims)["exp"] - self._clock.wall())) if who.claims else 0
+            self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, left, PING_S))
 
     async def _on_subscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         place = None if command.place is None else Place(*command.place)

@@ -109,5 +109,5 @@ class Rooms:
 
 
 def new_epoch() -> str:
-    """12 characters that no other channel or process had."""
-    return secrets.token_urlsafe(9)
+    """12 letters and digits that no other channel or process had."""
+    return secrets.token_hex(6)

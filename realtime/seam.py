@@ -7,62 +7,11 @@ Items are JSON text, whatever the client speaks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
+from nova.core.reactor import ChannelRules, Command, ReaderItem, SlowReader, Who
 
-class Who(NamedTuple):
-    """Who asks. client: unique over nodes, begins with the node's id. scopes: bit i is the i-th scope of the token table."""
-
-    client: str
-    user: str | None
-    scopes: int
-    claims: bytes
-    name: str
-    peer: str
-    listener: str = ""
-    form: int = 0
-
-
-class Command(NamedTuple):
-    """One command. reply: decided already; it only waits for its turn. member: subscribed to `channel` now."""
-
-    id: int
-    name: str
-    channel: str = ""
-    data: bytes = b""
-    idempotency_key: str = ""
-    conflate_key: str = ""
-    place: tuple[int, str] | None = None
-    limit: int = 0
-    member: bool = False
-    reply: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRules:
-    """How a channel treats its readers: see core.reactor."""
-
-    policy: Literal["drop_oldest", "conflate", "disconnect"] = "drop_oldest"
-    window_items: int = 1024
-    window_bytes: int = 1 << 20
-    tick_ms: int = 20
-    busy_rate: int = 50
-    flush_bytes: int = 32768
-    watched: bool = False
-
-
-class ReaderItem(NamedTuple):
-    """One push, as JSON. offset: where to go on behind it."""
-
-    kind: str  # pub, gap, push, unsub
-    push: bytes
-    offset: int
-
-
-class SlowReader(Exception):
-    """A reader fell out of the window of a channel whose policy is `disconnect`."""
+__all__ = ["Channel", "ChannelRules", "Command", "Connections", "Reader", "ReaderItem", "SlowReader", "Sockets", "Who"]
 
 
 class Reader(Protocol):
@@ -109,5 +58,5 @@ class Sockets(Protocol):
 class Connections(Protocol):
     """The hub, as those who hold connections see it."""
 
-    def commands(self, conn: int, who: Who, commands: Sequence[Command]) -> None: ...
-    def gone(self, conn: int, who: Who, reason: str, channels: Sequence[str]) -> None: ...
+    def commands(self, conn: int, who: Who, commands: list[Command]) -> None: ...
+    def gone(self, conn: int, who: Who, reason: str, channels: list[str]) -> None: ...

@@ -37,6 +37,11 @@ class Wanted(NamedTuple):
     client_name: str
 
 
+def decided(id: int, name: str, reply: bytes) -> Command:
+    """A command whose reply is there already: it only waits for its turn."""
+    return Command(id, name, "", b"", "", "", None, 0, False, reply)
+
+
 class Session:
     """What a client has said and may say.
 
@@ -66,24 +71,24 @@ class Session:
     def _command(self, found: dict[str, Any], members: frozenset[str] | set[str]) -> Command | Wanted:
         id, name = found["id"], found["command"]
         if id in self._ids:
-            return Command(0, name, reply=_error(id, "id_in_use"))
+            return decided(0, name, _error(id, "id_in_use"))
         self._ids.add(id)
         if "error" in found:
-            return Command(id, name, reply=_error(id, found["error"], found.get("wrong", "")))
+            return decided(id, name, _error(id, found["error"], found.get("wrong", "")))
         if name == "connect":
             if self.connected:
-                return Command(id, name, reply=_error(id, "conflict"))
+                return decided(id, name, _error(id, "conflict"))
             self.connected = True
             return Wanted(id, name, _text(found, "token"), _text(found, "name"))
         if name == "ping":
-            return Command(id, name, reply=pushes.empty(JSON, id, grammar.COMMANDS.index("ping") + 1))
+            return decided(id, name, pushes.empty(JSON, id, grammar.COMMANDS.index("ping") + 1))
         if not self.connected:
-            return Command(id, name, reply=_error(id, "unauthenticated"))
+            return decided(id, name, _error(id, "unauthenticated"))
         if name == "refresh":
             return Wanted(id, name, _text(found, "token"), "")
         channel = _text(found, "channel")
         if name == "subscribe" and channel not in members and len(members) >= CHANNELS:
-            return Command(id, name, reply=_error(id, "too_many_channels"))
+            return decided(id, name, _error(id, "quota_exceeded"))
         place = found.get("recover") or found.get("since")
         return Command(
             id,
@@ -95,6 +100,7 @@ class Session:
             None if place is None else (place[0], place[1].decode()),
             found.get("limit", 0),
             channel in members,
+            None,
         )
 
     def _json(self, data: bytes) -> bytes:

@@ -24,8 +24,8 @@ from nova.ext.commands import COMMANDS, FrameRefused
 from nova.ext.values import JSON, convert
 from nova.realtime.channel_memory import MemoryChannel
 from nova.realtime.hub import error_item
-from nova.realtime.seam import Channel, ChannelRules, Command, Connections, Reader, SlowReader, Sockets, Who
-from nova.realtime.session import Identity, Session, Wanted
+from nova.realtime.seam import Channel, ChannelRules, Connections, Reader, SlowReader, Sockets, Who
+from nova.realtime.session import Identity, Session, Wanted, decided
 
 FIRST: Final = 1 << 63  # ids of these connections begin here; the reactor's are below
 OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause
@@ -74,8 +74,8 @@ class _Conn:
     def who(self) -> Who:
         identity = self.identity
         if identity is None:
-            return Who(self.client, None, 0, b"", self.name, self.peer)
-        return Who(self.client, identity.user, identity.scopes, identity.claims, self.name, self.peer)
+            return Who(self.client, None, 0, b"", self.name, self.peer, "", self.session.form)
+        return Who(self.client, identity.user, identity.scopes, identity.claims, self.name, self.peer, "", self.session.form)
 
     def put(self, item: bytes, answers: int = 0) -> None:
         self.outbox.append((item, answers))
@@ -253,7 +253,7 @@ class TrioSockets:
                 await trio.sleep_forever()  # the writer closes
             for each in commands:
                 if isinstance(each, Wanted):
-                    each = Command(each.id, each.name, reply=await self._identify(conn, each, verify))
+                    each = decided(each.id, each.name, await self._identify(conn, each, verify))
                 if each.id == 0:  # its id is an open command's: there is only this to say
                     conn.put(each.reply or b"")
                     continue

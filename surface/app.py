@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import trio
 
@@ -50,6 +50,7 @@ from nova.surface.services import Services, open_services
 if TYPE_CHECKING:
     import socket
 
+    from nova.realtime.seam import Sockets
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
     from nova.surface.h3.server import H3Server
@@ -195,8 +196,11 @@ class Server:
     async def _run_realtime(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
         found = realtime.build(
-            self._settings, services.sql, services.streams, services.identity, self._clock, services.ids, bus=services.shared
-        )
+            self._settings, services.sql, services.streams, services.identity, self._clock, services.ids, bus=services.shared,
+            inner=cast("Sockets", self._reactor.websockets),  # its channels are its own kind; nobody gives it others
+        )  # fmt: skip
+        self._reactor.websockets.serve(found.hub)
+        self._measure_realtime(found, services.metrics)
         self._realtime = found
         forget = services.identity.revocations.listen(found.revoked)
         try:
@@ -284,18 +288,21 @@ class Server:
     def _make_grpc(self) -> GrpcServer:
         from nova.surface.grpc.auth import AuthService, bearer
         from nova.surface.grpc.media import MediaService
+        from nova.surface.grpc.realtime import RealtimeService
         from nova.surface.grpc.server import Config, GrpcServer
         from nova.surface.grpc.streaming import StreamingService
         from nova.surface.grpc.tls import Tls
 
         wanted, services = self._settings.grpc, self._services
         assert wanted.listen is not None
+        assert self._realtime is not None
         tls = wanted.tls
         mutual = None
         if tls.cert is not None and tls.key is not None and tls.client_ca is not None:
             mutual = Tls(tls.cert, tls.key, tls.client_ca)
         handlers = {
-            **StreamingService(services.streams, services.urls, services.replays).handlers(),
+            **StreamingService(services.streams, services.urls, services.replays, self._realtime).handlers(),
+            **RealtimeService(self._realtime.hub).handlers(),
             **AuthService(services.identity).handlers(),
             **MediaService(services.media, services.urls).handlers(),
         }
@@ -350,6 +357,13 @@ class Server:
         metrics.read(
             "nova_reactor", "Counters of the I/O threads.", "gauge",
             lambda: [((name,), value) for name, value in self._reactor.engine.stats().items()], ("name",),
+        )  # fmt: skip
+
+    def _measure_realtime(self, found: Realtime, metrics: Metrics) -> None:
+        metrics.read("nova_channels", "Channels in use.", "gauge", lambda: [((), len(found.hub.rooms))])
+        metrics.read(
+            "nova_realtime", "What happened on channels.", "gauge",
+            lambda: [((name,), value) for name, value in found.hub.counts.items()], ("name",),
         )  # fmt: skip
 
     # Drains, in the reverse order.

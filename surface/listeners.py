@@ -77,9 +77,10 @@ def bound(reactor: Reactor, settings: Settings) -> None:
 
 
 def websockets(settings: Settings, hosts: HostRules) -> WsRules:
-    """What holds for WebSockets. Nobody answers on `/v1/ws` yet."""
+    """What holds for WebSockets."""
     names, any_address = hosts.names
-    return WsRules(channels=False, echo=settings.realtime.echo, hosts=names, hosts_open=any_address, origins=hosts.origins)
+    asks = settings.realtime.hook_url is not None and "connect" in settings.realtime.hook_asks
+    return WsRules(echo=settings.realtime.echo, ask_connect=asks, hosts=names, hosts_open=any_address, origins=hosts.origins)
 
 
 def open_http(

@@ -14,6 +14,7 @@ from nova.core.ids import Ids, parse_id
 from nova.core.limits import Networks
 from nova.core.settings_table import Settings
 from nova.core.sql import Sql
+from nova.ext.values import JSON
 from nova.media.streams.access import Caller
 from nova.media.streams.model import StreamId
 from nova.media.streams.model import UserId as StreamUser
@@ -45,8 +46,8 @@ def bits(held: Iterable[str]) -> int:
 def who(principal: Principal | None, peer: str) -> Who:
     """Who asks, for a call that is no connection."""
     if principal is None:
-        return Who("", None, 0, b"", "", peer)
-    return Who("", principal.user, bits(principal.scopes), b"", principal.name or "", peer)
+        return Who("", None, 0, b"", "", peer, "", JSON)
+    return Who("", principal.user, bits(principal.scopes), b"", principal.name or "", peer, "", JSON)
 
 
 def holder(principal: Principal) -> Holder:
@@ -107,6 +108,7 @@ def build(
     sockets.attach(hub)
     chat = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments)
     hub.attach(chat)
+    streams.when_deleted(chat.forget)
 
     async def verify(token: str) -> Holder:
         return holder(await identity.of_token_or_fetch(token))

@@ -78,7 +78,7 @@ class _Log:
     """One numbered sequence."""
 
     def __init__(self) -> None:
-        self.epoch = secrets.token_urlsafe(9)
+        self.epoch = secrets.token_hex(6)
         self.number = 0
         self.lost = 0
         self.entries: OrderedDict[int, bytes] = OrderedDict()

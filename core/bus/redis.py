@@ -71,7 +71,7 @@ class Link:
         self._attempts = 0
         self._not_before = 0.0
         self._missed = False
-        self.up = True
+        self._ever = self.up = False
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -164,14 +164,14 @@ class Link:
         except (redis.RedisError, OSError) as error:
             self._not_before = time.monotonic() + BACK_OFF[min(self._attempts, len(BACK_OFF) - 1)]
             self._attempts += 1
-            if self.up:
+            if self.up:  # the first attempt is its caller's to tell
                 self.up = False
                 _log.warning("redis_lost", detail=type(error).__name__)
             raise redis.ConnectionError("not reachable") from None
         self._attempts, self._not_before = 0, 0.0
-        if not self.up:
-            self.up = True
+        if self._ever and not self.up:
             _log.info("redis_back")
+        self._ever = self.up = True
         return connection
 
     def _do_calls(self, done: list[_Call]) -> None:

@@ -273,7 +273,7 @@ class RedisBus:
         _bounded(data)
         place, again = await self._link.one(
             "EVAL", _ADD, 4, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}",
-            data, secrets.token_urlsafe(9), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
+            data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
         )  # fmt: skip
         epoch, _, number = place.decode().partition(" ")
         return Added(epoch, int(number), bool(again))
@@ -284,7 +284,7 @@ class RedisBus:
 
     async def tail(self, log: str, keep: Keep) -> Tail:
         epoch, number, kept, length, found = await self._link.one(
-            "EVAL", _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_urlsafe(9), META_TTL_MS + _ms(keep.ttl),
+            "EVAL", _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_hex(6), META_TTL_MS + _ms(keep.ttl),
             max(1, keep.items),
         )  # fmt: skip
         entries = tuple((int(id.partition(b"-")[0]), fields[1]) for id, fields in reversed(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,6 +120,7 @@ class Streams:
         self._due = trio.Event()
         self._joined = Joins()
         self._private: set[StreamId] = set()
+        self._deleted: list[Callable[[StreamId], Awaitable[None]]] = []
 
     async def open(self) -> int:
         """Load what is asked without awaiting, and end what an earlier process left running; how many streams that were."""
@@ -127,6 +128,10 @@ class Streams:
         self._index = keys.KeyIndex(await self._store.all_keys())
         self._private = set(await self._store.private())
         return stale
+
+    def when_deleted(self, call: Callable[[StreamId], Awaitable[None]]) -> None:
+        """`call(stream)` takes away what others keep of a stream that is deleted."""
+        self._deleted.append(call)
 
     def _now(self) -> UnixMs:
         return UnixMs(int(self._clock.wall() * 1000))
@@ -196,6 +201,8 @@ class Streams:
         self._revoke(stream, self._joined.take(stream, unless=lambda user: False))
         await self._store.delete(stream)
         self._private.discard(stream)
+        for deleted in self._deleted:
+            await deleted(stream)
 
     async def stop(self, stream: StreamId, caller: Caller) -> Seen:
         """End the broadcast; the keys stay good. Without one it changes nothing. Raises NotFound, Forbidden."""

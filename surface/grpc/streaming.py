@@ -18,6 +18,7 @@ from nova.surface.grpc.call import Call, Handlers
 from nova.surface.http.routes_streams import CREATE
 from nova.surface.http.schema import read
 from nova.surface.identity.scopes import ADMIN
+from nova.surface.realtime import Realtime, who
 from nova.surface.urls import Urls
 
 # The messages are loaded by the first call, which has parsed its request before it comes here.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "/nova.streaming.v1.StreamingService"
 WRITE: Final = "stream:write"
+CHAT: Final = "chat"
 IDEMPOTENCY: Final = "idempotency-key"  # metadata, as the header over HTTP
 
 
@@ -41,13 +43,14 @@ class Replays(Protocol):
 class StreamingService:
     """Handlers over the domain. Every one raises NovaError as the domain does."""
 
-    def __init__(self, streams: Streams, urls: Urls, replays: Replays) -> None:
+    def __init__(self, streams: Streams, urls: Urls, replays: Replays, realtime: Realtime) -> None:
         self._streams = streams
+        self._realtime = realtime
         self._urls = urls
         self._replays = replays
 
     def handlers(self) -> Handlers:
-        """By full method; BroadcastChatMessage comes with the chat."""
+        """By full method."""
         return {
             f"{SERVICE}/StartStream": self.start_stream,
             f"{SERVICE}/StopStream": self.stop_stream,
@@ -55,6 +58,7 @@ class StreamingService:
             f"{SERVICE}/GetStreamingManifest": self.get_streaming_manifest,
             f"{SERVICE}/UpdateStreamingProfile": self.update_streaming_profile,
             f"{SERVICE}/GetStreamAnalytics": self.get_stream_analytics,
+            f"{SERVICE}/BroadcastChatMessage": self.broadcast_chat_message,
         }
 
     async def start_stream(self, request: pb.StartStreamRequest, call: Call) -> pb.StartStreamResponse:
@@ -170,6 +174,15 @@ class StreamingService:
             if each.ended_at is not None:
                 broadcast.ended_at.FromMilliseconds(each.ended_at)
         return shown
+
+    async def broadcast_chat_message(self, request: pb.BroadcastChatMessageRequest, call: Call) -> pb.BroadcastChatMessageResponse:
+        from nova.surface.grpc.generated import streaming_v1_pb2 as pb
+
+        asks, stream = who(call.require(CHAT), call.peer), _id(request)
+        self._realtime.hub.admit_publish(asks, f"stream:{stream}")
+        place = (await self._realtime.chat.comment(asks, stream, request.text)).place
+        assert place is not None
+        return pb.BroadcastChatMessageResponse(offset=place.offset, epoch=place.epoch)
 
     def _base(self) -> str:
         # A gRPC caller names no host for HTTP: the public URL, else the listener.

@@ -65,9 +65,14 @@ class Client:
         await self.send_in.send(json.dumps(command).encode())
 
     async def ask(self, id: int, **command: Any) -> Any:
-        """The reply's body, or its error."""
+        """The reply's body, or its error. Pushes that come meanwhile stay to be seen by `next`."""
+        start = len(self.said)
         await self.say(id=id, **command)
-        reply = await self.next(lambda item: item.get("id") == id)
+        with trio.fail_after(10):
+            while not (found := [item for item in self.said[start:] if item.get("id") == id]):
+                assert self.closed is None, self.closed
+                await self.news.park()
+        reply = found[0]
         return reply.get(next(iter(command))) if "error" not in reply else reply["error"]
 
     async def next(self, wanted: Any) -> Any:

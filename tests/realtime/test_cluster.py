@@ -204,7 +204,7 @@ async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) 
         one.hub.attach(chat)
         bob = await one.client("bob")
         done = [await bob.ask(1, publish={"channel": room, "data": {"text": str(at)}}) for at in range(3)]
-        await chat.delete(Who("", "bob", 1, b"", "", ""), STREAM, f"{done[1]['epoch']}.{done[1]['offset']}")
+        await chat.delete(Who("", "bob", 1, b"", "", "", "", 0), STREAM, f"{done[1]['epoch']}.{done[1]['offset']}")
         async with node(shared_by=second) as two:
             found = await (await two.client("eve")).ask(1, subscribe={"channel": room})
             assert [each["data"].get("text") for each in found["publications"]] == ["0", "2", None]

@@ -22,39 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnova/realtime/v1/realtime.proto\x12\x10nova.realtime.v1\"\x10\n\x0ePublishRequest\"\x11\n\x0fPublishResponse\"\x12\n\x10\x42roadcastRequest\"\x13\n\x11\x42roadcastResponse\"\x13\n\x11\x44isconnectRequest\"\x14\n\x12\x44isconnectResponse\"\x11\n\x0fPresenceRequest\"\x12\n\x10PresenceResponse\"\x10\n\x0eHistoryRequest\"\x11\n\x0fHistoryResponse\"\x11\n\x0f\x43hannelsRequest\"\x12\n\x10\x43hannelsResponse2\x86\x04\n\x0fRealtimeService\x12N\n\x07Publish\x12 .nova.realtime.v1.PublishRequest\x1a!.nova.realtime.v1.PublishResponse\x12T\n\tBroadcast\x12\".nova.realtime.v1.BroadcastRequest\x1a#.nova.realtime.v1.BroadcastResponse\x12W\n\nDisconnect\x12#.nova.realtime.v1.DisconnectRequest\x1a$.nova.realtime.v1.DisconnectResponse\x12Q\n\x08Presence\x12!.nova.realtime.v1.PresenceRequest\x1a\".nova.realtime.v1.PresenceResponse\x12N\n\x07History\x12 .nova.realtime.v1.HistoryRequest\x1a!.nova.realtime.v1.HistoryResponse\x12Q\n\x08\x43hannels\x12!.nova.realtime.v1.ChannelsRequest\x1a\".nova.realtime.v1.ChannelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnova/realtime/v1/realtime.proto\x12\x10nova.realtime.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0ePublishRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\x12\x14\n\x0c\x63onflate_key\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\"A\n\x0fPublishResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x08\"]\n\x10\x42roadcastRequest\x12\x10\n\x08\x63hannels\x18\x01 \x03(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\"O\n\x0f\x42roadcastResult\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"G\n\x11\x42roadcastResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.nova.realtime.v1.BroadcastResult\"P\n\x11\x44isconnectRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\"\x14\n\x12\x44isconnectResponse\"A\n\x0fPresenceRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"5\n\x06Member\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\r\n\x05since\x18\x03 \x01(\x03\"j\n\x10PresenceResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x07members\x18\x02 \x03(\x0b\x32\x18.nova.realtime.v1.Member\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"N\n\x0eHistoryRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"O\n\x0bPublication\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x11\n\tdata_json\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x12\x11\n\tinfo_json\x18\x04 \x01(\t\"s\n\x0fHistoryResponse\x12\x33\n\x0cpublications\x18\x01 \x03(\x0b\x32\x1d.nova.realtime.v1.Publication\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"0\n\x0f\x43hannelsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\",\n\x08Occupied\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07readers\x18\x02 \x01(\x03\"O\n\x10\x43hannelsResponse\x12,\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x1a.nova.realtime.v1.Occupied\x12\r\n\x05total\x18\x02 \x01(\x03\x32\x86\x04\n\x0fRealtimeService\x12N\n\x07Publish\x12 .nova.realtime.v1.PublishRequest\x1a!.nova.realtime.v1.PublishResponse\x12T\n\tBroadcast\x12\".nova.realtime.v1.BroadcastRequest\x1a#.nova.realtime.v1.BroadcastResponse\x12W\n\nDisconnect\x12#.nova.realtime.v1.DisconnectRequest\x1a$.nova.realtime.v1.DisconnectResponse\x12Q\n\x08Presence\x12!.nova.realtime.v1.PresenceRequest\x1a\".nova.realtime.v1.PresenceResponse\x12N\n\x07History\x12 .nova.realtime.v1.HistoryRequest\x1a!.nova.realtime.v1.HistoryResponse\x12Q\n\x08\x43hannels\x12!.nova.realtime.v1.ChannelsRequest\x1a\".nova.realtime.v1.ChannelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nova.realtime.v1.realtime_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUBLISHREQUEST']._serialized_start=53
-  _globals['_PUBLISHREQUEST']._serialized_end=69
-  _globals['_PUBLISHRESPONSE']._serialized_start=71
-  _globals['_PUBLISHRESPONSE']._serialized_end=88
-  _globals['_BROADCASTREQUEST']._serialized_start=90
-  _globals['_BROADCASTREQUEST']._serialized_end=108
-  _globals['_BROADCASTRESPONSE']._serialized_start=110
-  _globals['_BROADCASTRESPONSE']._serialized_end=129
-  _globals['_DISCONNECTREQUEST']._serialized_start=131
-  _globals['_DISCONNECTREQUEST']._serialized_end=150
-  _globals['_DISCONNECTRESPONSE']._serialized_start=152
-  _globals['_DISCONNECTRESPONSE']._serialized_end=172
-  _globals['_PRESENCEREQUEST']._serialized_start=174
-  _globals['_PRESENCEREQUEST']._serialized_end=191
-  _globals['_PRESENCERESPONSE']._serialized_start=193
-  _globals['_PRESENCERESPONSE']._serialized_end=211
-  _globals['_HISTORYREQUEST']._serialized_start=213
-  _globals['_HISTORYREQUEST']._serialized_end=229
-  _globals['_HISTORYRESPONSE']._serialized_start=231
-  _globals['_HISTORYRESPONSE']._serialized_end=248
-  _globals['_CHANNELSREQUEST']._serialized_start=250
-  _globals['_CHANNELSREQUEST']._serialized_end=267
-  _globals['_CHANNELSRESPONSE']._serialized_start=269
-  _globals['_CHANNELSRESPONSE']._serialized_end=287
-  _globals['_REALTIMESERVICE']._serialized_start=290
-  _globals['_REALTIMESERVICE']._serialized_end=808
+  _globals['_PUBLISHREQUEST']._serialized_start=84
+  _globals['_PUBLISHREQUEST']._serialized_end=221
+  _globals['_PUBLISHRESPONSE']._serialized_start=223
+  _globals['_PUBLISHRESPONSE']._serialized_end=288
+  _globals['_BROADCASTREQUEST']._serialized_start=290
+  _globals['_BROADCASTREQUEST']._serialized_end=383
+  _globals['_BROADCASTRESULT']._serialized_start=385
+  _globals['_BROADCASTRESULT']._serialized_end=464
+  _globals['_BROADCASTRESPONSE']._serialized_start=466
+  _globals['_BROADCASTRESPONSE']._serialized_end=537
+  _globals['_DISCONNECTREQUEST']._serialized_start=539
+  _globals['_DISCONNECTREQUEST']._serialized_end=619
+  _globals['_DISCONNECTRESPONSE']._serialized_start=621
+  _globals['_DISCONNECTRESPONSE']._serialized_end=641
+  _globals['_PRESENCEREQUEST']._serialized_start=643
+  _globals['_PRESENCEREQUEST']._serialized_end=708
+  _globals['_MEMBER']._serialized_start=710
+  _globals['_MEMBER']._serialized_end=763
+  _globals['_PRESENCERESPONSE']._serialized_start=765
+  _globals['_PRESENCERESPONSE']._serialized_end=871
+  _globals['_HISTORYREQUEST']._serialized_start=873
+  _globals['_HISTORYREQUEST']._serialized_end=951
+  _globals['_PUBLICATION']._serialized_start=953
+  _globals['_PUBLICATION']._serialized_end=1032
+  _globals['_HISTORYRESPONSE']._serialized_start=1034
+  _globals['_HISTORYRESPONSE']._serialized_end=1149
+  _globals['_CHANNELSREQUEST']._serialized_start=1151
+  _globals['_CHANNELSREQUEST']._serialized_end=1199
+  _globals['_OCCUPIED']._serialized_start=1201
+  _globals['_OCCUPIED']._serialized_end=1245
+  _globals['_CHANNELSRESPONSE']._serialized_start=1247
+  _globals['_CHANNELSRESPONSE']._serialized_end=1326
+  _globals['_REALTIMESERVICE']._serialized_start=1329
+  _globals['_REALTIMESERVICE']._serialized_end=1847
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ async def chat(*lines: str, words: tuple[str, ...] = ()) -> AsyncIterator[tuple[
 
 
 def who(user: str, scopes: int = 1) -> Who:
-    return Who("", user, scopes, b"", "", "127.0.0.1")
+    return Who("", user, scopes, b"", "", "127.0.0.1", "", 0)
 
 
 async def test_comment_is_stored_shown_and_replayed() -> None:

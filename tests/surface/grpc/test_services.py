@@ -21,16 +21,21 @@ from nova.core.sql import open_sqlite
 from nova.core.values import Address, Seconds
 from nova.media.streams.service import Streams
 from nova.media.streams.store_memory import MemoryStore
+from nova.realtime.chat.store_sql import SCHEMA as CHAT
+from nova.surface import realtime as realtime_
 from nova.surface.grpc.auth import AuthService, bearer
 from nova.surface.grpc.generated import auth_v1_pb2 as auth
+from nova.surface.grpc.generated import realtime_v1_pb2 as realtime_pb
 from nova.surface.grpc.generated import streaming_v1_pb2 as streaming
 from nova.surface.grpc.library import grpc
+from nova.surface.grpc.realtime import RealtimeService
 from nova.surface.grpc.server import Config, GrpcServer
 from nova.surface.grpc.services import METHODS
 from nova.surface.grpc.streaming import StreamingService
 from nova.surface.identity import service as identity_
 from nova.surface.identity.principal import UserId
 from nova.surface.identity.store_memory import MemoryStore as IdentityMemory
+from nova.surface.realtime import Realtime
 from nova.surface.urls import Urls
 from tests.media.streams.fakes import FakeRunning
 
@@ -45,6 +50,7 @@ class World:
     identity: identity_.Identity
     running: FakeRunning
     clock: FakeClock
+    realtime: Realtime
 
     async def token(self, user: str, *scopes: str) -> str:
         return (await self.identity.mint(user, scopes)).text
@@ -52,7 +58,8 @@ class World:
     async def ask(self, name: str, request: Any, token: str = "", **metadata: str) -> Any:
         """The answer to the call of that name; raises grpc.RpcError."""
         method = next(method for method in METHODS if method.endswith(f"/{name}"))
-        answer = getattr(streaming if "Streaming" in method else auth, f"{name}Response")
+        module = streaming if "Streaming" in method else realtime_pb if "Realtime" in method else auth
+        answer = getattr(module, f"{name}Response")
         pairs = [(key.replace("_", "-"), value) for key, value in metadata.items()]
         if token:
             pairs.append(("authorization", f"Bearer {token}"))
@@ -79,15 +86,19 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     running = FakeRunning()
     streams = Streams(MemoryStore(), running, identity.path_sessions, clock=clock, new_id=ids.new)
     await streams.open()
-    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql, trio.open_nursery() as nursery:
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA, CHAT], Offload(), now="") as sql, trio.open_nursery() as nursery:
+        realtime = realtime_.build(load(environ={}).settings, sql, streams, identity, clock, ids)
         replays = Idempotency(sql, clock, ids, ttl=Seconds(86400))
         urls = Urls(public="https://live.example.org", rtmp_port=1935)
-        handlers = {**StreamingService(streams, urls, replays).handlers(), **AuthService(identity).handlers()}
+        handlers = {
+            **StreamingService(streams, urls, replays, realtime).handlers(), **AuthService(identity).handlers(),
+            **RealtimeService(realtime.hub).handlers(),
+        }  # fmt: skip
         config = Config(Address("127.0.0.1", 0), None, insecure=False, max_message=65536, threads=4)
         server = GrpcServer(config, handlers, bearer(identity), Offload())
         address = await nursery.start(server.run)
         with grpc.insecure_channel(str(address)) as channel:
-            yield World(channel, identity, running, clock)
+            yield World(channel, identity, running, clock, realtime)
         nursery.cancel_scope.cancel()
 
 
@@ -149,7 +160,14 @@ async def test_rules_are_those_of_the_http_twin(world: World) -> None:
     unknown.update_mask.paths.append("owner")
     assert await world.refused("UpdateStreamingProfile", unknown, ada) == (codes.INVALID_ARGUMENT, "unknown_field")
     said = streaming.BroadcastChatMessageRequest(stream_id=public, text="hello")
-    assert await world.refused("BroadcastChatMessage", said, ada) == (codes.UNIMPLEMENTED, "not_yet")
+    told = await world.ask("BroadcastChatMessage", said, ada)
+    assert told.offset == 1 and 0 < len(told.epoch) <= 16
+    assert await world.refused("BroadcastChatMessage", streaming.BroadcastChatMessageRequest(stream_id=private, text="x"), bob) == (
+        codes.NOT_FOUND, "not_found",
+    )  # fmt: skip
+    assert await world.refused("BroadcastChatMessage", streaming.BroadcastChatMessageRequest(stream_id=public), ada) == (
+        codes.INVALID_ARGUMENT, "invalid_field",
+    )  # fmt: skip
 
 
 async def test_service_makes_a_stream_for_its_user(world: World) -> None:
@@ -190,3 +208,37 @@ async def test_tokens_are_validated_for_services(world: World) -> None:
     answer = await world.ask("ValidateToken", auth.ValidateTokenRequest(token=ada), service)
     assert (answer.valid, answer.reason) == (False, "token_revoked")
     assert (await world.refused("StartStream", start(), ada))[1] == "token_revoked"
+
+
+async def test_services_publish_read_and_end_connections(world: World) -> None:
+    pb, codes, token = realtime_pb, grpc.StatusCode, await world.token("feed", "service")
+    assert await world.refused("Publish", pb.PublishRequest(channel="public:a", data_json="1"), await world.token("ada")) == (
+        codes.PERMISSION_DENIED, "missing_scope",
+    )  # fmt: skip
+    request = pb.PublishRequest(channel="public:a", idempotency_key="k")
+    request.data.struct_value.update({"n": 1, "list": [1.5, "x", None]})
+    done = await world.ask("Publish", request, token)
+    assert (done.offset, done.durable) == (1, False) and await world.ask("Publish", request, token) == done
+    for fields in ({"channel": "public:a"}, {"channel": "public:a", "data_json": "{"}, {"channel": "x", "data_json": "1"}):
+        assert (await world.refused("Publish", pb.PublishRequest(**fields), token))[0] == codes.INVALID_ARGUMENT
+    sent = await world.ask("Broadcast", pb.BroadcastRequest(channels=["public:a", "nobody:x"], data_json='{"b": 2}'), token)
+    assert [(each.channel, each.offset, each.code) for each in sent.results] == [("public:a", 2, ""), ("nobody:x", 0, "not_found")]
+    found = await world.ask("History", pb.HistoryRequest(channel="public:a"), token)
+    assert [each.data_json for each in found.publications] == ['{"list":[1.5,"x",null],"n":1}', '{"b":2}'] or [
+        each.data_json for each in found.publications
+    ] == ['{"n":1,"list":[1.5,"x",null]}', '{"b":2}']
+    assert len((await world.ask("History", pb.HistoryRequest(channel="public:a", since=1, epoch=found.epoch), token)).publications) == 1
+    room = world.realtime.hub.rooms.get("public:a")
+    assert room is not None
+    reader = room.channel.reader()
+    occupied = await world.ask("Channels", pb.ChannelsRequest(prefix="public:"), token)
+    assert [(each.channel, each.readers) for each in occupied.channels] == [("public:a", 1)] and occupied.total == 1
+    reader.close()
+    assert (await world.ask("Presence", pb.PresenceRequest(channel="public:a"), token)).count == 0
+    ended: list[int] = []
+    holder = realtime_.holder(await world.identity.of_token_or_fetch(await world.token("ada")))
+    with world.realtime.sockets.attended(holder, lambda code, reason, after: ended.append(code)):
+        await world.ask("Disconnect", pb.DisconnectRequest(user="ada"), token)
+        assert ended == [4312]
+    await world.ask("Disconnect", pb.DisconnectRequest(user="ada", channel="public:a"), token)
+    assert (await world.refused("Disconnect", pb.DisconnectRequest(user="", code=1), token))[0] == codes.INVALID_ARGUMENT

@@ -30,6 +30,14 @@ async def test_comments_are_written_read_and_deleted(site: Site) -> None:
     assert (await site.ask("DELETE", f"{path}/{made.json['id']}", user="bob")).status == 404
 
 
+async def test_deleted_stream_takes_its_comments_along(site: Site) -> None:
+    stream = (await site.stream())["id"]
+    await site.ask("POST", f"/v1/streams/{stream}/comments", {"text": "hello"}, user="bob")
+    assert (await site.ask("DELETE", f"/v1/streams/{stream}", user="alice")).status == 204
+    assert (await site.ask("GET", f"/v1/streams/{stream}/comments")).status == 404
+    assert await site.realtime.chat._store.page(stream, None, 10) == []
+
+
 async def test_comment_needs_a_token_with_its_scope_and_a_stream_one_may_see(site: Site) -> None:
     stream = (await site.stream(visibility="private"))["id"]
     path = f"/v1/streams/{stream}/comments"

@@ -1,0 +1,300 @@
+"""Channels of a running server, over real sockets: WebSocket on HTTP/1.1 and on HTTP/2, server-sent events, HTTP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+import trio
+
+from nova.ext import ws
+from nova.realtime.client.socket import Socket, SocketClosed, open_socket
+from tests.serving import Served, serve
+
+LOBBY = "public:lobby"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve(tmp_path_factory.mktemp("nova") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tokens(server: Served) -> dict[str, str]:
+    scopes = {"alice": (), "bob": (), "svc": ("service",), "root": ("admin",)}
+    return {name: token(server, name, *wanted) for name, wanted in scopes.items()}
+
+
+def token(server: Served, user: str, *scopes: str) -> str:
+    command = [sys.executable, "-m", "nova", "token", "--user", user, "--json", "--data", str(server.data)]
+    command += [word for scope in scopes for word in ("--scope", scope)]
+    return str(json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["token"])
+
+
+def ask(server: Served, method: str, path: str, body: Any = None, token: str = "") -> Any:
+    host, port = server.address("http")
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{host}:{port}{path}", method=method, data=data, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+class Talk:
+    """One client, of whatever transport."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.waiting: list[Any] = []
+
+    async def say(self, *commands: Any) -> None:
+        await self._socket.send(json.dumps(list(commands) if len(commands) > 1 else commands[0]))
+
+    async def next(self, name: str) -> Any:
+        """The next push or reply with this member; others before it are passed."""
+        with trio.fail_after(20):
+            while True:
+                while self.waiting:
+                    item = self.waiting.pop(0)
+                    if name in item or (name == "error" and "error" in item):
+                        return item[name]
+                for text in await self._socket.receive():
+                    found = json.loads(text)
+                    self.waiting += found if isinstance(found, list) else [found]
+
+    async def ask(self, id: int, **command: Any) -> Any:
+        await self.say({"id": id, **command})
+        with trio.fail_after(20):
+            while True:
+                for at, item in enumerate(self.waiting):
+                    if item.get("id") == id:
+                        del self.waiting[at]
+                        return item["error"] if "error" in item else item[next(iter(command))]
+                for text in await self._socket.receive():
+                    found = json.loads(text)
+                    self.waiting += found if isinstance(found, list) else [found]
+
+    async def ended(self) -> int:
+        with trio.fail_after(20):
+            try:
+                while True:
+                    await self._socket.receive()
+            except SocketClosed as closed:
+                return closed.code
+
+
+class H2Socket:
+    """A WebSocket in one stream of HTTP/2 (RFC 8441), with just as much of a client as that needs."""
+
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream], path: str, headers: list[tuple[str, str]]) -> None:
+        self._stream, self._path, self._more = stream, path, headers
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self._reader = ws.FrameReader(client=True)
+        self.status = ""
+
+    async def open(self, authority: str) -> None:
+        self._h2.initiate_connection()
+        await self._flush()
+        while not self._h2.remote_settings.enable_connect_protocol:
+            await self._events()
+        fields = [
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", self._path), (":authority", authority),
+            ("sec-websocket-version", "13"), ("sec-websocket-protocol", "nova.json.v1"), *self._more,
+        ]  # fmt: skip
+        self._h2.send_headers(1, fields)
+        await self._flush()
+        while not self.status:
+            await self._events()
+
+    async def send(self, text: str) -> None:
+        self._h2.send_data(1, ws.frame(ws.TEXT, text.encode(), key=b"1234"))
+        await self._flush()
+
+    async def receive(self) -> list[str]:
+        while True:
+            texts: list[str] = []
+            for data in await self._events():
+                for opcode, payload, code, _ in self._reader.feed(data):
+                    if opcode == ws.CLOSE:
+                        raise SocketClosed(code, payload.decode())
+                    if opcode == ws.TEXT:
+                        texts.append(payload.decode())
+            if texts:
+                return texts
+
+    async def _events(self) -> list[bytes]:
+        data = await self._stream.receive_some(65536)
+        if not data:
+            raise SocketClosed(1006, "")
+        found = []
+        for event in self._h2.receive_data(bytes(data)):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.status = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers or ()}[":status"]
+            elif isinstance(event, h2.events.DataReceived):
+                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, 1)
+                found.append(bytes(event.data or b""))
+        await self._flush()
+        return found
+
+    async def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data:
+            await self._stream.send_all(data)
+
+
+@asynccontextmanager
+async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> AsyncIterator[Talk]:
+    query = f"?access_token={token}" if token else ""
+    if over == "http/1.1":
+        host, port = server.address("http")
+        socket: Any = await open_socket(f"ws://{host}:{port}/v1/ws{query}")
+        try:
+            yield Talk(socket)
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await socket.close(1000)
+        return
+    import ssl
+
+    host, port = server.address("https")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    plain = await trio.open_tcp_stream(host, port)
+    stream = trio.SSLStream(plain, context, server_hostname="localhost")
+    async with plain:
+        socket = H2Socket(stream, f"/v1/ws{query}", [])
+        await socket.open(f"localhost:{port}")
+        assert socket.status == "200"
+        yield Talk(socket)
+
+
+OVER = pytest.mark.parametrize("over", ["http/1.1", "h2"])
+
+
+@OVER
+async def test_publications_cross_from_every_road_to_every_other(server: Served, tokens: dict[str, str], over: str) -> None:
+    channel = f"public:roads-{over[-1]}"
+    async with talk(server, tokens["alice"], over=over) as alice, talk(server) as guest:
+        hello = await guest.ask(1, connect={"name": "Guest"})
+        assert hello["user"] is None and hello["ping_s"] == 25
+        first = await alice.ask(1, subscribe={"channel": channel})
+        await guest.ask(2, subscribe={"channel": channel})
+        assert (await alice.next("join"))["user"] is None
+        assert (await alice.ask(2, publish={"channel": channel, "data": {"n": 1}}))["offset"] == 1
+        sent = await trio.to_thread.run_sync(ask, server, "POST", f"/v1/channels/{channel}/publish", {"data": {"n": 2}})
+        assert sent["epoch"] == first["epoch"] and sent["offset"] == 2
+        for client in (alice, guest):
+            assert [(await client.next("pub"))["data"]["n"] for _ in range(2)] == [1, 2]
+        members = await guest.ask(3, presence={"channel": channel})
+        assert members["count"] == 2
+        found = await guest.ask(4, history={"channel": channel, "since": {"offset": 1, "epoch": first["epoch"]}})
+        assert [each["offset"] for each in found["publications"]] == [2]
+        again = await guest.ask(5, subscribe={"channel": channel, "recover": {"offset": 1, "epoch": first["epoch"]}})
+        assert again["recovered"] and [each["data"] for each in again["publications"]] == [{"n": 2}]
+    left = await trio.to_thread.run_sync(ask, server, "GET", f"/v1/channels/{channel}/presence")
+    assert left["count"] <= 2
+
+
+@OVER
+async def test_replies_keep_their_order_whatever_must_wait(server: Served, tokens: dict[str, str], over: str) -> None:
+    stream = (await trio.to_thread.run_sync(ask, server, "POST", "/v1/streams", {"title": "T"}, tokens["alice"]))["id"]
+    async with talk(server, tokens["bob"], over=over) as bob:
+        room = f"stream:{stream}"
+        await bob.say(
+            {"id": 1, "subscribe": {"channel": room}}, {"id": 2, "ping": {}},
+            {"id": 3, "publish": {"channel": room, "data": {"text": "hi"}}}, {"id": 4, "history": {"channel": room}},
+            {"id": 5, "nonsense": {}}, {"id": 6, "ping": {}},
+        )  # fmt: skip
+        for name in ("subscribe", "ping"):
+            await bob.next(name)
+        await bob.next("publish")
+        assert [each["data"] for each in (await bob.next("history"))["publications"]] == [{"text": "hi"}]
+        assert (await bob.next("error"))["code"] == "unknown_command"
+        await bob.next("ping")
+
+
+async def test_chat_is_the_same_over_http_and_websocket(server: Served, tokens: dict[str, str]) -> None:
+    stream = (await trio.to_thread.run_sync(ask, server, "POST", "/v1/streams", {"title": "T"}, tokens["alice"]))["id"]
+    comments, room = f"/v1/streams/{stream}/comments", f"stream:{stream}"
+    async with talk(server) as viewer, talk(server, tokens["bob"]) as bob:
+        await viewer.ask(1, connect={})
+        await viewer.ask(2, subscribe={"channel": room})
+        assert (await viewer.ask(3, publish={"channel": room, "data": {"text": "x"}}))["code"] == "unauthenticated"
+        done = await bob.ask(1, publish={"channel": room, "data": {"text": "over ws"}})
+        made = await trio.to_thread.run_sync(ask, server, "POST", comments, {"text": "over http"}, tokens["alice"])
+        told = [await viewer.next("pub") for _ in range(2)]
+        while any("type" in each["data"] for each in told):
+            told = [each for each in told if "type" not in each["data"]] + [await viewer.next("pub")]
+        assert [(each["data"]["text"], each["info"]["user"], each["info"]["badges"]) for each in told] == [
+            ("over ws", "bob", []), ("over http", "alice", ["owner"]),
+        ]  # fmt: skip
+        listed = (await trio.to_thread.run_sync(ask, server, "GET", comments))["items"]
+        assert [each["id"] for each in listed] == [made["id"], f"{done['epoch']}.{done['offset']}"]
+        await trio.to_thread.run_sync(ask, server, "PUT", f"/v1/streams/{stream}/bans/bob", {"seconds": 60}, tokens["alice"])
+        assert (await bob.ask(2, publish={"channel": room, "data": {"text": "again"}}))["code"] == "banned"
+
+
+@OVER
+async def test_tokens_that_do_not_hold_are_told_by_the_close_code(server: Served, over: str) -> None:
+    async with talk(server, "nonsense", over=over) as client:
+        assert await client.ended() == 4201
+
+
+@OVER
+async def test_revocation_and_services_close_what_is_open(server: Served, tokens: dict[str, str], over: str) -> None:
+    user = f"carol{over[-1]}"
+    fresh = await trio.to_thread.run_sync(token, server, user)
+    async with talk(server, fresh, over=over) as carol:
+        await carol.ask(1, subscribe={"channel": f"user:{user}"})
+        body = {"channels": [f"user:{user}"], "data": {"type": "hello"}}
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/broadcast", body, tokens["svc"])
+        assert (await carol.next("pub"))["data"] == {"type": "hello"}
+        unsubscribe = {"user": user, "channel": f"user:{user}"}
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/unsubscribe", unsubscribe, tokens["svc"])
+        assert (await carol.next("unsub"))["code"] == 4301
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/tokens/revocations", {"user": user}, tokens["root"])
+        assert await carol.ended() == 4203
+    async with talk(server, tokens["bob"], over=over) as bob:
+        await bob.ask(1, ping={})
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob"}, tokens["svc"])
+        assert await bob.ended() == 4312
+
+
+async def test_cut_connections_leave_no_members(server: Served, tokens: dict[str, str]) -> None:
+    async with talk(server, tokens["alice"]) as alice:
+        await alice.ask(1, subscribe={"channel": "public:cut"})
+        host, port = server.address("http")
+        other: Socket = await open_socket(f"ws://{host}:{port}/v1/ws?access_token={tokens['bob']}")
+        bob = Talk(other)
+        await bob.ask(1, subscribe={"channel": "public:cut"})
+        assert (await alice.next("join"))["user"] == "bob"
+        await other._stream.aclose()  # without a word
+        assert (await alice.next("leave"))["user"] == "bob"
+        assert (await alice.ask(2, presence={"channel": "public:cut"}))["count"] == 1
+
+
+def test_drain_says_when_to_come_back(tmp_path: Path) -> None:
+    async def follow(server: Served) -> tuple[Any, int]:
+        async with talk(server) as client:
+            await client.ask(1, connect={})
+            await client.ask(2, subscribe={"channel": LOBBY})
+            server.process.terminate()
+            return await client.next("bye"), await client.ended()
+
+    with serve(tmp_path / "data") as server:
+        bye, code = trio.run(follow, server)
+        assert bye["code"] == code == 4002 and bye["reconnect_after_ms"] >= 0
+        assert server.process.wait(30) == 0

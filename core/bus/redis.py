@@ -138,8 +138,8 @@ class Link:
             wait = max(0.01, self._not_before - time.monotonic()) if self._ears is None and self._wanted else 5.0
             with suppress(OSError, ValueError):
                 if self._ear in select.select(ears, [], [], wait)[0]:
-                    self._rung = False
                     self._ear.recv(4096)
+                    self._rung = False  # behind the read: who rings from here on is heard by the next turn, who did before by this one
             done: list[_Call] = []
             heard: list[Message] = []
             self._change_ears(done)

@@ -39,6 +39,7 @@ from nova.media.rtmp.server import RtmpServer, Timeouts
 from nova.media.streams.model import KeyId, StreamId
 from nova.media.streams.service import Streams
 from nova.surface import cdn, listeners, realtime
+from nova.surface.certificate_watch import CertificateWatch
 from nova.surface.control import ControlServer
 from nova.surface.datadir import DataDir
 from nova.surface.h3.door import H3Door, advertising, alt_svc
@@ -88,6 +89,7 @@ class Server:
         reload: Reload | None = None,
     ) -> None:
         self._reload = reload
+        self._certificates: CertificateWatch | None = None
         self._wanted_reload, self._reloads = trio.open_memory_channel[None](1)
         self._settings, self._data, self._demo, self._tell, self._sink = settings, data, demo, tell, sink
         self._clock = clock or SystemClock()
@@ -120,6 +122,7 @@ class Server:
             Component("cdn", self._run_cdn, self._drain_cdn),
             Component("http", self._run_http),
             Component("rtmp", self._run_rtmp, self._drain_rtmp),
+            Component("certificates", self._run_certificates),
             Component("control", self._run_control),
             Component("announcement", self._run_announcement),
         ]
@@ -144,7 +147,9 @@ class Server:
         self.lifecycle.stop()
 
     def reload(self) -> None:
-        """Read the settings again; the sites of the CDN follow them."""
+        """Read the settings again, and the certificates; the sites of the CDN follow the former."""
+        if self._certificates is not None:
+            self._certificates.look()
         with suppress(trio.WouldBlock, trio.BrokenResourceError):
             self._wanted_reload.send_nowait(None)
 
@@ -275,6 +280,10 @@ class Server:
                 urls.rtmp_scheme, urls.rtmp_port = name, self._opened[name].port
         task_status.started()
         await self._rtmp.run()
+
+    async def _run_certificates(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self._certificates = CertificateWatch(self._reactor, self._settings, self._data.path, self._clock, self._h3.renew)
+        await self._certificates.run(task_status=task_status)
 
     async def _run_grpc(self, *, task_status: trio.TaskStatus[None]) -> None:
         # Loaded in a thread: it takes as long as everything else, and the sockets that are open are served meanwhile.
@@ -422,6 +431,7 @@ class Server:
                 pages.error_page(),
                 self._realtime,
                 services.media,
+                services.bus,
             ),
         )
         awake.settle_memory()  # nothing larger is loaded from now on

@@ -29,7 +29,9 @@ from nova.media.streams.service import Limits, Streams
 from nova.media.streams.store_sql import SCHEMA as STREAMS
 from nova.media.streams.store_sql import SqlStore
 from nova.realtime.chat.store_sql import SCHEMA as CHAT
+from nova.surface import topics
 from nova.surface.datadir import DataDir
+from nova.surface.events import Events
 from nova.surface.identity import service as identity_service
 from nova.surface.identity.certificates import names_of_machine
 from nova.surface.identity.service import Identity
@@ -39,6 +41,7 @@ from nova.surface.limits import ApiRates, KeyGuesses
 from nova.surface.media import SCHEMAS as MEDIA
 from nova.surface.media import Media, open_blobs, open_media
 from nova.surface.operator import Operator
+from nova.surface.topics import UserEvents
 from nova.surface.urls import Urls
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class Services:
     identity: Identity
     streams: Streams
     media: Media
+    stream_events: Events
+    user_events: UserEvents
     replays: Idempotency
     addresses: Addresses
     rates: ApiRates
@@ -76,6 +81,8 @@ class Services:
         """What the services do by themselves; until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.identity.run)
+            await nursery.start(self.stream_events.run)
+            await nursery.start(self.user_events.run)
             await nursery.start(self.streams.run)
             await nursery.start(self.media.run)
             await nursery.start(self.replays.sweep)
@@ -141,7 +148,16 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
         identity = identity_service.build(settings, data.path, IdentityStore(sql), bus, clock, ids, machine=names_of_machine()[-1])
         await identity.open()
         limits = Limits(settings.limits.streams_per_user, settings.limits.keys_per_stream, settings.live.session_ttl)
-        streams = Streams(SqlStore(sql), running, identity.path_sessions, clock=clock, new_id=ids.new, limits=limits)
+        events = Events(bus, ids, clock)
+        streams = Streams(
+            SqlStore(sql),
+            running,
+            identity.path_sessions,
+            clock=clock,
+            new_id=ids.new,
+            limits=limits,
+            tell=lambda kind, stream, facts: events.tell(topics.STREAMS, kind, stream, facts),
+        )
         stale = await streams.open()
         if stale:
             _log.warning("streams_ended_by_restart", count=stale)
@@ -161,6 +177,8 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
             identity,
             streams,
             media,
+            events,
+            UserEvents(bus, identity),
             Idempotency(sql, clock, ids, ttl=settings.limits.idempotency_ttl),
             Addresses(Networks(settings.http.trusted_proxies), exempt),
             ApiRates(settings.limits.api_rate, clock),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import partial
 from ipaddress import IPv4Network
@@ -192,6 +192,11 @@ class Reactor:
         for listener in self._listeners.values():
             if listener.spec.name == name:
                 self.engine.retls(listener.number, tls)
+                listener.spec = replace(listener.spec, tls=tls)
+
+    def tls(self, name: str) -> TlsContext | None:
+        """What new connections of that listener get; to resume the sessions of, in the next one."""
+        return next((listener.spec.tls for listener in self._listeners.values() if listener.spec.name == name), None)
 
     def serve_site(
         self, number: int, name: str, handler: SiteHandler, *, host_in_key: bool = True, directives: bool = False, always_up: bool = False

@@ -107,6 +107,19 @@ class Running(Protocol):
         ...
 
 
+class Tell(Protocol):
+    """What the rest of Nova hears of streams. Synchronous, never waits, never fails.
+
+    kind: StreamCreated, StreamUpdated, StreamDeleted, StreamStarted or StreamEnded.
+    """
+
+    def __call__(self, kind: str, stream: StreamId, data: Mapping[str, object]) -> None: ...
+
+
+def nobody(kind: str, stream: StreamId, data: Mapping[str, object]) -> None:
+    """Tell, where nobody listens."""
+
+
 class Sessions(Protocol):
     """Signed session prefixes for players."""
 

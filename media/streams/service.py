@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from nova.core.clock import Clock
+from nova.core.clock import Clock, rfc3339
 from nova.core.errors import BadRequest, FieldError, NotFound, NovaError, RateLimited
 from nova.core.log import Log
 from nova.media.streams import access, keys
@@ -30,7 +30,7 @@ from nova.media.streams.model import (
     UserId,
     Visibility,
 )
-from nova.media.streams.ports import Running, Sessions, StreamStore
+from nova.media.streams.ports import Running, Sessions, StreamStore, Tell, nobody
 
 SAMPLE_EVERY: Final = 5.0  # seconds; half the window in which a viewer counts
 RETRY_WRITE: Final = 1.0  # seconds until a change that the store refused is tried again
@@ -96,6 +96,7 @@ class Streams:
     """The streams of this node.
 
     new_id: a UUIDv7; later ones sort after earlier ones.
+    tell: hears what becomes of streams.
     `open` comes first, `run` keeps the store in step until it is cancelled.
     """
 
@@ -108,7 +109,9 @@ class Streams:
         clock: Clock,
         new_id: Callable[[], str],
         limits: Limits | None = None,
+        tell: Tell = nobody,
     ) -> None:
+        self._tell = tell
         self._store = store
         self._running = running
         self._sessions = sessions
@@ -151,6 +154,7 @@ class Streams:
             self._private.add(stream.id)  # before anybody can publish to it
         await self._store.add(stream, key.record)
         self._index.add(key.record)
+        self._tell("StreamCreated", stream.id, _facts(stream))
         return stream, key
 
     async def find(
@@ -190,11 +194,12 @@ class Streams:
             raise access.missing(stream)
         if changes.visibility is not None:
             await self._set_private(found)
+        self._tell("StreamUpdated", stream, _facts(found))
         return self._seen(found)
 
     async def delete(self, stream: StreamId, caller: Caller) -> None:
         """The stream, its publisher and its viewers' sessions. Raises NotFound, Forbidden."""
-        await self.owned(stream, caller)
+        found = await self.owned(stream, caller)
         self._index.remove_stream(stream)  # first: nobody may start while it goes away
         self._running.stop(stream, "deleted")
         self._journal.forget(stream)
@@ -203,6 +208,7 @@ class Streams:
         self._private.discard(stream)
         for deleted in self._deleted:
             await deleted(stream)
+        self._tell("StreamDeleted", stream, {"owner": found.owner})
 
     async def stop(self, stream: StreamId, caller: Caller) -> Seen:
         """End the broadcast; the keys stay good. Without one it changes nothing. Raises NotFound, Forbidden."""
@@ -332,7 +338,9 @@ class Streams:
 
     def started(self, stream: StreamId, key: KeyId | None) -> None:
         """A publisher is here."""
-        self._journal.started(stream, key, self._new_id(), self._now())
+        broadcast = self._new_id()
+        if self._journal.started(stream, key, broadcast, self._now()):
+            self._tell("StreamStarted", stream, {"broadcast_id": broadcast, "started_at": rfc3339(self._now() / 1000)})
         self._due.set()
 
     def lost(self, stream: StreamId) -> None:
@@ -344,8 +352,18 @@ class Streams:
     def ended(self, stream: StreamId, reason: str) -> None:
         """The broadcast is over."""
         self._sample(stream)
-        if self._journal.ended(stream, reason, self._now()) is not None:
+        over = self._journal.ended(stream, reason, self._now())
+        if over is not None:
             self._due.set()
+            facts = {
+                "broadcast_id": over.id,
+                "started_at": rfc3339(over.started_at / 1000),
+                "ended_at": rfc3339(self._now() / 1000),
+                "reason": reason,
+                "peak_viewers": over.peak_viewers,
+                "viewer_seconds": over.viewer_ms // 1000,
+            }
+            self._tell("StreamEnded", stream, facts)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Count viewers and write what changed, until cancelled; then write what is left."""
@@ -432,3 +450,7 @@ class Streams:
         for viewer in viewers:
             self._sessions.revoke(viewer)
             self._running.gone(stream, viewer)
+
+
+def _facts(stream: Stream) -> dict[str, object]:
+    return {"owner": stream.owner, "title": stream.title, "tags": list(stream.tags), "visibility": stream.visibility.value}

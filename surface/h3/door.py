@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -44,6 +45,11 @@ class H3Door:
         """Let answers under way end; the caller bounds the time."""
         if self._server is not None:
             await self._server.drain()
+
+    def renew(self, cert: Path, key: Path) -> None:
+        """New connections get this certificate. Raises OSError, ValueError: it cannot be used, and the one before stays."""
+        if self._server is not None:
+            self._server.renew(str(cert), str(key))
 
     def stats(self) -> list[tuple[tuple[str], float]]:
         """What is counted, for metrics."""

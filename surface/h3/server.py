@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from email.utils import formatdate
 from heapq import heappop, heappush
@@ -66,6 +67,7 @@ class H3Server:
 
     def __init__(self, sock: socket.socket, app: App, configuration: QuicConfiguration, settings: Settings, clock: Clock) -> None:
         self._socket, self._app, self._settings, self._clock = sock, app, settings, clock
+        self._configuration = configuration
         address = sock.getsockname()
         self._address: Peer = (str(address[0]), int(address[1]))
         self._front = Front(
@@ -89,6 +91,13 @@ class H3Server:
         self._date_at = 0
         self._date = b""
         self.requests = 0  # served since the start
+
+    def renew(self, cert: str, key: str) -> None:
+        """New connections get this certificate. Raises OSError, ValueError: it cannot be used, and the one before stays."""
+        fresh = copy(self._configuration)
+        fresh.load_cert_chain(cert, key)
+        kept = self._configuration  # what the front has: every new connection reads it
+        kept.certificate, kept.certificate_chain, kept.private_key = fresh.certificate, fresh.certificate_chain, fresh.private_key
 
     @property
     def address(self) -> Peer:

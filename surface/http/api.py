@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from nova.core.addresses import Addresses
+from nova.core.bus import Bus
 from nova.core.clock import Clock
 from nova.core.ids import Ids
 from nova.core.limits import Networks
@@ -31,6 +32,7 @@ from nova.surface.http.routes_realtime import RealtimeRoutes
 from nova.surface.http.routes_rtmp import RtmpRoutes
 from nova.surface.http.routes_streams import StreamRoutes
 from nova.surface.http.routes_system import Checks, SystemRoutes
+from nova.surface.http.routes_topics import TopicRoutes
 from nova.surface.http.routes_uploads import PATH as UPLOADS
 from nova.surface.http.routes_uploads import UploadRoutes
 from nova.surface.http.routes_videos import VideoRoutes
@@ -68,6 +70,7 @@ class Services:
     error_page: bytes
     realtime: Realtime
     media: Media
+    bus: Bus
 
 
 def routes(settings: Settings, services: Services) -> list[Route]:
@@ -92,6 +95,7 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         *ImageRoutes(services.media.images).table(),
         *UploadRoutes(services.media.uploads).table(),
         *VideoRoutes(services.media.library, services.media.poster).table(),
+        *TopicRoutes(services.bus, services.ids, services.clock).table(),
         *routes_not_yet.table(),
         *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
         *PageRoutes(services.assets).table(),
@@ -104,7 +108,7 @@ def described(settings: Settings) -> Json:
     nothing: Any = None
     services = Services(
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
-        urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"",
+        urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"", bus=nothing,
         realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
         media=Media(nothing, nothing, nothing, nothing, nothing, nothing),
     )  # fmt: skip

@@ -48,8 +48,6 @@ TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("notifications", "/v1/notifications/preferences", "GET PUT"),
     ("notifications", "/v1/notifications/devices/{device}", "PUT DELETE"),
     ("notifications", "/v1/users/{user}/notifications", "POST"),
-    ("events", "/v1/events/log", "GET"),
-    ("events", "/v1/events/in/{topic}", "POST"),
 )
 
 

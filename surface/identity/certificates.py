@@ -21,6 +21,7 @@ RENEW: Final = 30 * 86400  # seconds before its end
 ADDRESSES: Final = ("127.0.0.1", "::1")
 FOLDER: Final = "tls"  # in the data directory
 CERT: Final = "cert.pem"
+KEY: Final = "key.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def ensure(data: Path, clock: Clock, names: tuple[str, ...] | None = None) -> Ce
     """
     wanted = names or names_of_machine()
     folder = files.folder(data / FOLDER)
-    cert, key, note = folder / CERT, folder / "key.pem", folder / "names.json"
+    cert, key, note = folder / CERT, folder / KEY, folder / "names.json"
     now = clock.wall()
     known = _note(note)
     if known is not None and known[0] == wanted and now < known[1] - RENEW and files.read(cert) and files.read(key):

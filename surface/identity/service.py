@@ -232,6 +232,13 @@ class Identity:
             raise NotFound("not_found", f"there is no user {user}")
         await self.revocations.tell(revocation)
 
+    async def forget(self, user: UserId) -> None:
+        """A user whom another service has deleted, kept here or not: the same as `delete_user`, and no error the second time."""
+        try:
+            await self.delete_user(user)
+        except NotFound:
+            await self.revocations.revoke_user(user)
+
     async def owner(self) -> User:
         """The user whom this server's own sign-in URL is for; made on the first start."""
         found = await self._store.owner()

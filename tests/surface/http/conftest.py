@@ -26,6 +26,7 @@ from nova.media.streams.service import Streams
 from nova.media.streams.store_memory import MemoryStore
 from nova.realtime.chat.store_sql import SCHEMA as CHAT
 from nova.surface import realtime as realtime_
+from nova.surface.events import Events
 from nova.surface.http import api, pages
 from nova.surface.http import app as app_
 from nova.surface.http.app import Application, Conventions
@@ -36,6 +37,7 @@ from nova.surface.limits import ApiRates, KeyGuesses
 from nova.surface.media import SCHEMAS as MEDIA
 from nova.surface.media import Media, open_media
 from nova.surface.realtime import Realtime
+from nova.surface.topics import STREAMS, UserEvents
 from nova.surface.urls import Urls
 from tests.media.streams.fakes import FakeRunning
 from tests.surface.http.asgi import Answer, ask
@@ -92,10 +94,19 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
     settings = settings_.load(environ={}, overrides=overrides).settings
     clock = FakeClock()
     ids = Ids(clock)
-    identity = identity_.build(settings, tmp_path, IdentityMemory(), MemoryBus(clock), clock, ids)
+    bus = MemoryBus(clock)
+    identity = identity_.build(settings, tmp_path, IdentityMemory(), bus, clock, ids)
     await identity.open()
     running = FakeRunning()
-    streams = Streams(MemoryStore(), running, identity.path_sessions, clock=clock, new_id=ids.new)
+    events = Events(bus, ids, clock)
+    streams = Streams(
+        MemoryStore(),
+        running,
+        identity.path_sessions,
+        clock=clock,
+        new_id=ids.new,
+        tell=lambda kind, stream, facts: events.tell(STREAMS, kind, stream, facts),
+    )
     await streams.open()
     exempt = Networks(settings.limits.exempt)
     metrics, checks, open_metrics = Metrics(), {"store": (True, "open")}, [True]
@@ -110,8 +121,10 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
     ):
         realtime = realtime_.build(settings, sql, streams, identity, clock, ids)
         blobs = FileBlobs(tmp_path / "blobs", offload)
-        media = open_media(settings, tmp_path, sql, blobs, MemoryBus(clock), clock, ids, offload, metrics)
+        media = open_media(settings, tmp_path, sql, blobs, bus, clock, ids, offload, metrics)
         await nursery.start(media.run)
+        await nursery.start(events.run)
+        await nursery.start(UserEvents(bus, identity).run)
         services = api.Services(
             streams,
             identity,
@@ -129,6 +142,7 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
             pages.error_page(),
             realtime,
             media,
+            bus,
         )
         routes = api.routes(settings, services)
         conventions = api.conventions(settings, services, routes)

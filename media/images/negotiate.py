@@ -12,7 +12,7 @@ from nova.media.images.sniff import TYPES
 MAX_ACCEPT: Final = 4096  # characters that are looked at
 VARY: Final = "Accept"
 HINTS: Final = "Sec-CH-DPR, Sec-CH-Width, DPR, Width"
-_NUMBER: Final = re.compile(r"\d{1,5}(?:\.\d{1,4})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{0,4})?")
 _MEDIA: Final = {"jpg": TYPES["jpeg"], **{name: TYPES[name] for name in ("png", "webp", "avif", "gif")}}
 
 
@@ -49,7 +49,8 @@ def _weights(accept: str) -> dict[str, float]:
         for parameter in parameters:
             name, _, value = parameter.partition("=")
             if name.strip() == "q":
-                weight = min(1.0, float(value)) if _NUMBER.fullmatch(value.strip()) else 0.0
+                value = value.strip(" \t")
+                weight = min(1.0, float(value)) if _NUMBER.fullmatch(value) else 0.0
         found[kind] = max(found.get(kind, 0.0), weight)
     return found
 
@@ -57,6 +58,7 @@ def _weights(accept: str) -> dict[str, float]:
 def hint(*values: str) -> float | None:
     """The first of these header values that is a number; None: none is."""
     for value in values:
-        if _NUMBER.fullmatch(value.strip()) and float(value) > 0:
-            return float(value)
+        text = value.strip(" \t")
+        if _NUMBER.fullmatch(text) and float(text) > 0:
+            return float(text)
     return None

@@ -100,7 +100,7 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 def _real(text: str, least: float, most: float) -> float:
-    if not re.fullmatch(r"\d{1,5}(?:\.\d{1,4})?", text) or not least <= float(text) <= most:
+    if not re.fullmatch(r"[0-9]{1,5}(?:\.[0-9]{1,4})?", text) or not least <= float(text) <= most:
         raise ValueError(f"{text[:20]!r} is not a number from {least:g} to {most:g}")
     return float(text)
 

@@ -1,6 +1,6 @@
 """A client of the channels (docs/realtime.md) for trio: `machine` decides, `client` does the I/O.
 
-For browsers: web/static/js/realtime.js, which is the same machine.
+For browsers: web/static/js/lib/realtime.js, which is the same machine.
 
 ```python
 async with connect("wss://nova.example/v1/ws", token=get_token) as realtime:

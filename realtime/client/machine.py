@@ -1,6 +1,6 @@
 """The client as a machine: what was received, asked and ticked comes in; what to send, open, close and tell goes out. Pure.
 
-Times are whole milliseconds of any clock that does not go back. `web/static/js/realtime.js` is the same machine in JavaScript; both
+Times are whole milliseconds of any clock that does not go back. `web/static/js/lib/realtime.js` is the same machine in JavaScript; both
 are held to `tests/realtime/client/scenarios.py`.
 """
 

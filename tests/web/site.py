@@ -20,7 +20,7 @@ from nova.surface.http.headers import PAGE_POLICY
 from tests.web.origin import Origin
 
 WEB = Path(__file__).parents[2] / "web"
-PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html"}
+PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html", r"/room(?:/[^/]+)?": "room.html"}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 # Runs every scenario; gives the first step of each that differs.
 RUN = """
-import('/static/js/realtime.js').then(({ Machine }) => {
+import('/static/js/lib/realtime.js').then(({ Machine }) => {
   const sorted = (value) => Array.isArray(value) ? value.map(sorted)
     : value !== null && typeof value === 'object' ? Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]))
     : value;
@@ -51,5 +51,5 @@ async def test_close_codes_and_pauses_are_those_of_the_table(page: Page) -> None
     from nova.realtime.close_codes import TABLE
 
     codes = [*TABLE, 1006, 1012, 1013, 4100, 4299, 4499]
-    call = f"import('/static/js/realtime.js').then(m => [{codes}.map(m.afterClose), [0, 1, 2, 7, 99].map(n => m.pause(n, 0.3))])"
+    call = f"import('/static/js/lib/realtime.js').then(m => [{codes}.map(m.afterClose), [0, 1, 2, 7, 99].map(n => m.pause(n, 0.3))])"
     assert await page.evaluate(call) == [[after_close(code).value for code in codes], [pause(n, 0.3) for n in (0, 1, 2, 7, 99)]]

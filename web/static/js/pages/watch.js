@@ -10,6 +10,7 @@ import { Controls } from "../player/controls.js";
 import { Cover } from "../player/cover.js";
 import { Seat } from "../player/seat.js";
 import { wireAccount } from "../parts/account.js";
+import { Chat } from "../parts/chat.js";
 import { wireTheme } from "../parts/theme.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2] ?? "");
@@ -27,6 +28,12 @@ wireTheme();
 const seat = new Seat(id, /** @type {HTMLVideoElement} */ (must("video")));
 const known = wireAccount();
 const cover = new Cover(box);
+const chat = new Chat(id, must("#chat"));
+known.finally(() => chat.open());
+chat.addEventListener("viewers", (event) => {
+  put(facts.viewers, format.viewers(/** @type {CustomEvent} */ (event).detail.count));
+});
+chat.addEventListener("status", () => seat.asking.now());
 new Controls(box, seat.player);
 
 cover.show(seat.cover);
@@ -38,6 +45,7 @@ seat.addEventListener("stream", draw);
 seat.addEventListener("missing", async () => {
   // A private stream is missing for those who are not signed in: knowing who we are comes before saying so.
   await known;
+  chat.leave();
   document.title = "Not found · Nova";
   fill(
     must("main"),
@@ -61,6 +69,7 @@ function draw() {
   if (stream === null) return;
   const name = stream.title || "Untitled stream";
   document.title = `${name} · Nova`;
+  chat.owned(stream.owner);
   put(title, name);
   put(facts.badge, format.status(stream.status));
   facts.badge.dataset.status = stream.status;

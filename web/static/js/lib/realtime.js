@@ -1,8 +1,8 @@
 /**
  * A client of Nova's channels (docs/realtime.md): one file, no dependencies.
  *
- *     import { Realtime } from "https://nova.example/static/js/realtime.js";
- *     const realtime = new Realtime("wss://nova.example/v1/ws", { token: async () => (await fetch("/my/token")).text() });
+ *     import { Realtime } from "./realtime.js";
+ *     const realtime = new Realtime("/v1/ws", { token: async () => (await fetch("/my/token")).text() });
  *     const room = realtime.subscribe("public:lobby");
  *     room.addEventListener("publication", ({ detail }) => console.log(detail.data));
  *     await room.publish({ text: "hello" });
@@ -610,7 +610,7 @@ export class Subscription extends EventTarget {
  */
 export class Realtime extends EventTarget {
   /**
-   * @param {string|URL} url `wss://host/v1/ws`, or a path of this page's own server
+   * @param {string|URL} url of `/v1/ws`; relative to the page, when it is this page's own server
    * @param {{token?: () => Promise<string|null>, name?: string, start?: boolean}} [options] token: gets a bearer token, a new one each time;
    *   without it the session's cookie counts, or nobody is known. name: of a guest
    */

@@ -25,6 +25,7 @@ from nova.core.errors import NovaError
 from nova.core.guard import guard
 from nova.core.limits import Networks
 from nova.core.log import Log
+from nova.surface.h3 import udp
 from nova.surface.h3.budget import Budget
 from nova.surface.h3.connection import Body, CidIssued, CidRetired, Connection, Gone, Limits, Peer, Request
 from nova.surface.h3.exchange import App, Exchange, refuse
@@ -83,7 +84,7 @@ class H3Server:
         self._order = count()
         self._dirty: deque[Link] = deque()
         self._marked: set[Link] = set()
-        self._unsent: deque[tuple[bytes, Any]] = deque()  # what the kernel had no room for
+        self._unsent: deque[tuple[bytes, Any, int]] = deque()  # what the kernel had no room for
         self._budget = Budget(settings.share)
         self._sleeping: trio.CancelScope | None = None
         self._tasks: trio.Nursery | None = None
@@ -233,15 +234,18 @@ class H3Server:
 
     def _flush(self, now: float, until: float) -> None:
         """Let connections send, each in its turn, until the slice is over."""
-        while self._unsent:
-            if not self._send(*self._unsent.popleft()):
+        while waiting := self._unsent:
+            self._unsent = deque()
+            if not self._send(*waiting.popleft()):
+                self._unsent.extend(waiting)
                 return
+            self._unsent = waiting
         for _ in range(len(self._dirty)):
             link = self._dirty.popleft()
             self._marked.discard(link)
             connection = link.connection
-            for data, peer in connection.datagrams(now):
-                self._send(data, peer)
+            for data, size, peer in udp.runs(connection.datagrams(now)):
+                self._send(data, peer, size)
             if connection.expired:
                 self._forget(link)
             elif (due := connection.deadline()) is not None and due != link.due:
@@ -250,15 +254,15 @@ class H3Server:
             if self._unsent or time.thread_time() >= until:
                 return
 
-    def _send(self, data: bytes, peer: Any) -> bool:
-        """False: the kernel has no room, and it waits here."""
+    def _send(self, data: bytes, peer: Any, size: int = 0) -> bool:
+        """size: of each datagram in `data`, 0: it is one. False: the kernel has no room, and it waits here."""
         if self._unsent:
-            self._unsent.append((data, peer))
+            self._unsent.append((data, peer, size))
             return False
         try:
-            self._socket.sendto(data, peer)
+            udp.send(self._socket, data, peer, size)
         except BlockingIOError:
-            self._unsent.append((data, peer))
+            self._unsent.append((data, peer, size))
             return False
         except OSError:  # unreachable, or too large for the path: a loss, as far as QUIC is concerned
             pass

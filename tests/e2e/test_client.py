@@ -1,0 +1,142 @@
+"""The Python client against a running server, over a network that cuts its connections at every point."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from nova.realtime.client import Gap, Joined, Member, Publication, Realtime, Refused, Stopped, connect
+from tests.realtime.client.proxy import Proxy
+from tests.serving import Served
+
+
+@asynccontextmanager
+async def through(nova: Served, *cuts: int | None) -> AsyncIterator[Proxy]:
+    proxy = Proxy(nova.address("http"), list(cuts))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        with trio.fail_after(60):
+            yield proxy
+        nursery.cancel_scope.cancel()
+
+
+def url(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/v1/ws"
+
+
+def direct(nova: Served) -> str:
+    return url(nova.address("http")[1])
+
+
+async def test_room_with_two(nova: Served) -> None:
+    with trio.fail_after(30):
+        async with connect(direct(nova)) as ada, connect(direct(nova)) as bob, ada.subscribe("public:two") as hers:
+            assert isinstance(await anext(hers), Joined)
+            async with bob.subscribe("public:two") as his:
+                assert isinstance(await anext(his), Joined)
+                assert isinstance(came := await anext(hers), Member)
+                assert (came.client, came.came) == (bob.client, True)
+                acked = await his.publish({"text": "grüß dich"})
+                for each in (hers, his):
+                    assert isinstance(read := await anext(each), Publication)
+                    assert (read.data, read.offset) == ({"text": "grüß dich"}, acked.offset)
+                assert (await hers.presence())["count"] == 2
+                kept = await hers.history(since=(acked.offset - 1, acked.epoch))
+                assert [each["data"] for each in kept["publications"]] == [{"text": "grüß dich"}]
+            assert isinstance(left := await anext(hers), Member)
+            assert not left.came
+
+
+async def test_refusal_names_the_code(nova: Served) -> None:
+    with trio.fail_after(30):
+        async with connect(direct(nova)) as client:
+            with pytest.raises(Refused) as refused:
+                await client.publish("user:somebody", 1)
+            assert refused.value.code in ("forbidden", "unauthenticated")
+
+
+async def test_token_that_does_not_hold_is_asked_for_again(nova: Served) -> None:
+    good = await _token(nova)
+    given = ["nonsense", good]
+    with trio.fail_after(30):
+
+        async def token() -> str:
+            return given.pop(0) if len(given) > 1 else given[0]
+
+        async with connect(direct(nova), token=token) as client:
+            await client.connected()
+            assert client.user == "ada"
+            assert given == [good]
+
+
+async def test_without_another_token_the_client_stops(nova: Served) -> None:
+    with trio.fail_after(30):
+        async with connect(direct(nova) + "?access_token=nonsense") as client:
+            with pytest.raises(Stopped) as stopped:
+                await client.connected()
+            assert 4200 <= stopped.value.code < 4300
+
+
+async def _token(nova: Served) -> str:
+    import json
+    import sys
+
+    command = [sys.executable, "-m", "nova", "token", "--user", "ada", "--json", "--data", str(nova.data)]
+    said = await trio.run_process(command, capture_stdout=True)
+    token: str = json.loads(said.stdout)["token"]
+    return token
+
+
+async def _publish_all(client: Realtime, channel: str, count: int) -> None:
+    for number in range(count):
+        await client.publish(channel, number)
+
+
+# A connection carries about 700 bytes before the first message: cuts fall into the upgrade, the greeting, the subscription, and messages.
+@pytest.mark.parametrize("cut", [1, 120, 260, 330, 400, 460, 520, 600, 700, 900, 1300])
+async def test_reader_misses_nothing_and_gets_nothing_twice(nova: Served, cut: int) -> None:
+    """The reader's first six connections end after `cut` bytes, each a little later than the one before."""
+    channel = f"public:read-{cut}"
+    async with through(nova, *(cut + 40 * number for number in range(6)), None) as proxy:
+        async with connect(direct(nova)) as writer, connect(url(proxy.port)) as reader, trio.open_nursery() as nursery:
+            place = (await writer.publish(channel, "begin")).offset
+            epoch = (await writer.history(channel))["epoch"]
+            nursery.start_soon(_publish_all, writer, channel, 30)
+            found: list[int] = []
+            async with reader.subscribe(channel, since=(place, epoch)) as events:
+                async for event in events:
+                    assert not isinstance(event, Gap)
+                    if isinstance(event, Publication):
+                        found.append(event.data)
+                    if len(found) == 30:
+                        break
+            assert found == list(range(30))
+        assert proxy.connections >= 3
+
+
+@pytest.mark.parametrize("cut", [1, 260, 400, 520, 600, 660, 720, 800, 900, 1100])
+async def test_publisher_publishes_everything_once(nova: Served, cut: int) -> None:
+    channel = f"public:write-{cut}"
+    async with through(nova, *(cut + 30 * number for number in range(6)), None) as proxy:
+        async with connect(direct(nova)) as reader, connect(url(proxy.port)) as writer, reader.subscribe(channel) as events:
+            assert isinstance(await anext(events), Joined)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_publish_all, writer, channel, 20)
+                found = []
+                while len(found) < 20:
+                    event = await anext(events)
+                    if isinstance(event, Publication):
+                        found.append(event.data)
+            assert found == list(range(20))
+        assert proxy.connections >= 3
+
+
+async def test_connection_that_is_cut_while_nobody_writes_comes_back(nova: Served) -> None:
+    async with through(nova, None) as proxy, connect(url(proxy.port)) as client, client.subscribe("public:quiet") as room:
+        assert isinstance(await anext(room), Joined)
+        proxy.cut()
+        assert isinstance(again := await anext(room), Joined)
+        assert (again.again, again.recovered) == (True, True)

@@ -237,7 +237,7 @@ class H3(Section):
     """HTTP/3, on the UDP port of the same number as `https.listen`."""
 
     connections: int = row(
-        2048, "Connections open at once.", "One takes about 150 KiB while it is busy; beyond it browsers use HTTP/2.", least=1, most=1_000_000,
+        2048, "Connections open at once.", "One takes about 100 KiB at rest; beyond it browsers use HTTP/2.", least=1, most=1_000_000,
     )
     cpu_percent: int = row(
         50, "Share of the control plane's thread that HTTP/3 may take.",

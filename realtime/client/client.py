@@ -141,6 +141,11 @@ class Realtime:
             self.check()
             await self._changed.wait()
 
+    async def changed(self) -> str:
+        """Wait until the state is another; that one."""
+        await self._changed.wait()
+        return self.state
+
     @contextmanager
     def _following(self, channel: str, since: tuple[int, str] | None) -> Iterator[Subscription]:
         if channel in self._subscriptions:
@@ -222,11 +227,12 @@ class Realtime:
             raise Refused(call.error)
         return call.value
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._machine.start(self._now())
             self._act()
+            task_status.started()
             while True:
                 deadline = self._machine.deadline
                 with trio.CancelScope(deadline=float("inf") if deadline is None else (deadline + 1) / 1000) as self._kick:
@@ -344,7 +350,7 @@ async def connect(
     """
     realtime = Realtime(url, token=token, name=name, context=context)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(realtime.run)
+        await nursery.start(realtime.run)
         try:
             yield realtime
         finally:

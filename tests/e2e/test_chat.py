@@ -44,6 +44,7 @@ async def test_room_in_two_windows(browser: Browser, nova: Served) -> None:
         at_peace(page, nova)
 
 
+@pytest.mark.slow
 async def test_room_comes_back_and_misses_nothing(browser: Browser, nova: Served) -> None:
     one, two = await browser.page(), await browser.page()
     for page in (one, two):

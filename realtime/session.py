@@ -61,7 +61,7 @@ class Session:
 
         Raises FrameRefused (ext.commands): replies are not possible.
         """
-        found = grammar.read(self.form, frame, UNANSWERED - len(self._ids))
+        found = grammar.read(self.form, frame, UNANSWERED)
         return [self._command(each, members) for each in found]
 
     def answered(self, id: int) -> None:

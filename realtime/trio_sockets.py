@@ -7,6 +7,7 @@ fills its outbox; then its subscriptions wait, and the channel's policy for slow
 from __future__ import annotations
 
 import itertools
+import random
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,20 +18,23 @@ from typing import Final, Protocol
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import NovaError
+from nova.core.errors import TABLE, NovaError
 from nova.core.log import Log
 from nova.ext import pushes
 from nova.ext.commands import COMMANDS, FrameRefused
 from nova.ext.values import JSON, convert
 from nova.realtime.channel_memory import MemoryChannel
 from nova.realtime.hub import error_item
+from nova.realtime.ports import Hooks, Refused
 from nova.realtime.seam import Channel, ChannelRules, Connections, Reader, SlowReader, Sockets, Who
-from nova.realtime.session import Identity, Session, Wanted, decided
+from nova.realtime.session import UNANSWERED, Identity, Session, Wanted, decided
 
 FIRST: Final = 1 << 63  # ids of these connections begin here; the reactor's are below
 OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause
 OUTBOX_MOST: Final = 1 << 20  # replies and pushes to one connection do not pause: above this it is closed
 CONNECT_WITHIN: Final = 10.0  # seconds
+LIFETIME: Final = 86_400.0  # seconds; as the reactor's
+JITTER: Final = 0.1  # share by which a lifetime may be shorter
 PING_S: Final = 25
 _REFRESH: Final = COMMANDS.index("refresh") + 1
 _SLOW: Final = 4005
@@ -93,8 +97,8 @@ class _Conn:
 class TrioSockets:
     """`Sockets` of the seam. inner: the reactor's, whose channels everybody then follows; None: channels in memory."""
 
-    def __init__(self, clock: Clock, inner: Sockets | None = None) -> None:
-        self._clock, self._inner = clock, inner
+    def __init__(self, clock: Clock, inner: Sockets | None = None, hooks: Hooks | None = None) -> None:
+        self._clock, self._inner, self._hooks = clock, inner, hooks
         self.node = inner.node if inner is not None else secrets.token_hex(4)
         self._conns: dict[int, _Conn] = {}
         self._ids = itertools.count(FIRST)
@@ -222,8 +226,11 @@ class TrioSockets:
                 conn.nursery = nursery
                 nursery.start_soon(self._expire, conn)
                 nursery.start_soon(self._write, conn, wire)
+                nursery.start_soon(self._age, conn)
                 if identity is None:
                     nursery.start_soon(self._await_connect, conn)
+                elif await self._ask(conn) is not None:
+                    await trio.sleep_forever()  # the writer closes
                 await self._read(conn, wire, verify)
                 nursery.cancel_scope.cancel()
 
@@ -243,6 +250,9 @@ class TrioSockets:
 
     async def _read(self, conn: _Conn, wire: Wire, verify: Verify) -> None:
         while True:
+            while conn.session.unanswered >= UNANSWERED:
+                conn.room = trio.Event()
+                await conn.room.wait()
             frame = await wire.receive()
             if frame is None:
                 return
@@ -277,15 +287,35 @@ class TrioSockets:
             return pushes.empty(JSON, wanted.id, _REFRESH)
         conn.identity, conn.name = found, wanted.client_name[:64]
         conn.expiry.cancel()
+        refused = await self._ask(conn)
+        if refused is not None:
+            return pushes.error(JSON, wanted.id, refused.code.encode(), refused.detail.encode())
         user, left = None, 0
         if found is not None:
             user, left = found.user.encode(), max(0, int(found.expires_at - self._clock.wall()))
         return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, PING_S)
 
+    async def _ask(self, conn: _Conn) -> Refused | None:
+        """The backend, when it wants to be asked; who is refused is sent away."""
+        refused: Refused | None = None
+        if self._hooks is not None and "connect" in self._hooks.asks:
+            try:
+                refused = await self._hooks.connect(conn.who)
+            except NovaError as error:
+                refused = Refused(error.code, error.detail)
+        if refused is not None:
+            conn.end(TABLE[refused.code].close, refused.code)
+        return refused
+
     async def _await_connect(self, conn: _Conn) -> None:
         await trio.sleep(CONNECT_WITHIN)
         if not conn.session.connected:
             conn.end(4008, "not_connected")
+
+    async def _age(self, conn: _Conn) -> None:
+        await trio.sleep(LIFETIME * (1 - JITTER * random.random()))  # noqa: S311 -- spreads, and hides nothing
+        conn.put(pushes.bye(JSON, 4007, b"lifetime", 1000))
+        conn.end(4007, "lifetime")
 
     async def _expire(self, conn: _Conn) -> None:
         """Close when the token has expired; a refresh begins the wait anew."""

@@ -95,7 +95,8 @@ def build(
 ) -> Realtime:  # fmt: skip
     """inner: the reactor's connections. bus: joins several nodes; None: there is only this one. Raises Unprocessable `bad_settings`."""
     wanted, door = settings.realtime, StreamDoor(streams)
-    sockets = TrioSockets(clock, inner)
+    hooks = hooks_of(settings, clock, ids)
+    sockets = TrioSockets(clock, inner, hooks)
     public = wanted.public
     if public is None:
         public = settings.http.listen is None or settings.http.listen.loopback
@@ -103,7 +104,7 @@ def build(
     shared = None if bus is None else Cluster(bus, sockets.node)
     hub = Hub(
         sockets, rules.read(wanted.namespaces), limits, door, SCOPES, clock, public=public, most_channels=wanted.channels,
-        most_bytes=wanted.history_bytes, hooks=hooks_of(settings, clock, ids), shared=shared,
+        most_bytes=wanted.history_bytes, hooks=hooks, shared=shared,
     )  # fmt: skip
     sockets.attach(hub)
     chat = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments)

@@ -99,7 +99,13 @@ class ChannelRoutes:
                   "cursor": Query(whole, {"type": "string"}, 0, "The `cursor` of the page before."),
                   "limit": Query(page_limit, {"type": "integer"}, 200, "Members of a page.")},
                   answers={200: PRESENCE}, errors=CHANNEL_ERRORS),
+            Route("GET", "/v1/ws", "websocket", self.upgrade, "Follow and write channels over a WebSocket", tag, access="secret",
+                  answers={101: None}, description="Subprotocols `nova.json.v1`, `nova.msgpack.v1`; the protocol is in docs/realtime.md."),
         ]  # fmt: skip
+
+    async def upgrade(self, call: Call) -> Reply:
+        """What came here is no upgrade: those are answered where the connection is."""
+        raise BadRequest(detail="This path speaks WebSocket: ask for an upgrade, with the subprotocol nova.json.v1 or nova.msgpack.v1.")
 
     async def publish(self, call: Call) -> Reply:
         data = encoded(call.body["data"])

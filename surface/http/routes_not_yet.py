@@ -14,8 +14,6 @@ from nova.surface.http.route import Reply, Route
 # tag, path, methods
 TABLE: Final[tuple[tuple[str, str, str], ...]] = (
     ("streams", "/v1/streams/{id}/recordings", "GET"),
-    ("realtime", "/v1/ws", "GET"),
-    ("realtime", "/v1/echo", "GET"),
     ("messaging", "/v1/devices/{device}/keys", "PUT"),
     ("messaging", "/v1/devices/{device}/keys/count", "GET"),
     ("messaging", "/v1/users/{user}/keys/claim", "POST"),

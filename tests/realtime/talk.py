@@ -156,7 +156,7 @@ async def node(
     most_channels: int = 1000, most_bytes: int = 2**20,
 ) -> AsyncIterator[Node]:  # fmt: skip
     clock = clock or FakeClock()
-    sockets, streams = TrioSockets(clock), FakeStreams()
+    sockets, streams = TrioSockets(clock, hooks=hooks), FakeStreams()
     limits = Limits(Rate(100_000, Seconds(1)), Rate(10_000, Seconds(1)), Networks([]))
     shared = None if shared_by is None else Cluster(shared_by, sockets.node)
     hub = Hub(

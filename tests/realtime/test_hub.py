@@ -245,3 +245,23 @@ async def test_msgpack_clients_see_the_same() -> None:
     session = Session(MSGPACK, connected=True)
     found = session.feed(msgpack.packb({"id": 1, "publish": {"channel": LOBBY, "data": {"a": [1, None]}}}), set())
     assert found[0].name == "publish" and json.loads(found[0].data) == {"a": [1, None]}  # type: ignore[union-attr]
+
+
+async def test_client_that_asks_faster_than_it_is_answered_waits(autojump_clock: trio.testing.MockClock) -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        room = f"stream:{STREAM}"
+        for start in (1, 129, 257):
+            batch = [{"id": start + at, "history": {"channel": room}} for at in range(128)]
+            await client.send_in.send(json.dumps(batch).encode())
+        await client.next(lambda item: item.get("id") == 384)
+        assert [item["id"] for item in client.said if "id" in item] == list(range(1, 385))
+
+
+async def test_connection_ends_with_its_token_and_its_age(autojump_clock: trio.testing.MockClock) -> None:
+    async with node() as here:
+        client, guest = await here.client("alice"), await here.client()
+        await trio.sleep(3601)
+        assert client.closed == (4202, "token_expired") and guest.closed is None
+        await trio.sleep(86_400)
+        assert guest.said[-1]["bye"]["code"] == 4007 and guest.closed == (4007, "lifetime")

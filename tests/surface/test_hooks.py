@@ -103,6 +103,16 @@ async def test_backend_that_does_not_answer_is_what_the_settings_say(allow: bool
             assert ("offset" in done) if allow else (done["code"] == "unavailable" and done["retry_ms"] == 1000)
 
 
+async def test_backend_decides_who_comes_in() -> None:
+    async with asked("connect") as (backend, here):
+        assert await (await here.client("alice")).ask(1, ping={}) == {}
+        assert backend.asked[0][1]["type"] == "realtime.connect" and backend.asked[0][1]["data"]["user"] == "alice"
+        backend.body = b'{"error": {"code": "forbidden"}}'
+        assert await (await here.client("bob")).ended() == (4301, "forbidden")
+        backend.status = 500
+        assert await (await here.client("bob")).ended() == (4001, "unavailable")
+
+
 async def test_commands_wait_for_the_backend_in_their_order() -> None:
     async with asked("publish") as (_, here):
         alice = await here.client("alice")

@@ -159,7 +159,7 @@ class Hub:
         if command.reply is not None:
             self.sockets.reply(conn, command.reply)
             return
-        error: NovaError = Internal()
+        error: NovaError | None = None
         with guarded(_log):
             try:
                 await getattr(self, f"_on_{command.name}")(conn, who, command, line)
@@ -169,7 +169,7 @@ class Hub:
                     raise
                 error = refused
         self.counts["refused"] += 1
-        self.sockets.reply(conn, error_item(command.id, error))
+        self.sockets.reply(conn, error_item(command.id, Internal() if error is None else error))
 
     async def _on_connect(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         """The backend is asked about it; the connection's holder knows how to go on."""

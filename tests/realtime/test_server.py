@@ -8,7 +8,9 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import h2.config
@@ -298,3 +300,49 @@ def test_drain_says_when_to_come_back(tmp_path: Path) -> None:
         bye, code = trio.run(follow, server)
         assert bye["code"] == code == 4002 and bye["reconnect_after_ms"] >= 0
         assert server.process.wait(30) == 0
+
+
+def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    class Backend(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            question = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append(question["type"])
+            refused = question["data"].get("name") == "Eve" or question["data"]["user"] == "eve"
+            body = json.dumps({"error": {"code": "forbidden", "message": "no"}} if refused else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Nothing to see."""
+
+    async def talks(server: Served) -> None:
+        eve = await trio.to_thread.run_sync(token, server, "eve")
+        ada = await trio.to_thread.run_sync(token, server, "ada")
+        for over in ("http/1.1", "h2"):
+            async with talk(server, eve, over=over) as client:
+                assert await client.ended() == 4301
+            async with talk(server, over=over) as client:
+                await client.say({"id": 1, "connect": {"name": "Eve"}})
+                assert await client.ended() == 4301
+            async with talk(server, over=over) as client:
+                hello = await client.ask(1, connect={"token": ada})
+                assert hello["user"] == "ada" and hello["expires_in"] > 3000
+                assert (await client.ask(2, publish={"channel": LOBBY, "data": 1}))["offset"] > 0
+
+    backend = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    Thread(target=backend.serve_forever, daemon=True).start()
+    try:
+        settings = {
+            "realtime__hook_url": f"http://127.0.0.1:{backend.server_port}/hook", "realtime__hook_asks": '["connect", "publish"]',
+            "realtime__hook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        }  # fmt: skip
+        with serve(tmp_path / "data", **settings) as server:
+            trio.run(talks, server)
+        assert asked.count("realtime.connect") == 6 and asked.count("realtime.publish") == 2
+    finally:
+        backend.shutdown()
+        backend.server_close()

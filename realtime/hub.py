@@ -42,6 +42,8 @@ CHANNELS_MOST: Final = 1000  # of one broadcast, and of one list
 RESUBSCRIBE: Final = 4000  # code of `unsub` when a channel's numbering began anew: subscribe again
 _UNSUBSCRIBE: Final = COMMANDS.index("unsubscribe") + 1
 
+_FAILED: Final = Internal()  # what a client learns of a bug of ours
+
 _log = Log("nova.realtime")
 
 
@@ -159,7 +161,7 @@ class Hub:
         if command.reply is not None:
             self.sockets.reply(conn, command.reply)
             return
-        error: NovaError | None = None
+        error: NovaError = _FAILED
         with guarded(_log):
             try:
                 await getattr(self, f"_on_{command.name}")(conn, who, command, line)
@@ -169,7 +171,7 @@ class Hub:
                     raise
                 error = refused
         self.counts["refused"] += 1
-        self.sockets.reply(conn, error_item(command.id, Internal() if error is None else error))
+        self.sockets.reply(conn, error_item(command.id, error))
 
     async def _on_connect(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         """The backend is asked about it; the connection's holder knows how to go on."""

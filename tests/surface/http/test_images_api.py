@@ -2,6 +2,10 @@
 
 import io
 import re
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ import trio
 from PIL import Image
 
 from nova.ext.objects import ObjectTable
+from nova.surface.fetch import CheckedFetch
 from tests.media.images import material
 from tests.surface.http.asgi import Answer
 from tests.surface.http.conftest import Site
@@ -17,6 +22,31 @@ IMAGE = {
     "id", "owner", "width", "height", "format", "frames", "size_bytes", "digest", "thumbhash", "color", "urls", "created_at",
 }  # fmt: skip
 CHROMIUM = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A server with one picture."""
+
+    def do_GET(self) -> None:
+        body = material.saved(material.corners(), "png") if self.path == "/pics/a.png" else b""
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/pics/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 async def send(site: Site, data: bytes, user: str = "alice", query: str = "", kind: str = "application/octet-stream") -> Answer:
@@ -156,7 +186,6 @@ async def test_what_is_not_signed_by_us_is_refused(site: Site) -> None:
 
 @pytest.mark.parametrize("site", [['images.keys=["new:hex:' + "11" * 32 + '","old:hex:' + "22" * 32 + '"]']], indirect=True)
 async def test_keys_are_replaced_one_after_the_other(site: Site) -> None:
-    from base64 import urlsafe_b64encode
     from hashlib import sha256
     from hmac import digest
 
@@ -322,3 +351,24 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(site: Site) -> 
     await site.app(scope, receive, answer)
     assert answers[0]["status"] == 400
     assert await site.media.images._blobs.list("images/") == []
+
+
+async def test_pictures_from_elsewhere_need_a_signature_and_a_prefix(site: Site, elsewhere: str) -> None:
+    delivery = site.media.images.delivery
+    source = "~" + urlsafe_b64encode(f"{elsewhere}a.png".encode()).rstrip(b"=").decode()
+
+    def signed_by_us(text: str) -> str:
+        return f"/img/{delivery.keys.sign(text)}{text}"
+
+    url = signed_by_us(f"/rs:inside:20:20/{source}.webp")
+    assert (await site.ask("GET", url)).json["code"] == "source_forbidden", "nothing is allowed by default"
+    delivery.rules.sources = [elsewhere]
+    delivery._fetch = CheckedFetch([elsewhere])
+    first, again = await site.ask("GET", url), await site.ask("GET", url)
+    assert (first.status, first["content-type"], first["cache-control"]) == (200, "image/webp", "public, max-age=86400")
+    assert (again.body, again["etag"]) == (first.body, first["etag"])
+    other = "~" + urlsafe_b64encode(b"http://169.254.169.254/latest/meta-data").rstrip(b"=").decode()
+    for text, code in ((f"/q:5/{other}", "source_forbidden"), ("/q:5/~!", "not_found")):
+        assert (await site.ask("GET", signed_by_us(text))).json["code"] == code
+    missing = "~" + urlsafe_b64encode(f"{elsewhere}b.png".encode()).rstrip(b"=").decode()
+    assert (await site.ask("GET", signed_by_us(f"/q:5/{missing}"))).status == 404

@@ -508,6 +508,10 @@ class Reactor(Section):
     threads: int = row(
         0, "I/O threads; 0: one for each core, less one for trio, but at least one.", "More than the cores gain nothing.", least=0, most=256,
     )
+    uring: bool | None = row(
+        "auto", "Whether fan-out sends by io_uring; auto: where the kernel, and a container's seccomp profile, allow it.",
+        "One system call for hundreds of sockets. `nova check` says whether it is there; without it the same bytes go by send().",
+    )
 
 
 class Realtime(Section):

@@ -375,6 +375,10 @@ cdef class Engine:
             self.shared.sessions = <void*> sessions
             self.shared.session_verify = <session_check> <void*> session_verify
 
+    def use_uring(self, bint wanted) -> None:
+        """Before `run`: sweeps over channels send by io_uring where the kernel lets us. `stats` says in how many threads they do."""
+        self.shared.uring = wanted
+
     def bound_pinned(self, int64_t most) -> None:
         """Close slow readers when they hold more than `most` bytes that are in no table and no window any more."""
         self.shared.pinned_most = most
@@ -704,6 +708,7 @@ cdef class Engine:
                 total[name] = total.get(name, 0) + value
             conns += self.threads[i].live
         total["connections"] = conns
+        total["uring_threads"] = nova_add32(&self.shared.urings, 0)
         total["parked_now"] = self.objects.map.waiting
         return total
 

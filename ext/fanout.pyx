@@ -21,6 +21,7 @@ from nova.ext.lifecycle cimport conn_close
 from nova.ext.pushes cimport BATCH_ROOM, batch_close, batch_next, batch_open, push_gap
 from nova.ext.rooms cimport batch_drop, place_of, room_enter, room_leave, room_list
 from nova.ext.transport cimport tx_direct, tx_flush, tx_slice
+from nova.ext.uring cimport uring_go, uring_send
 from nova.ext.values cimport FORM_JSON
 from nova.ext.wire cimport R_LIMIT, R_RESET
 from nova.ext.ws cimport WS_BINARY, WS_FIN, WS_HEAD_MAX, WS_RSV1, WS_TEXT, ws_head
@@ -304,22 +305,39 @@ cdef void send_batch(Thread* t, Conn* c, Room* room, Sub* sub, int which) noexce
     if c.ws.item_count and (ws_items(t, c) < 0 or tx_flush(t, c) < 0):
         conn_close(t, c, R_RESET)
         return
+    t.stats.ws_sends += 1
+    t.stats.ws_deliveries += room.pubs
+    if t.uring != NULL and uring_send(t, c, buf, at, buf.size - at):
+        return
     if tx_direct(t, c, buf, at, buf.size - at) < 0:
         conn_close(t, c, R_RESET)
         return
-    t.stats.ws_sends += 1
-    t.stats.ws_deliveries += room.pubs
     if c.out_count:
         conn_arm(t, c, c.flags & CF_IN != 0, True)
 
 
 cdef int sweep(Thread* t, Room* room, int budget) noexcept nogil:
     """Go on with a sweep; the sends that it took."""
+    cdef int used
+    t.sweeping = room
+    used = slice_of(t, room, budget)
+    if t.uring != NULL:
+        uring_go(t)
+    if t.sweeping == NULL:  # its last member has left
+        return used
+    if room.at == 0:
+        batch_drop(room)
+        decide(t, room)
+    t.sweeping = NULL
+    return used
+
+
+cdef int slice_of(Thread* t, Room* room, int budget) noexcept nogil:
+    """The next members of a sweep, from the end of the array on. The room may be gone afterwards: then `sweeping` is NULL."""
     cdef Sub* sub
     cdef Conn* c
     cdef Place* place
     cdef int which, said, used = 0
-    t.sweeping = room
     while room.at > 0 and used < budget:
         room.at -= 1
         sub = &room.subs[room.at]
@@ -358,10 +376,6 @@ cdef int sweep(Thread* t, Room* room, int budget) noexcept nogil:
             c.ws.flags |= WF_LATE
             if c.out_count == 0:
                 conn_again(t, c)
-    if room.at == 0:
-        batch_drop(room)
-        decide(t, room)
-    t.sweeping = NULL
     return used
 
 

@@ -192,6 +192,7 @@ ctypedef struct Stats:
     uint64_t ws_failed          # connections failed for a broken frame
     uint64_t ws_sends           # sweeps: sends to one member
     uint64_t ws_deliveries      # ... and publications in them
+    uint64_t ws_uring           # ... of those sends, by io_uring
     uint64_t ws_encoded         # frames made for sweeps, each shared by its members
     uint64_t ws_sweeps
     uint64_t ws_gaps            # told to readers that the window had left behind
@@ -225,6 +226,8 @@ ctypedef struct Shared:         # what all threads of one reactor see
     ViewerMap* viewers
     PeerMap* peers
     WsRules ws
+    bint uring                  # sweeps send by io_uring where the kernel lets us
+    int32_t urings              # threads that do
     int64_t pinned_most         # bytes that nobody but slow readers may hold
     void* tokens                # a TokenTable, and how to ask it
     token_check token_verify    # NULL: no tokens are checked here
@@ -290,6 +293,7 @@ ctypedef struct Thread:
     Room** rooms                # with something to do
     uint32_t room_count
     uint32_t room_cap
+    void* uring                 # of uring.pyx; NULL: sweeps send by `send`
     Room* sweeping              # the room that is being swept, NULL when it came to its end meanwhile
     uint64_t random
     bint draining

@@ -38,6 +38,7 @@ from nova.ext.shed cimport shed
 from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
 from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
+from nova.ext.uring cimport uring_close, uring_open
 from nova.ext.wire cimport (
     CM_CLOSE, CM_CONTINUE, CM_CREDIT, CM_DRAIN, CM_FOLLOW, CM_LISTEN, CM_MARK, CM_RAW, CM_SEND, CM_SEND_BUF, CM_SEQUENCE, CM_UNLISTEN,
     CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT, R_TLS,
@@ -658,6 +659,7 @@ cdef void loop_run(Thread* t) noexcept nogil:
     cdef int64_t wait, other
     cdef Conn* c
     cdef uint64_t token
+    uring_open(t)
     while commands(t):
         t.stats.turns += 1
         pay_debts(t)
@@ -706,3 +708,4 @@ cdef void loop_run(Thread* t) noexcept nogil:
             t.told = ring_put(&t.events, EV_EMPTY, 0, 0, 0, 0, NULL, 0, NULL, 0)
             ring_ring(&t.events)
     close_all(t)
+    uring_close(t)

@@ -164,7 +164,8 @@ class Server:
         wanted = self._settings.reactor
         threads = wanted.threads or max(1, (os.cpu_count() or 1) - 1)
         self._reactor = reactor = Reactor(
-            self._clock, threads=threads, event_ring=_power(wanted.event_ring), command_ring=_power(wanted.command_ring)
+            self._clock, threads=threads, event_ring=_power(wanted.event_ring), command_ring=_power(wanted.command_ring),
+            uring=wanted.uring is not False,
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)

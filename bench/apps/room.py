@@ -48,7 +48,7 @@ class Hub:
 
 
 async def main(options: argparse.Namespace) -> None:
-    reactor = Reactor(SystemClock(), threads=1)
+    reactor = Reactor(SystemClock(), threads=1, uring=options.uring)
     if options.secret:
         table = TokenTable(scopes=["chat"], cache_entries=options.cache)
         for path in options.secret:

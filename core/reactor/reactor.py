@@ -93,11 +93,13 @@ class _Listener:
 class Reactor:
     """The I/O threads, the tables that they read, and what their events are handed to.
 
-    threads: I/O threads. event_ring, command_ring: bytes, powers of two.
+    threads: I/O threads. event_ring, command_ring: bytes, powers of two. uring: fan-out sends by io_uring where the kernel lets us
+    (`engine.stats()["uring_threads"]` says whether it does).
     """
 
-    def __init__(self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22) -> None:
+    def __init__(self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22, uring: bool = False) -> None:
         self.engine = ext.Engine(threads, event_ring, command_ring)
+        self.engine.use_uring(uring)
         self.objects = self.engine.objects
         self.viewers = self.engine.viewers
         self.websockets = WebSockets(self.engine, lambda number: self._listeners[number].spec.name)

@@ -82,6 +82,7 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
         for name in ("http", "https", "rtmp", "rtmps", "grpc"):
             yield _listener(settings, name)
     yield from _certificates(settings)
+    yield _uring(settings)
     yield _codecs()
     yield _pictures()
     yield _web()
@@ -175,6 +176,20 @@ def _listener(settings: Settings, name: str) -> Finding:
         detail, _, remedy = refusal(name, address, error).partition("; ")
         return Finding("problem", name, detail.partition(": ")[2] or detail, remedy or f"set {name}.listen")
     return Finding("ok", name, f"{address} is free")
+
+
+def _uring(settings: Settings) -> Finding:
+    from nova.ext.uring import available
+
+    if settings.reactor.uring is False:
+        return Finding("ok", "io_uring", "off by reactor.uring: fan-out sends by send()")
+    if available():
+        return Finding("ok", "io_uring", "fan-out sends by it")
+    detail = "not available: fan-out sends by send()"
+    if settings.reactor.uring is None:
+        return Finding("ok", "io_uring", detail)
+    remedy = "run Linux 6.1 or newer and allow io_uring_setup and io_uring_enter (Docker: a seccomp profile), or set reactor.uring to auto"
+    return Finding("warning", "io_uring", detail, remedy)
 
 
 def _certificates(settings: Settings) -> Iterator[Finding]:

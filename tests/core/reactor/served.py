@@ -15,10 +15,10 @@ from nova.core.reactor.exchange import App
 
 @asynccontextmanager
 async def reactor(
-    *specs: Listen, threads: int = 1, event_ring: int = 1 << 20, command_ring: int = 1 << 20
+    *specs: Listen, threads: int = 1, event_ring: int = 1 << 20, command_ring: int = 1 << 20, uring: bool = False
 ) -> AsyncIterator[tuple[Reactor, list[tuple[str, int]]]]:
     """A running reactor and the addresses of its listeners."""
-    made = Reactor(SystemClock(), threads=threads, event_ring=event_ring, command_ring=command_ring)
+    made = Reactor(SystemClock(), threads=threads, event_ring=event_ring, command_ring=command_ring, uring=uring)
     async with trio.open_nursery() as nursery:
         await nursery.start(made.run)
         addresses = [made.listen(spec) for spec in specs]

@@ -18,6 +18,7 @@ from tests.core.reactor.served import dial, reactor
 
 JSON, MSGPACK = values.JSON, values.MSGPACK
 KEY = b"\x11\x22\x33\x44"
+URING = [False]  # whether sweeps send by io_uring: each test runs with and without
 
 
 class Hub:
@@ -84,7 +85,7 @@ async def house(
     *, threads: int = 1, rules: WsRules = WsRules(), channel: ChannelRules = ChannelRules(), tokens: TokenTable | None = None,  # noqa: B008
     **limits: int,
 ) -> AsyncIterator[House]:  # fmt: skip
-    async with reactor(threads=threads) as (made, _):
+    async with reactor(threads=threads, uring=URING[0]) as (made, _):
         made.engine.identity(tokens, None)
         made.websockets.configure(rules)
         hub = Hub(made.websockets, channel)

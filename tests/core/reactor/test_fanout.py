@@ -45,6 +45,15 @@ async def test_a_publication_is_encoded_once_for_each_form() -> None:
         assert not any(talker.packed for talker in a)
 
 
+async def test_sweeps_go_the_way_that_was_asked_for(way: str) -> None:
+    async with house() as h, crowd(h, 5) as members:
+        h.hub.publish("public:a", 1)
+        for talker in members:
+            assert await talker.publications(1) == [1]
+        assert h.stats["ws_uring"] == (5 if way == "uring" else 0)
+        assert h.reactor.engine.stats()["uring_threads"] == (1 if way == "uring" else 0)
+
+
 async def test_short_publications_are_not_deflated() -> None:
     async with house(rules=WsRules(deflate=True)) as h, crowd(h, 1, deflate=True) as (c,):
         h.hub.publish("public:a", "short")

@@ -97,7 +97,9 @@ class Reactor:
     (`engine.stats()["uring_threads"]` says whether it does).
     """
 
-    def __init__(self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22, uring: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22, uring: bool = False
+    ) -> None:
         self.engine = ext.Engine(threads, event_ring, command_ring)
         self.engine.use_uring(uring)
         self.objects = self.engine.objects

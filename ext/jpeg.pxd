@@ -96,7 +96,7 @@ cdef extern from "nova_jpeg.h" nogil:
     int nova_jpeg_open(NovaJpegFile* f, uint64_t max_pixels)
     int nova_jpeg_run(NovaJpegJob* job)
     void nova_jpeg_pad(NovaJpegPlane* p)
-    int nova_jpeg_from_rgb(NovaJpegArena* arena, const NovaJpegKernels* k, const uint8_t* rgb, int channels, int width, int height, int sub,
+    int nova_jpeg_from_rgb(NovaJpegArena* arena, const uint8_t* rgb, int channels, int width, int height, int sub, int shift_x, int shift_y,
                            NovaJpegPlane* planes)
     int nova_jpeg_encode(const NovaJpegKernels* k, NovaJpegArena* arena, const NovaJpegPlane* planes, int count, int sub,
                          const NovaJpegOptions* options, NovaJpegOut* out)

@@ -1,4 +1,4 @@
-# nova: sources=ext/csrc/jpeg_parse.c,ext/csrc/jpeg_tables.c,ext/csrc/jpeg_entropy.c,ext/csrc/jpeg_entropy_avx2.c,ext/csrc/jpeg_decode.c,ext/csrc/jpeg_kernels.c,ext/csrc/jpeg_kernels_avx2.c,ext/csrc/jpeg_resize.c,ext/csrc/jpeg_color.c,ext/csrc/jpeg_encode.c,ext/csrc/jpeg_job.c libraries=m
+# nova: sources=ext/csrc/jpeg_parse.c,ext/csrc/jpeg_tables.c,ext/csrc/jpeg_entropy.c,ext/csrc/jpeg_entropy_avx2.c,ext/csrc/jpeg_decode.c,ext/csrc/jpeg_kernels.c,ext/csrc/jpeg_kernels_avx2.c,ext/csrc/jpeg_resize.c,ext/csrc/jpeg_color.c,ext/csrc/jpeg_linear.c,ext/csrc/jpeg_encode.c,ext/csrc/jpeg_job.c libraries=m
 """JPEG to smaller JPEGs, without a colour round trip: only the coefficients that the targets need, rows of MCUs, every size from one
 decode (ITU-T T.81; the C is in ext/csrc/jpeg_*.c).
 
@@ -214,7 +214,7 @@ def thumbnail(data, targets, *, bint orient=True, bint fast=False, bint linear=F
               str kernels=""):
     """Make every target of `data` (not retained) from one decode.
 
-    fast: fewer coefficients, up to 1 dB less. deadline: time.monotonic() seconds, looked at once a row of MCUs. memory: bytes that the
+    fast: fewer coefficients, up to 1 dB less. linear: resize in linear light (sRGB's curve), dearer. deadline: time.monotonic() seconds, looked at once a row of MCUs. memory: bytes that the
     job may take. kernels: "scalar", "avx2", or "" for the best of this machine.
     Raises JpegError; ValueError for kernels that this machine has not.
     """
@@ -304,7 +304,7 @@ def encode(data, int width, int height, *, int quality=80, int max_bytes=0, int 
         else:
             raise ValueError("neither RGB nor grey of this size")
         with nogil:
-            rc = nova_jpeg_from_rgb(&arena, k, <const uint8_t*> view.buf, channels, width, height, sub, planes)
+            rc = nova_jpeg_from_rgb(&arena, <const uint8_t*> view.buf, channels, width, height, sub, 0, 0, planes)
             if rc == JPEG_OK:
                 for i in range(channels):
                     nova_jpeg_pad(&planes[i])

@@ -22,10 +22,11 @@ void nova_jpeg_to_rgb(const NovaJpegPlane *planes, int count, uint8_t *rgb) {
     }
 }
 
-int nova_jpeg_from_rgb(NovaJpegArena *arena, const NovaJpegKernels *k, const uint8_t *rgb, int channels, int width, int height, int sub,
+static int within(int v, int size) { return v < 0 ? 0 : v < size ? v : size - 1; }
+
+int nova_jpeg_from_rgb(NovaJpegArena *arena, const uint8_t *rgb, int channels, int width, int height, int sub, int shift_x, int shift_y,
                        NovaJpegPlane *planes) {
     const int cw = (width + sub - 1) / sub, ch = (height + sub - 1) / sub, rounds = sub == 2 ? 2 : 0;
-    (void)k;
     if (nova_jpeg_plane(arena, &planes[0], width, height)) return JPEG_MEMORY;
     if (channels == 1) {
         for (int y = 0; y < height; y++)
@@ -43,7 +44,7 @@ int nova_jpeg_from_rgb(NovaJpegArena *arena, const NovaJpegKernels *k, const uin
             int32_t r = 0, g = 0, b = 0;
             for (int j = 0; j < sub; j++)
                 for (int i = 0; i < sub; i++) {
-                    const int sy = y * sub + j < height ? y * sub + j : height - 1, sx = x * sub + i < width ? x * sub + i : width - 1;
+                    const int sy = within(y * sub + j - shift_y, height), sx = within(x * sub + i - shift_x, width);
                     const uint8_t *p = rgb + ((size_t)sy * (size_t)width + (size_t)sx) * 3;
                     r += p[0];
                     g += p[1];

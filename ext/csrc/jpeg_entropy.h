@@ -424,6 +424,16 @@ static int whole_scan(NovaJpegFile *f) {
                         continue;
                     }
                 }
+                if (scan->ah && scan->ss) { /* those of a run without anything to correct */
+                    const uint64_t band = from_to(scan->ss, scan->se);
+                    while (f->eobrun > 0 && x < c->blocks_w && !(c->mask[at] & band) && !(f->restart && f->left == 0)) {
+                        f->eobrun--;
+                        f->left--;
+                        x++;
+                        at++;
+                    }
+                    if (x == c->blocks_w) break;
+                }
                 if ((rc = ready(f, &r))) return rc;
                 if (!scan->ss) {
                     if (dc_block(f, &r, scan->at[0], at)) return JPEG_CORRUPT;

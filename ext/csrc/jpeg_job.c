@@ -4,8 +4,10 @@
 #include <string.h>
 
 enum {
-    MAX_PLANS = JPEG_MAX_TARGETS + 1, /* and the one that the placeholder is made from */
+    MAX_PLANS = JPEG_MAX_TARGETS + 2, /* and those of the placeholder, and of linear light */
     PLACEHOLDER_SIDE = 48,            /* pixels; thumbhash keeps 7 x 7 terms of it */
+    FEW_SCANS = 20,
+    SCANNED_PIXELS = 800 * 1000 * 1000, /* 100 scans up to 10 MP, 36 at 50 MP */
     SMALL = 64                        /* pixels: a target so small may be resized from block means */
 };
 
@@ -231,6 +233,44 @@ static int derive(NovaJpegJob *job, Plan *plans, int index) {
     return JPEG_OK;
 }
 
+/* -- in linear light ----------------------------------------------------------------------------------------------------------- */
+
+/* The whole picture at the size that was decoded, chroma brought up to luma: RGB can be made of it. */
+static int decode_whole(NovaJpegJob *job, Plan *whole) {
+    NovaJpegFile *f = job->file;
+    /* Coefficients that are left out are a filter too, of curved samples: all of them count here, unless it has to be fast. */
+    const int n = job->fast ? f->c[0].n : 8;
+    memset(whole, 0, sizeof *whole);
+    for (int i = 0; i < f->components; i++) {
+        const int factor = i && smaller((double)f->hmax / f->c[i].h, (double)f->vmax / f->c[i].v) >= 2 ? 2 : 1;
+        f->c[i].n = (uint8_t)(n * factor < 8 ? n * factor : 8);
+        f->c[i].last = nova_jpeg_last[f->c[i].n];
+    }
+    whole->width = (int)lrint(ceil(f->width * n / 8.0));
+    whole->height = (int)lrint(ceil(f->height * n / 8.0));
+    whole->sub = 1;
+    whole->step_x = (double)f->width / whole->width;
+    whole->step_y = (double)f->height / whole->height;
+    whole->parent = -1;
+    f->x0 = f->y0 = 0;
+    f->x1 = f->mcus_w;
+    f->y1 = f->mcus_h;
+    return decode(job, whole, 1);
+}
+
+static int derive_linear(NovaJpegJob *job, const Plan *whole, Plan *p) {
+    const NovaJpegFile *f = job->file;
+    const Axis from_x = plan_axis(whole, 0, 0), from_y = plan_axis(whole, 0, 1), x = plan_axis(p, 0, 0), y = plan_axis(p, 0, 1);
+    NovaJpegWeights across, down;
+    const int channels = f->components == 1 ? 1 : 3;
+    uint8_t *rgb = nova_jpeg_alloc(&job->arena, (size_t)p->width * (size_t)p->height * (size_t)channels);
+    if (!rgb) return JPEG_MEMORY;
+    int rc = nova_jpeg_weigh(&job->arena, &across, x.size, (x.origin - from_x.origin) / from_x.step, x.step / from_x.step, from_x.size, p->filter, 16);
+    if (!rc) rc = nova_jpeg_weigh(&job->arena, &down, y.size, (y.origin - from_y.origin) / from_y.step, y.step / from_y.step, from_y.size, p->filter, 2);
+    if (!rc) rc = nova_jpeg_resize_linear(&job->arena, f->k, whole->planes, f->components, &across, &down, rgb);
+    return rc ? rc : nova_jpeg_from_rgb(&job->arena, rgb, channels, p->width, p->height, p->sub, p->shift_x, p->shift_y, p->planes);
+}
+
 /* -- what the caller gets ------------------------------------------------------------------------------------------------------ */
 
 static int upright(NovaJpegJob *job, const Plan *p, int orientation, NovaJpegPlane out[3]) {
@@ -300,6 +340,9 @@ int nova_jpeg_run(NovaJpegJob *job) {
     int count = 0, rc = nova_jpeg_open(f, job->max_pixels);
     if (rc) return rc;
     if (f->reason) return JPEG_UNSUPPORTED;
+    /* Real files have ten scans or so, whatever their size; a scan of a large picture may cost much and say little. */
+    const uint64_t most = FEW_SCANS + SCANNED_PIXELS / ((uint64_t)f->width * f->height);
+    if (f->max_scans > most) f->max_scans = (uint32_t)most;
     const int orientation = job->orient ? f->orientation : 1;
     Plan *plans = nova_jpeg_alloc(&job->arena, MAX_PLANS * sizeof *plans);
     if (!plans) return JPEG_MEMORY;
@@ -310,13 +353,14 @@ int nova_jpeg_run(NovaJpegJob *job) {
         if ((rc = plan_target(f, &small, orientation, &plans[count++]))) return rc;
     }
     if (!count) return JPEG_BAD_TARGET;
-    chain(plans, count, job->fast ? GAP : CHAIN);
+    if (!job->linear) chain(plans, count, job->fast ? GAP : CHAIN);
     choose(f, plans, count, job->fast);
     choose_window(f, plans, count);
-    if ((rc = decode(job, plans, count))) return rc;
+    if ((rc = job->linear ? decode_whole(job, &plans[count]) : decode(job, plans, count))) return rc;
     for (int i = 0; i < count; i++) {
         if (nova_jpeg_late(f)) return JPEG_DEADLINE;
         if (plans[i].parent >= 0 && (rc = derive(job, plans, i))) return rc;
+        if (job->linear && (rc = derive_linear(job, &plans[count], &plans[i]))) return rc;
         if ((rc = deliver(job, &plans[i], orientation))) return rc;
         if (plans[i].target == &small)
             job->hash_size = nova_jpeg_placeholder(small.out.data, small.width, small.height, job->color, job->hash);

@@ -254,6 +254,10 @@ void nova_jpeg_pad(NovaJpegPlane *p);
 /* `from` as orientation 2 to 8 of EXIF asks. */
 void nova_jpeg_orient(const NovaJpegPlane *from, NovaJpegPlane *to, int orientation);
 
+/* In linear light: planes of one size to packed RGB (grey: one sample a pixel) of across->out x down->out. */
+int nova_jpeg_resize_linear(NovaJpegArena *arena, const NovaJpegKernels *k, const NovaJpegPlane *from, int count,
+                            const NovaJpegWeights *across, const NovaJpegWeights *down, uint8_t *rgb);
+
 /* -- writing ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -277,7 +281,8 @@ int nova_jpeg_encode(const NovaJpegKernels *k, NovaJpegArena *arena, const NovaJ
 /* -- colour ------------------------------------------------------------------------------------------------------------- */
 
 void nova_jpeg_to_rgb(const NovaJpegPlane *planes, int count, uint8_t *rgb);
-int nova_jpeg_from_rgb(NovaJpegArena *arena, const NovaJpegKernels *k, const uint8_t *rgb, int channels, int width, int height, int sub,
+/* Packed RGB (or grey: channels 1) to planes. shift: pixels that the chroma grid begins before the picture, 0 or 1. */
+int nova_jpeg_from_rgb(NovaJpegArena *arena, const uint8_t *rgb, int channels, int width, int height, int sub, int shift_x, int shift_y,
                        NovaJpegPlane *planes);
 /* Dominant colour and thumbhash of a small picture; returns the bytes of the hash (25 at most). */
 int nova_jpeg_placeholder(const uint8_t *rgb, int width, int height, uint8_t color[3], uint8_t hash[25]);

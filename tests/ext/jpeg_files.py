@@ -119,3 +119,14 @@ def segments(data: bytes) -> list[tuple[int, bytes]]:
         found.append((data[at + 1], data[at + 4 : at + 2 + length]))
         at += 2 + length
     return found
+
+
+def to_linear(samples: npt.NDArray[np.generic]) -> Floats:
+    """sRGB samples to linear light, 0 to 1 (IEC 61966-2-1)."""
+    v = np.asarray(samples, np.float64) / 255
+    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+
+
+def from_linear(light: Floats) -> Floats:
+    v = np.clip(light, 0, 1)
+    return np.asarray(255 * np.where(v <= 0.0031308, v * 12.92, 1.055 * v ** (1 / 2.4) - 0.055), np.float64)

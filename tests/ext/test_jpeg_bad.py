@@ -150,6 +150,15 @@ def test_more_scans_than_allowed_are_refused() -> None:
     assert code(data, max_scans=count - 1) == "too_many_scans"
 
 
+def test_large_pictures_have_fewer_scans() -> None:
+    """One coefficient a scan and nothing in it: correct, and a few kilobytes that would cost a second at 50 MP."""
+    table = segment(0xC4, b"\x00\x01" + bytes(15) + b"\x00") + segment(0xC4, b"\x10\x01" + bytes(15) + b"\xe0")
+    head = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC2, struct.pack(">BHHB", 8, 7000, 7000, 1) + b"\1\x11\0") + table
+    first = segment(0xDA, b"\1\1\0\0\0\0") + bytes(875 * 875 // 8 + 9)
+    rest = b"".join(segment(0xDA, bytes((1, 1, 0, k, k, 0))) + bytes(100) for k in range(1, 64))
+    assert code(head + first + rest + b"\xff\xd9", memory=128 << 20) == "too_many_scans"
+
+
 def test_more_segments_than_anybody_needs_are_refused() -> None:
     data = cjpeg(64, 48)
     assert code(data[:2] + segment(0xFE, b"") * 500 + data[2:]) == "ok"

@@ -34,7 +34,7 @@ enum {
     JPEG_MAX_COPYRIGHT = 256,     /* bytes */
     JPEG_MAX_TARGETS = 32,
     JPEG_MAX_SIDE = 16384,        /* of a target, pixels */
-    JPEG_AC_BITS = 12,            /* looked up at once */
+    JPEG_AC_BITS = 11,            /* looked up at once */
     JPEG_DC_BITS = 10,
     JPEG_MAX_MCU_BYTES = JPEG_MAX_BLOCKS * 64 * 4, /* 16 bits of code and 15 of value for each coefficient, at most */
     JPEG_PAD = 64                 /* samples that kernels may read behind a row, or write */

@@ -163,69 +163,78 @@ behind:
     return skip_ac(r, t, k) ? -1 : stored;
 }
 
+/* A block's place in the MCU, with all that its row shares. */
+typedef struct {
+    const NovaJpegDc *dc;
+    const NovaJpegAc *ac;
+    const uint16_t *q;
+    uint32_t *pred;
+    uint8_t *to; /* of the next MCU */
+    ptrdiff_t pitch, step;
+    int n, last;
+} Place;
+
 /* One row of MCUs of a scan that holds every component, through the inverse transform into the strips. */
 static int mcu_row(NovaJpegFile *f, uint32_t row) {
     NovaJpegStream *s = &f->stream;
     Reader r = load(s);
-    int count = 0, which[JPEG_MAX_BLOCKS], bx[JPEG_MAX_BLOCKS], by[JPEG_MAX_BLOCKS];
+    Place places[JPEG_MAX_BLOCKS];
+    int count = 0, rc;
     const int seen_row = row >= f->y0 && row < f->y1;
-    for (int i = 0; i < f->components; i++)
-        for (int y = 0; y < f->c[i].v; y++)
-            for (int x = 0; x < f->c[i].h; x++) {
-                which[count] = i;
-                bx[count] = x;
-                by[count++] = y;
+    void (*const idct)(const int16_t *, uint8_t *, ptrdiff_t, int) = f->k->idct;
+    for (int i = 0; i < f->components; i++) {
+        NovaJpegComponent *c = &f->c[i];
+        for (uint32_t y = 0; y < c->v; y++)
+            for (uint32_t x = 0; x < c->h; x++) {
+                const uint32_t line = seen_row ? ((row - f->y0) * c->v + y) * c->n % c->ring : 0;
+                places[count++] = (Place){f->dc[c->dc], f->ac[c->ac], c->q, &f->pred[i], c->strip + (size_t)line * c->pitch + x * c->n,
+                                          (ptrdiff_t)c->pitch, (ptrdiff_t)c->h * c->n, c->n, c->last};
             }
+    }
     for (uint32_t column = 0; column < f->mcus_w; column++) {
         if (RARELY(f->restart && f->left == 0)) {
             save(s, r);
-            int rc = nova_jpeg_restart(f);
-            if (rc) return rc;
+            if ((rc = nova_jpeg_restart(f))) return rc;
             r = load(s);
         }
         f->left--;
         if (RARELY(r.p > s->guard)) {
             save(s, r);
-            int rc = nova_jpeg_more(f);
-            if (rc) return rc;
+            if ((rc = nova_jpeg_more(f))) return rc;
             r = load(s);
         }
         const int seen = seen_row && column >= f->x0 && column < f->x1;
-        int last[JPEG_MAX_BLOCKS], bad = 0;
+        int reached[JPEG_MAX_BLOCKS], bad = 0;
         for (int i = 0; i < count; i++) {
-            NovaJpegComponent *c = &f->c[which[i]];
+            const Place *p = &places[i];
             int16_t *block = f->blocks + 64 * i;
             fill(&r);
-            f->pred[which[i]] += (uint32_t)difference(&r, f->dc[c->dc], &bad);
-            if (!seen) {
-                if (skip_ac(&r, f->ac[c->ac], 0)) return JPEG_CORRUPT;
+            const uint32_t dc = *p->pred += (uint32_t)difference(&r, p->dc, &bad);
+            reached[i] = 0;
+            if (!seen || p->last == 0) {
+                block[0] = (int16_t)(dc * p->q[0]);
+                if (RARELY(skip_ac(&r, p->ac, 0))) return JPEG_CORRUPT;
                 continue;
             }
-            block[0] = (int16_t)(f->pred[which[i]] * c->q[0]);
-            if (c->last == 0) {
-                last[i] = 0;
-                if (skip_ac(&r, f->ac[c->ac], 0)) return JPEG_CORRUPT;
-            } else {
-                last[i] = read_ac(&r, f->ac[c->ac], c->last, c->q, block);
-                if (RARELY(last[i] < 0)) return JPEG_CORRUPT;
-            }
+            block[0] = (int16_t)(dc * p->q[0]);
+            reached[i] = read_ac(&r, p->ac, p->last, p->q, block);
+            if (RARELY(reached[i] < 0)) return JPEG_CORRUPT;
         }
         if (RARELY(bad)) return JPEG_CORRUPT;
         if (!seen) continue;
         for (int i = 0; i < count; i++) {
-            NovaJpegComponent *c = &f->c[which[i]];
+            Place *p = &places[i];
             int16_t *block = f->blocks + 64 * i;
-            uint32_t line = ((row - f->y0) * c->v + (uint32_t)by[i]) * c->n % c->ring;
-            uint8_t *to = c->strip + (size_t)line * c->pitch + ((size_t)(column - f->x0) * c->h + (size_t)bx[i]) * c->n;
-            if (last[i] == 0) {
+            if (reached[i] == 0) {
                 int32_t flat = ((block[0] + 4) >> 3) + 128;
-                memset(to, flat < 0 ? 0 : flat > 255 ? 255 : flat, 8);
-                for (int y = 1; y < c->n; y++) memcpy(to + (size_t)y * c->pitch, to, 8);
-                block[0] = 0;
+                flat = flat < 0 ? 0 : flat > 255 ? 255 : flat;
+                const uint64_t eight = (uint64_t)flat * 0x0101010101010101u;
+                for (int y = 0; y < p->n; y++) memcpy(p->to + y * p->pitch, &eight, 8);
             } else {
-                f->k->idct(block, to, c->pitch, c->n);
+                idct(block, p->to, p->pitch, p->n);
                 memset(block, 0, 128);
             }
+            p->to += p->step;
         }
     }
     save(s, r);

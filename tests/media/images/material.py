@@ -98,7 +98,7 @@ def png_of(width: int, height: int, rows: bytes = b"") -> bytes:
 
 def scan_bomb(scans: int) -> bytes:
     """A progressive JPEG whose last scan comes again and again."""
-    data = saved(Image.effect_noise((512, 512), 50), "jpeg", progressive=True)
+    data = saved(Image.effect_noise((96, 96), 50), "jpeg", progressive=True)
     last = data.rfind(b"\xff\xda")
     scan = data[last:-2]
     return data[:-2] + scan * scans + data[-2:]

@@ -76,8 +76,8 @@ def test_what_is_no_picture_of_ours_is_refused_by_its_bytes(data: bytes) -> None
 
 def test_bombs_are_refused_by_their_header() -> None:
     for data in (
-        material.png_of(30_000, 30_000),
-        material.png_of(0x7FFFFFFF, 1),
+        material.png_of(30_000, 30_000, b"x"),
+        material.png_of(0x7FFFFFFF, 1, b"x"),
         b"GIF89a" + b"\xff\xff\xff\xff\0\0\0" + b"," + bytes(4) + b"\xff\xff\xff\xff\0" + b"\x08\0;",
         b"RIFF\0\0\0\0WEBPVP8X" + bytes([10, 0, 0, 0, 0, 0, 0, 0]) + b"\xff\xff\xff\xff\xff\xff",
         b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03" + bytes(9) + b"\xff\xda\0\x02",

@@ -86,6 +86,7 @@ async def test_a_crash_ends_one_job() -> None:
         assert said == ["died", "ok"]
 
 
+@pytest.mark.slow
 async def test_a_decoder_that_does_not_return_is_ended_by_the_clock() -> None:
     async with running(Bounds(workers=1, seconds=1.0)) as (pool, said):
         await pool.do(JOB, picture)

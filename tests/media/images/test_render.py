@@ -215,7 +215,7 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("orientation", [1, 6, 7])
+@pytest.mark.parametrize("orientation", [1, 6, pytest.param(7, marks=pytest.mark.slow)])
 def test_the_compiled_path_shows_what_the_other_shows(text: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image = material.photo(640, 400)
     image.paste((255, 60, 60), (420, 100, 500, 190))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -48,6 +49,17 @@ async def test_room_with_two(nova: Served) -> None:
                 assert [each["data"] for each in kept["publications"]] == [{"text": "grüß dich"}]
             assert isinstance(left := await anext(hers), Member)
             assert not left.came
+
+
+async def test_room_over_tls(nova: Served) -> None:
+    context = ssl.create_default_context(cafile=str(nova.data / "tls" / "cert.pem"))
+    with trio.fail_after(30):
+        secure = f"wss://localhost:{nova.address('https')[1]}/v1/ws"
+        async with connect(secure, context=context) as client, client.subscribe("public:tls") as room:
+            assert isinstance(await anext(room), Joined)
+            await room.publish("over TLS")
+            assert isinstance(read := await anext(room), Publication)
+            assert read.data == "over TLS"
 
 
 async def test_refusal_names_the_code(nova: Served) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nova.ext import ws
 from tests.serving import Served, serve
 from tests.surface.h3.client import connect
 
@@ -73,3 +74,31 @@ async def test_stopping_server_says_goodbye(tmp_path: Path) -> None:
 def test_h3_can_be_left_out(tmp_path: Path) -> None:
     with serve(tmp_path / "data", h3__enabled="false") as served:
         assert "h3" not in [event.get("name") for event in served.events]
+
+
+async def test_channels_are_followed_over_h3(nova: Served) -> None:
+    """RFC 9220 and server-sent events: the same channels as over HTTP/1.1."""
+    async with connect(nova.address("h3"), _ca(nova)) as client:
+        stream, answer = client.websocket("/v1/ws", "nova.json.v1")
+        _, events = client.ask("/v1/events?channels=public:h3")
+        await answer.until(lambda a: a.headers)
+        assert (answer.status, answer.headers[b"sec-websocket-protocol"]) == (200, b"nova.json.v1")
+        await events.until(lambda a: a.headers)
+        commands = [
+            {"id": 1, "connect": {}},
+            {"id": 2, "subscribe": {"channel": "public:h3"}},
+            {"id": 3, "publish": {"channel": "public:h3", "data": {"text": "over QUIC"}}},
+        ]
+        client.send(stream, ws.frame(ws.TEXT, json.dumps(commands).encode(), key=b"abcd"))
+        await answer.until(lambda a: b'"pub"' in a.body)
+        await events.until(lambda a: b"event: pub" in a.body)
+        assert b"over QUIC" in events.body
+        frames = ws.FrameReader(client=True, max_message=1 << 20).feed(bytes(answer.body))
+        said = []
+        for opcode, payload, _, _ in frames:
+            found = json.loads(payload) if opcode == ws.TEXT else []
+            said += found if isinstance(found, list) else [found]
+        assert [each["id"] for each in said if "id" in each] == [1, 2, 3]
+        assert [each["pub"]["data"] for each in said if "pub" in each] == [{"text": "over QUIC"}]
+        client.send(stream, ws.close_frame(1000, key=b"abcd"), end=True)
+        await answer.whole()

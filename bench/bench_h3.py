@@ -1,4 +1,4 @@
-"""HTTP/3: small JSON answers and a download of 100 MB, beside Hypercorn's own on the same aioquic and the same application."""
+"""HTTP/3: small JSON answers and a download of 100 MB, beside Hypercorn's own on the same aioquic; and what the thread has left."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.method.results import Question, Sample, our_version
 from bench.method.versus import Versus
 from bench.servers import certificate
+from bench.servers.check import fetch
 from bench.servers.process import Server, free_port
 
 
@@ -34,8 +35,12 @@ class _Quic(Server):
 class OurH3(_Quic):
     name = our_version()
 
+    def __init__(self, folder: Path, pair: tuple[Path, Path], *extra: str) -> None:
+        super().__init__(folder, pair)
+        self.extra = extra
+
     def command(self) -> list[str]:
-        words = ["--port", str(self.port), "--cert", str(self.cert), "--key", str(self.key)]
+        words = ["--port", str(self.port), "--cert", str(self.cert), "--key", str(self.key), *self.extra]
         return [sys.executable, "-m", "bench.apps.h3", *words]
 
 
@@ -92,3 +97,19 @@ def bench_h3_download(versus: Versus, ram: Path, seconds: float, generator_core:
             ours=lambda: _run(ours, "/big", seconds=seconds, core=generator_core, streams=1),
             anchor_name=HypercornH3.name,
         )
+
+
+def bench_h3_awake(versus: Versus, ram: Path, seconds: float, generator_core: int) -> None:
+    """A download takes all that it may; whoever writes the parts of live streams sleeps and wakes in the same thread."""
+    port = free_port()
+    with OurH3(ram / "ours", certificate.make(ram / "tls"), "--share", "0.5", "--awake", str(port)) as ours:
+
+        def run() -> Sample:
+            fetch(port, "/")  # what came before does not count
+            sample = _run(ours, "/big", seconds=seconds, core=generator_core, streams=2)
+            late = json.loads(fetch(port, "/"))
+            also = {"p50_ms": late["p50_ms"], "max_ms": late["max_ms"], **sample.also}
+            return Sample(late["wakes"], sample.cpu_s, sample.wall_s, late["p99_ms"], also)
+
+        asks = "a sleep of 1 ms beside a download over HTTP/3"
+        versus(Question("h3-awake", asks, "ms late, p99", "lower", limits={"figure": 10}), ours=run)

@@ -61,7 +61,8 @@ class Channel {
   /** @param {string} name @param {[number, string]|null} place offset and epoch to recover from */
   constructor(name, place) {
     this.name = name;
-    [this.offset, this.epoch] = place ?? [0, ""];
+    this.offset = place?.[0] ?? 0;
+    this.epoch = place?.[1] ?? "";
     this.placed = place !== null;
     this.joined = false;
     this.asked = false;

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, HeadersReceived
@@ -27,7 +27,7 @@ from aioquic.quic.packet import QuicErrorCode
 from nova.surface.h3.quic import H3, LAST_STREAM, Quic, frames
 
 Fields = list[tuple[bytes, bytes]]
-Peer = tuple[str, int]
+Peer = tuple[Any, ...]  # address, port, and which of ours it speaks to, when there are several
 
 RESETS: Final = 200  # requests that a peer may cancel beyond those that it lets end; one that only cancels makes us work for nothing
 

@@ -56,7 +56,7 @@ def scope_of(fields: Fields, peer: Peer, server: Peer) -> dict[str, Any]:
         "query_string": query,
         "root_path": "",
         "headers": headers,
-        "client": peer,
+        "client": peer[:2],
         "server": server,
         "extensions": {},
     }

@@ -36,7 +36,6 @@ from nova.surface.h3.websocket import WebSocket
 
 SLICE: Final = 0.002  # seconds of work between two checkpoints
 READS: Final = 32  # datagrams read between two rounds of sending
-DATAGRAM: Final = 65_536  # bytes; what one receive takes
 SECOND_GOAWAY: Final = 0.1  # seconds; requests that are under way while the first GOAWAY is, are served
 
 _log = Log("nova.h3")
@@ -79,6 +78,7 @@ class H3Server:
             exempt=settings.exempt,
             retry=settings.retry,
         )
+        self._wild = self._address[0] in udp.WILD
         self._links: dict[Connection, Link] = {}
         self._timers: list[tuple[float, int, Link]] = []
         self._order = count()
@@ -184,13 +184,12 @@ class H3Server:
         more = True
         for _ in range(READS):
             try:
-                data, address = self._socket.recvfrom(DATAGRAM)
+                data, peer = udp.receive(self._socket, self._wild)
             except BlockingIOError:
                 more = False
                 break
             except OSError:  # what ICMP says of a peer: its connection's own timers find out
                 continue
-            peer = (address[0], address[1])
             found = self._front.find(data, peer, now)
             if isinstance(found, bytes):
                 self._send(found, peer)
@@ -333,6 +332,6 @@ class H3Server:
                 link.connection.close(ErrorCode.H3_NO_ERROR)
                 for data, peer in link.connection.datagrams(trio.current_time()):
                     try:
-                        self._socket.sendto(data, peer)
+                        udp.send(self._socket, data, peer, 0)
                     except OSError:
                         break

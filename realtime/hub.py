@@ -89,7 +89,7 @@ class Hub:
         self._public, self._hooks, self.shared = public, hooks, shared
         self._asks = frozenset[str]() if hooks is None else hooks.asks
         self.rooms = Rooms(sockets, most=most_channels, most_bytes=most_bytes, gone=self._forgotten)
-        self._once: Once[Published] = Once()
+        self._once = Once()
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
@@ -201,7 +201,7 @@ class Hub:
 
     async def _on_unsubscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         room = self.rooms.get(command.channel)
-        if room is not None:  # `member` was true when the frame came: a subscribe before this one in it has made it one
+        if room is not None and command.member:
             self.sockets.unsubscribe(conn, room.channel)
             self._leave(room, who.client)
         self.sockets.reply(conn, pushes.empty(JSON, command.id, _UNSUBSCRIBE))
@@ -264,7 +264,7 @@ class Hub:
             raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
         publisher = who.user if who.user is not None else f" {who.peer}"
         if key and (known := self._once.seen(channel, publisher, key, now)) is not None:
-            return known._replace(again=True)
+            return Published(known, space.name == channels.STREAM, again=True)
         if "publish" in self._asks and self._hooks is not None:
             asked = await self._hooks.publish(who, channel, data)
             if isinstance(asked, Refused):
@@ -278,7 +278,7 @@ class Hub:
             note = Note(data, self._now_ms(), None, conflate_key, keep=True)
             done = await self.place(channel, space, rest, note, once)
         if key:
-            self._once.done(channel, publisher, key, done, now)
+            self._once.done(channel, publisher, key, done.place, now)
         return done
 
     def admit_publish(self, who: Who, channel: str) -> None:
@@ -384,11 +384,11 @@ class Hub:
             raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
         now = self._clock.monotonic()
         if once and (known := self._once.seen(channel, " service", once, now)) is not None:
-            return known._replace(again=True)
+            return Published(known, False, again=True)
         note = Note(data, self._now_ms(), None, conflate_key, keep)
         done = await self.place(channel, space, rest, note, f" service\0{once}" if once else "")
         if once:
-            self._once.done(channel, " service", once, done, now)
+            self._once.done(channel, " service", once, done.place, now)
         return done
 
     async def disconnect(self, user: str, code: int, reason: str) -> None:

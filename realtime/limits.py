@@ -65,16 +65,11 @@ def _admit(wait: float, what: str) -> None:
 
 
 class Admission:
-    """How many connections come in a second: those above it are told when to come again, so that a storm becomes a queue.
+    """How many connections come in a second: those above it are told when to come again, so that a storm becomes a queue."""
 
-    exempt: addresses that are always admitted.
-    """
-
-    def __init__(self, rate: Rate, exempt: Networks) -> None:
+    def __init__(self, rate: Rate) -> None:
         self._limit: RateLimit[str] = RateLimit(rate, entries=1)
-        self._exempt = exempt
 
-    def admit(self, peer: str, now: float) -> float:
+    def admit(self, now: float) -> float:
         """0: come in; else after how many seconds."""
-        address = parse_address(peer)
-        return 0.0 if address is not None and address in self._exempt else self._limit.take("", now)
+        return self._limit.take("", now)

@@ -36,14 +36,15 @@ PROGRAMS = {
     "certutil": ("libnss3-tools", "the tests of HTTP/3 in a browser"),
     "nginx": ("nginx", "the comparison with nginx"),
     "redis-server": ("redis-server", "the tests of several nodes on one Redis"),
+    "varnishd": ("varnish", "the comparison with Varnish"),
     "nginx-rtmp": ("libnginx-mod-rtmp", "the comparison with nginx-rtmp"),
 }
 WANTS = {
     "serve": [],
     "test": ["ffmpeg", "chromium", "chromedriver", "redis-server", "certutil", "cjpeg"],
-    "bench": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
+    "bench": ["ffmpeg", "chromium", "chromedriver", "certutil", "cjpeg", "nginx", "nginx-rtmp", "varnishd"],
     "lint": [],
-    "dev": ["ffmpeg", "chromium", "chromedriver", "redis-server", "certutil", "cjpeg", "nginx", "nginx-rtmp"],
+    "dev": ["ffmpeg", "chromium", "chromedriver", "redis-server", "certutil", "cjpeg", "nginx", "nginx-rtmp", "varnishd"],
 }
 # A C library that a kernel may name in its first lines: the header that proves it is there, and Debian's package.
 LIBRARIES = {

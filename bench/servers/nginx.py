@@ -98,6 +98,48 @@ class StaticFiles(_Nginx):
         self._write(STATIC.format(port=self.port, folder=folder, tls=tls))
 
 
+PROXY = """
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000;
+  keepalive_timeout 300;
+  open_file_cache max=1000 inactive=300s;
+  open_file_cache_valid 300s;
+  proxy_cache_path {folder}/cache levels=1:2 keys_zone=bench:16m max_size=1g inactive=1h use_temp_path=off;
+  upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_cache bench;
+      proxy_cache_valid 200 1h;
+      proxy_cache_lock on;
+      proxy_cache_lock_timeout 30s;
+      proxy_cache_lock_age 30s;
+      add_header X-Cache $upstream_cache_status;
+    }}
+  }}
+}}
+"""
+
+
+class ProxyCache(_Nginx):
+    """A caching reverse proxy in front of 127.0.0.1:`origin`, its cache on tmpfs, fetches collapsed by its lock."""
+
+    def __init__(self, folder: Path, origin: int) -> None:
+        super().__init__(folder)
+        self.name = f"{version()} proxy_cache, tmpfs, open_file_cache"
+        self.port = free_port()
+        self.ports = [self.port]
+        (folder / "cache").mkdir()
+        (folder / "cache").chmod(0o777)
+        self._write(PROXY.format(port=self.port, folder=folder, origin=origin))
+
+
 class RtmpHls(_Nginx):
     """nginx-rtmp: RTMP in, HLS (MPEG-TS, 2 s) out to tmpfs."""
 

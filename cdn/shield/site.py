@@ -14,14 +14,15 @@ from urllib.parse import urlsplit
 import trio
 
 from nova.cdn.cache import fields as f
+from nova.cdn.cache import ranges, validation
 from nova.cdn.cache import status as cache_status
-from nova.cdn.cache import validation
 from nova.cdn.cache.entry import TAG_FIELDS, Entry, assemble, make, tags_of
 from nova.cdn.cache.freshness import Rules, Verdict, judge, wish
 from nova.cdn.cache.keeper import Keeper, primary
+from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginError
 from nova.cdn.ports import Admission, FetchAnswer, Fetcher, FetchRequest, Fields, Refusal, Warmed
-from nova.cdn.shield import reply
+from nova.cdn.shield import reply, sliced
 from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Scope, Send, read
@@ -127,6 +128,7 @@ class Site:
         self._jobs: dict[bytes, Outcome] = {}
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
         self._misses: dict[bytes, tuple[int, int]] = {}
+        self._slices: dict[bytes, sliced.SliceJob] = {}
         self._quiet = trio.lowlevel.ParkingLot()  # who waits for the end of the last fetch
         self._nursery: trio.Nursery | None = None
 
@@ -279,7 +281,7 @@ class Site:
             await self._pass(incoming, receive, send, "uri-miss" if found is None else "stale", old=found, name=name)
             return
         if f.value(incoming.fields, b"range") is not None and incoming.lead is None:
-            if not await self._from_growing(incoming, send, name):
+            if not await self._from_growing(incoming, send, name) and not (found is None and await self._from_slices(incoming, send, name)):
                 await self._pass(incoming, receive, send, "uri-miss" if found is None else "stale", old=found, name=name)
             return
         if (outcome := self._jobs.get(name)) is not None and incoming.lead is None and (wanted is None or not wanted.no_cache):
@@ -317,6 +319,90 @@ class Site:
         if outcome is None or outcome.fill is None or outcome.entry is None or outcome.fill.total is None:
             return False
         return await reply.send_growing_range(send, incoming, outcome.entry, outcome.fill, outcome.status, self._clock.wall())
+
+    # -- slices ----------------------------------------------------------------------------------------------------------
+
+    async def _from_slices(self, incoming: Incoming, send: Send, name: bytes) -> bool:
+        """A range of an object that is not here, from slices of it. False: the origin does not give any, or the range does not suit."""
+        size = self.config.slice_size
+        now = self._clock.wall()
+        wanted = sliced.suits(f.value(incoming.fields, b"range") or b"", size)
+        if wanted is None or b"\0" in name or incoming.method != "GET":
+            return False
+        number = wanted[0] // size
+        part, stored = await self._slice(incoming, name, number)
+        if part is None:
+            return False
+        if validation.precondition(incoming.fields, part.etag, part.modified, now) != 200:
+            return False
+        if not validation.range_applies(incoming.fields, part.etag, part.modified, now):
+            return False
+        span = Span(wanted[0], part.total - 1 if wanted[1] is None else min(wanted[1], part.total - 1))
+        line = cache_status.hit(0) if stored else cache_status.forwarded("partial", stored=True)
+        fields = reply.finish(incoming, [*part.fields, (b"age", b"%d" % max(0, int(now) - part.born))], line)
+        fields += [
+            (b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, part.total)),
+            (b"content-length", b"%d" % span.size),
+        ]
+        await send({"type": "http.response.start", "status": 206, "headers": fields})
+        for at in ranges.slices(span, size):
+            other = part if at == number else (await self._slice(incoming, name, at))[0]
+            if other is None or (other.etag, other.total) != (part.etag, part.total):
+                self.keeper.drop_object(self.number, name, soft=False, now=now)
+                raise OriginError("origin_broken", "the object has changed between two of its slices")
+            for piece in sliced.cut(other, at, size, span):
+                self.counters.bytes += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+
+    async def _slice(self, incoming: Incoming, name: bytes, number: int) -> tuple[sliced.Slice | None, bool]:
+        """(slice `number`, whether it was here). One fetch a slice, however many ask."""
+        key = sliced.slice_key(name, number)
+        kept = self.keeper.table.find(self.number, key, hit=True)
+        if kept is not None and kept.fresh_until > self._clock.wall() and (part := sliced.of(kept)) is not None:
+            return part, True
+        job = self._slices.get(key)
+        if job is None:
+            if self._nursery is None:
+                raise of("shutting_down", "this site is being closed")
+            job = self._slices[key] = sliced.SliceJob(trio.Event())
+            first = number * self.config.slice_size
+            request = self._outgoing(incoming, None)
+            span = (b"range", b"bytes=%d-%d" % (first, first + self.config.slice_size - 1))
+            self._nursery.start_soon(self._fetch_slice, key, replace(request, fields=[*request.fields, span]), number, job)
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.part, False
+
+    async def _fetch_slice(self, key: bytes, request: FetchRequest, number: int, job: sliced.SliceJob) -> None:
+        with guarded(_log):
+            try:
+                async with self.slots.slot():
+                    requested_at = self._clock.wall()
+                    async with self.fetcher.fetch(request) as answer:
+                        received_at = self._clock.wall()
+                        total = sliced.given(answer.status, answer.fields, number, self.config.slice_size, answer.length)
+                        verdict = self._judge(request, 200, answer.fields, requested_at, received_at)
+                        if total is None or not verdict.keep or verdict.asked or verdict.vary:
+                            return
+                        fill = Fill(self._feed(), answer.length)
+                        while data := await answer.read():
+                            fill.append(data)
+                        fill.end()
+                entry = make(206, b"", answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
+                self.counters.fills += 1
+                body = fill.body()
+                self.keeper.keep(self.number, key, entry, body, flags=k.PIECE)
+                lines = entry.head[entry.line_size : entry.fields_size]
+                job.part = sliced.Slice(lines, entry.etag, entry.modified, entry.born, total, body)
+            except OriginError as error:
+                job.error = error
+            finally:
+                del self._slices[key]
+                job.done.set()
+                self._quiet.unpark_all()
 
     def _outgoing(self, incoming: Incoming, old: Answer | None) -> FetchRequest:
         """A GET for the whole object: the client's conditions and ranges are answered here."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from nova.core.errors import NovaError
 from nova.core.settings import Loaded, SettingsError
@@ -42,29 +41,6 @@ class Finding:
 
 def arguments(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     """Takes what every command takes."""
-
-
-def _channels(settings: Settings) -> Iterator[Finding]:
-    """Rules of namespaces, the backend's secret, and whether Redis answers."""
-    from nova.core.clock import SystemClock
-    from nova.core.ids import Ids
-    from nova.realtime import rules
-    from nova.surface.realtime import hooks_of
-
-    try:
-        known = rules.read(settings.realtime.namespaces)
-        hooks_of(settings, SystemClock(), Ids(SystemClock()))
-        yield Finding("ok", "realtime", f"namespaces {', '.join(each.name for each in known)}")
-    except NovaError as error:
-        yield Finding("problem", "realtime", error.detail, "docs/realtime.md has the rules and the backend's questions")
-    if settings.bus.url is None:
-        return
-    parts = urlsplit(settings.bus.url.text())
-    try:
-        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2):
-            yield Finding("ok", "bus.url", "Redis can be reached")
-    except (OSError, ValueError) as error:
-        yield Finding("problem", "bus.url", f"Redis cannot be reached: {error}", "start it, or leave bus.url unset")
 
 
 def run(given: argparse.Namespace) -> int:
@@ -107,7 +83,6 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
             yield _listener(settings, name)
     yield from _certificates(settings)
     yield _uring(settings)
-    yield from _channels(settings)
     yield _codecs()
     yield _pictures()
     yield _web()

@@ -52,7 +52,7 @@ class WebSockets:
         except NovaError as error:
             refused = error
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        wait = self._realtime.admission.admit(str(client.address or ""), self._clock.monotonic())
+        wait = self._realtime.admission.admit(self._clock.monotonic())
         if refused is not None or wait:
             code, reason = (4003, "rate_limited") if refused is None else (refused.row.close, refused.code)
             await send({"type": "websocket.close", "code": code, "reason": reason})

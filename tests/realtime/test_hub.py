@@ -265,12 +265,3 @@ async def test_connection_ends_with_its_token_and_its_age(autojump_clock: trio.t
         assert client.closed == (4202, "token_expired") and guest.closed is None
         await trio.sleep(86_400)
         assert guest.said[-1]["bye"]["code"] == 4007 and guest.closed == (4007, "lifetime")
-
-
-async def test_subscribe_and_unsubscribe_in_one_frame_leave_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    async with node() as here:
-        client = await here.client("alice")
-        batch = [{"id": 1, "subscribe": {"channel": LOBBY}}, {"id": 2, "unsubscribe": {"channel": LOBBY}}]
-        await client.send_in.send(json.dumps(batch).encode())
-        await client.next(lambda item: item.get("id") == 2)
-        assert here.hub.occupied() == [] and (await client.ask(3, presence={"channel": LOBBY}))["count"] == 0

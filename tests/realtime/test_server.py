@@ -302,7 +302,6 @@ def test_drain_says_when_to_come_back(tmp_path: Path) -> None:
         assert server.process.wait(30) == 0
 
 
-@pytest.mark.slow
 def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
     asked: list[Any] = []
 

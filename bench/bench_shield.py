@@ -1,0 +1,138 @@
+"""The shield beside nginx's proxy_cache and Varnish: hits, and a thousand clients at once on one cold object."""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench import measure
+from bench.load import run
+from bench.method.results import Question, Sample
+from bench.method.versus import Versus
+from bench.servers.check import fetch
+from bench.servers.nginx import ProxyCache, StaticFiles
+from bench.servers.nova import Nova
+from bench.servers.origin import SlowOrigin, site
+from bench.servers.process import Server
+from bench.servers.varnish import Varnish
+
+FILES = {"1k.bin": os.urandom(1024), "10k.bin": os.urandom(10 * 1024), "2m.bin": os.urandom(2 << 20), "6m.bin": os.urandom(6 << 20)}
+CLIENTS = 1000
+DELAY_MS = 500
+MOST = {"http.max_head": "32KiB", "limits.connections_per_address": "100000"}
+
+
+class Both(NamedTuple):
+    anchor: Server
+    ours: Nova
+
+    def port(self, server: Server) -> int:
+        return server.addresses["site:bench"] if isinstance(server, Nova) else server.ports[0]
+
+
+def nova(folder: Path, origin: int, **more: object) -> Nova:
+    return Nova(folder, site(origin, **more), *(f"{key}={value}" for key, value in MOST.items()))
+
+
+@pytest.fixture
+def caches(ram: Path) -> Iterator[Both]:
+    """Both in front of the same files, everything of it in their caches."""
+    with (
+        StaticFiles(ram / "origin", FILES) as origin,
+        ProxyCache(ram / "nginx", origin.port) as anchor,
+        nova(ram / "ours", origin.port, heuristic_most="1h") as ours,
+    ):
+        both = Both(anchor, ours)
+        for name in FILES:  # the origin says nothing of freshness; an old Last-Modified is enough for both
+            os.utime(ram / "origin" / "www" / name, (1_600_000_000, 1_600_000_000))
+        for server in (anchor, ours):
+            for name, data in FILES.items():
+                for _ in range(3):
+                    assert fetch(both.port(server), f"/{name}") == data
+        yield both
+
+
+@pytest.mark.parametrize(("size", "goal"), [("1k", 1.3), ("10k", 1.15)])
+def bench_shield_hit(versus: Versus, caches: Both, seconds: float, generator_core: int, size: str, goal: float) -> None:
+    def once(server: Server) -> Sample:
+        return measure.http(server, caches.port(server), [f"/{size}.bin"], seconds=seconds, core=generator_core, connections=64)
+
+    versus(
+        Question(
+            f"shield-hit-{size}",
+            f"{size[:-1]} KiB hit of a caching proxy, full feature path",
+            "requests per server-CPU-second",
+            "higher",
+            goal,
+        ),
+        anchor=lambda: once(caches.anchor),
+        ours=lambda: once(caches.ours),
+        anchor_name=caches.anchor.name,
+    )
+
+
+@pytest.mark.parametrize("size", ["2m", "6m"])
+def bench_shield_large(versus: Versus, caches: Both, seconds: float, generator_core: int, size: str) -> None:
+    def once(server: Server) -> Sample:
+        return measure.http(
+            server, caches.port(server), [f"/{size}.bin"], seconds=seconds, core=generator_core, connections=16, per_byte=True
+        )
+
+    versus(
+        Question(f"shield-hit-{size}", f"{size[:-1]} MiB hit of a caching proxy", "bytes per server-CPU-second", "higher", 1.0),
+        anchor=lambda: once(caches.anchor),
+        ours=lambda: once(caches.ours),
+        anchor_name=caches.anchor.name,
+    )
+
+
+def _herd(server: Server, port: int, origin: SlowOrigin, path: str, core: int, fetches: int | None) -> Sample:
+    before = origin.count()
+    start = server.cpu()
+    said = run("herd", core, "-p", port, "-c", CLIENTS, path)
+    cpu_s = start.until(server.cpu())
+    asked = origin.count() - before
+    assert said["failed"] == 0, f"{server.name}: {said}"
+    assert fetches is None or asked == fetches, f"{server.name}: {asked} fetches"
+    also = {name: said[name] for name in ("first_p50_ms", "first_p99_ms", "p50_ms", "max_ms")} | {"fetches": asked}
+    return Sample(CLIENTS, cpu_s, said["max_ms"] / 1000, said["p99_ms"], also)
+
+
+def bench_shield_herd(versus: Versus, ram: Path, generator_core: int) -> None:
+    numbers = count()
+    with SlowOrigin(2 << 20, DELAY_MS) as origin, Varnish(ram / "varnish", origin.port) as anchor, nova(ram / "ours", origin.port) as ours:
+        versus(
+            Question(
+                "shield-herd-2m", "1000 clients at once, one cold 2 MiB object, origin's first byte after 500 ms: one fetch",
+                "p99 of completion, ms", "lower", 1.0, {"first_p99_ms": DELAY_MS + 500},
+            ),
+            anchor=lambda: _herd(anchor, anchor.port, origin, f"/{next(numbers)}", generator_core, 1),
+            ours=lambda: _herd(ours, ours.addresses["site:bench"], origin, f"/{next(numbers)}", generator_core, 1),
+            anchor_name=anchor.name,
+        )  # fmt: skip
+
+
+def bench_shield_uncacheable(versus: Versus, ram: Path, generator_core: int) -> None:
+    """Nobody may wait in a line behind an answer that is not shared."""
+    numbers = count()
+    with (
+        SlowOrigin(10_240, DELAY_MS, "no-store") as origin,
+        Varnish(ram / "varnish", origin.port) as anchor,
+        nova(ram / "ours", origin.port, fetch_slots=CLIENTS) as ours,
+    ):
+        versus(
+            Question(
+                "shield-herd-uncacheable", "1000 clients at once, one object that may not be kept, origin's first byte after 500 ms",
+                "p99 of completion, ms", "lower", None, {"p99_over_origin": 2.3},
+            ),
+            anchor=lambda: _herd(anchor, anchor.port, origin, f"/{next(numbers)}", generator_core, None),
+            ours=lambda: _over(_herd(ours, ours.addresses["site:bench"], origin, f"/{next(numbers)}", generator_core, CLIENTS)),
+            anchor_name=anchor.name,
+        )  # fmt: skip
+
+
+def _over(sample: Sample) -> Sample:
+    return Sample(sample.work, sample.cpu_s, sample.wall_s, sample.figure, sample.also | {"p99_over_origin": sample.figure / DELAY_MS})

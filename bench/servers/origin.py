@@ -1,0 +1,45 @@
+"""Origins behind caches: one that answers after a while and counts (bench/load/slow_origin.c), on the generators' core."""
+
+import subprocess
+import time
+from typing import Self
+
+from bench.load import built
+from bench.method import cpu
+from bench.servers.check import fetch
+from bench.servers.process import free_port
+
+
+class SlowOrigin:
+    """Answers `size` bytes after `delay_ms`; control: its Cache-Control."""
+
+    def __init__(self, size: int, delay_ms: int, control: str = "max-age=3600") -> None:
+        self.port = free_port()
+        self._arguments = ["-p", str(self.port), "-b", str(size), "-d", str(delay_ms), "-c", control]
+
+    def __enter__(self) -> Self:
+        _, core = cpu.cores()
+        self.process = subprocess.Popen(["taskset", "-c", str(core), str(built("slow_origin")), *self._arguments])
+        for _ in range(500):
+            try:
+                self.count()
+                return self
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError("the origin does not answer")
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def count(self) -> int:
+        """Requests so far."""
+        return int(fetch(self.port, "/count"))
+
+
+def site(port: int, **more: object) -> str:
+    """The setting of a site `bench` in front of 127.0.0.1:`port`."""
+    import json
+
+    row = {"name": "bench", "listen": "127.0.0.1:0", "origins": [{"url": f"http://127.0.0.1:{port}"}], **more}
+    return "cdn.sites=" + json.dumps([row])

@@ -1,0 +1,87 @@
+"""Ranges of objects that are not here: slices, each fetched once, put together under one strong ETag."""
+
+import re
+from types import ModuleType
+from typing import Any
+
+import trio
+
+BODY = bytes(range(256)) * 40  # 10,240 bytes
+
+
+def script(house: ModuleType, etag: Any = lambda: b'"one"', gate: trio.Event | None = None) -> Any:
+    def answer(request: Any) -> Any:
+        fields = [(b"cache-control", b"max-age=60"), (b"etag", etag()), (b"content-type", b"video/mp4")]
+        wanted = dict(request.fields).get(b"range")
+        if wanted is None:
+            return house.origin.Reply(200, fields, BODY)
+        found = re.fullmatch(rb"bytes=(\d+)-(\d*)", wanted)
+        assert found is not None
+        first, last = int(found[1]), min(int(found[2] or 1 << 40), len(BODY) - 1)
+        if first >= len(BODY):
+            return house.origin.Reply(416, [(b"content-range", b"bytes */%d" % len(BODY))])
+        fields.append((b"content-range", b"bytes %d-%d/%d" % (first, last, len(BODY))))
+        return house.origin.Reply(206, fields, BODY[first : last + 1], gate=gate)
+
+    return answer
+
+
+async def test_seek_fetches_its_slices_once(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=1024) as site:
+        status, headers, body = await site.get("/film", "Range: bytes=1500-3500")
+        assert (status, body) == (206, BODY[1500:3501])
+        assert headers["content-range"] == "bytes 1500-3500/10240"
+        assert headers["cache-status"] == "nova; fwd=partial; stored"
+        asked = [dict(each.fields)[b"range"] for each in site.origin.asked]
+        assert asked == [b"bytes=1024-2047", b"bytes=2048-3071", b"bytes=3072-4095"]
+        status, headers, body = await site.get("/film", "Range: bytes=2000-2100")
+        assert (status, body, len(site.origin.asked)) == (206, BODY[2000:2101], 3)
+        assert headers["cache-status"].startswith("nova; hit")
+        assert (await site.get("/film", "Range: bytes=10000-"))[2] == BODY[10000:]
+
+
+async def test_many_who_seek_to_one_place_make_one_fetch(house: ModuleType) -> None:
+    gate = trio.Event()
+    async with house.site(script(house, gate=gate), slice_size=1024) as site:
+        async with trio.open_nursery() as nursery:
+
+            async def ask(first: int) -> None:
+                assert (await site.get("/film", f"Range: bytes={first}-{first + 9}"))[2] == BODY[first : first + 10]
+
+            for first in range(10):
+                nursery.start_soon(ask, first)
+            await house.served.until(lambda: site.site.counters.requests == 10)
+            gate.set()
+        assert len(site.origin.asked) == 1
+
+
+async def test_object_that_changes_between_slices_ends_visibly_and_is_forgotten(house: ModuleType) -> None:
+    etags = [b'"one"', b'"two"', b'"two"', b'"two"']
+    async with house.site(script(house, lambda: etags.pop(0)), slice_size=1024) as site:
+        async with site.client() as client:
+            await client.send(b"GET /film HTTP/1.1\r\nHost: h\r\nRange: bytes=1000-1100\r\n\r\n")
+            got = await client.to_end()
+        assert len(got.partition(b"\r\n\r\n")[2]) < 101
+        assert (await site.get("/film", "Range: bytes=1000-1100"))[2] == BODY[1000:1101]
+
+
+async def test_weak_etags_make_no_slices(house: ModuleType) -> None:
+    async with house.site(script(house, lambda: b'W/"one"'), slice_size=1024) as site:
+        status, headers, body = await site.get("/film", "Range: bytes=5-9")
+        assert (status, body) == (206, BODY[5:10])
+        assert headers["cache-status"] == "nova; fwd=uri-miss"
+
+
+async def test_if_range_of_another_object_gets_the_whole(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=1024) as site:
+        assert (await site.get("/film", "Range: bytes=5-9", 'If-Range: "one"'))[0] == 206
+        await site.get("/film", "Range: bytes=99999-")
+        assert (await site.get("/film", "Range: bytes=99999-"))[0] == 416
+
+
+async def test_a_purge_takes_the_slices_along(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=1024) as site:
+        await site.get("/film", "Range: bytes=0-3000")
+        assert site.keeper.drop_object(1, b"h/film", soft=False, now=site.clock.wall()) == 3
+        await site.get("/film", "Range: bytes=0-10")
+        assert len(site.origin.asked) == 4

@@ -1,0 +1,236 @@
+"""All sites of a node: purges by every kind, warm-ups, what is counted, and changes of the settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trio
+
+from nova.cdn.cache.disk import DiskTier
+from nova.cdn.cache.keeper import glob
+from nova.cdn.ports import Purge
+from nova.cdn.sites import Sites
+from nova.core.clock import FakeClock
+from nova.core.errors import NotFound, Unprocessable
+from nova.core.offload import Offload
+from nova.core.reactor import Listen, Reactor
+from nova.core.settings_schema import make
+from nova.core.settings_table import Cdn, CdnSite
+
+
+def _house() -> ModuleType:
+    path = Path(__file__).resolve().parent / "house.py"
+    if "cdn_house" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("cdn_house", path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["cdn_house"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["cdn_house"])
+    return sys.modules["cdn_house"]
+
+
+house = _house()
+
+
+def row(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "listen": "127.0.0.1:0", "origins": [{"url": f"http://{name}"}], "compress": False, **more}
+
+
+def answer(request: Any) -> Any:
+    tag = request.target.split(b"/")[1] or b"root"
+    fields = [(b"cache-control", b"max-age=60, stale-while-revalidate=600"), (b"surrogate-key", b"all " + tag), (b"etag", b'"e"')]
+    return house.origin.Reply(200, fields, request.host + request.target)
+
+
+class Node:
+    def __init__(
+        self, sites: Sites, reactor: Reactor, addresses: dict[str, tuple[str, int]], origins: dict[str, Any], clock: FakeClock
+    ) -> None:
+        self.sites, self.reactor, self.addresses, self.origins, self.clock = sites, reactor, addresses, origins, clock
+
+    async def get(self, site: str, path: str, host: str = "h") -> tuple[int, dict[str, str], bytes]:
+        async with house.served.connect(self.addresses[site]) as client:
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            return await client.answer()
+
+    async def is_hit(self, site: str, path: str, host: str = "h") -> bool:
+        return (await self.get(site, path, host))[1]["cache-status"].startswith("nova; hit")
+
+
+@asynccontextmanager
+async def node(*rows: dict[str, Any], disk: Path | None = None) -> AsyncIterator[Node]:
+    clock, offload = FakeClock(), Offload()
+    reactor = Reactor(clock, event_ring=1 << 20, command_ring=1 << 20)
+    addresses: dict[str, tuple[str, int]] = {}
+    origins: dict[str, Any] = {}
+
+    def fetcher(site: CdnSite) -> Any:
+        origins[site.name] = house.origin.Origin(answer)
+        return origins[site.name]
+
+    def listen(site: CdnSite, number: int) -> None:
+        addresses[site.name] = reactor.listen(Listen(f"site:{site.name}", "127.0.0.1", 0, site=number))
+
+    config = make(Cdn, sites=list(rows), memory="8MiB")
+    tier = None if disk is None else DiskTier(disk, 1 << 24, "s3fifo", offload, clock)
+    sites = Sites(
+        reactor, config, clock, offload, via=b"nova-t", fetcher=fetcher, listen=listen,
+        close=lambda site: reactor.unlisten(f"site:{site.name}"), disk=tier,
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        reactor.engine.set_clock(unix=int(clock.wall()))
+        await nursery.start(sites.run)
+        try:
+            yield Node(sites, reactor, addresses, origins, clock)
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+PATHS = ("/a/1", "/a/2?x", "/b/c/1", "/b/d.jpg")
+
+
+@pytest.mark.parametrize(
+    ("what", "gone"),
+    [
+        (Purge("key", b"/a/1"), {"/a/1"}),
+        (Purge("key", b"/a/2"), set()),
+        (Purge("key", b"/a/1", host=b"other"), set()),
+        (Purge("key", b"/a/1", site="one", host=b"H"), {"/a/1"}),
+        (Purge("prefix", b"/a/"), {"/a/1", "/a/2?x"}),
+        (Purge("glob", b"/a/*"), {"/a/1", "/a/2?x"}),
+        (Purge("glob", b"/b/*"), {"/b/d.jpg"}),
+        (Purge("glob", b"/b/**"), {"/b/c/1", "/b/d.jpg"}),
+        (Purge("glob", b"**.jpg"), {"/b/d.jpg"}),
+        (Purge("tag", b"b"), {"/b/c/1", "/b/d.jpg"}),
+        (Purge("tag", b"all"), set(PATHS)),
+        (Purge("tag", b""), set()),
+        (Purge("all"), set(PATHS)),
+        (Purge("all", site="two"), set()),
+        (Purge("all", site="none"), set()),
+    ],
+)
+async def test_purge_takes_what_it_says_and_nothing_else(what: Purge, gone: set[str]) -> None:
+    async with node(row("one"), row("two")) as found:
+        for path in PATHS:
+            await found.get("one", path)
+        assert await found.sites.purge(what) == len(gone)
+        assert {path for path in PATHS if not await found.is_hit("one", path)} == gone
+
+
+async def test_soft_purge_makes_stale(tmp_path: Path) -> None:
+    async with node(row("one")) as found:
+        await found.get("one", "/a/1")
+        assert await found.sites.purge(Purge("tag", b"a", soft=True)) == 1
+        _, headers, _ = await found.get("one", "/a/1")
+        assert headers["cache-status"] == "nova; hit; ttl=0"
+        await house.served.until(lambda: len(found.origins["one"].asked) == 2)
+
+
+async def test_purge_reaches_the_disk_and_it_stays_gone(tmp_path: Path) -> None:
+    async with node(row("one"), disk=tmp_path) as found:
+        for path in PATHS:
+            await found.get("one", path)
+        disk = found.sites.disk
+        assert disk is not None
+        await house.served.until(lambda: disk.writes == len(PATHS))
+        await found.sites.purge(Purge("tag", b"a"))
+    async with node(row("one"), disk=tmp_path) as found:
+        hit = {path: (await found.get("one", path))[1]["cache-status"] for path in PATHS}
+        assert [path for path in PATHS if "detail=disk" in hit[path]] == ["/b/c/1", "/b/d.jpg"]
+        assert len(found.origins["one"].asked) == 2
+
+
+async def test_fetch_under_way_does_not_bring_back_what_was_purged() -> None:
+    gate = trio.Event()
+    async with node(row("one")) as found:
+        found.origins["one"].script = lambda request: house.origin.Reply(
+            200, [(b"cache-control", b"max-age=60")], pieces=[b"old", gate, b"!"], length=4
+        )
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await found.get("one", "/a"))[2] == b"old!"
+
+            nursery.start_soon(ask)
+            await house.served.until(lambda: found.sites.site("one").counters.fills == 1)
+            assert await found.sites.purge(Purge("key", b"/a")) == 1
+            found.origins["one"].script = answer
+            assert (await found.get("one", "/a"))[2] == b"h/a"
+            gate.set()
+        assert await found.is_hit("one", "/a")
+        assert (await found.get("one", "/a"))[2] == b"h/a"
+
+
+async def test_warm_up_goes_through_the_same_fetch() -> None:
+    async with node(row("one")) as found:
+        warmed = await found.sites.prewarm("one", b"/a/1", host=b"h")
+        assert warmed == (200, 5, True)
+        assert await found.is_hit("one", "/a/1")
+        assert await found.sites.prewarm("one", b"/a/1", host=b"h") == warmed
+        assert len(found.origins["one"].asked) == 1
+        with pytest.raises(NotFound):
+            await found.sites.prewarm("none", b"/")
+        with pytest.raises(Unprocessable):
+            await found.sites.prewarm("one", b"a")
+
+
+async def test_usage_equals_what_was_sent() -> None:
+    async with node(row("one")) as found:
+        sent = 0
+        for _ in range(4):
+            sent += len((await found.get("one", "/a/1"))[2])
+        (usage,) = found.sites.drain_usage()
+        assert usage == ("one", b"h", b"/a/1", 4, 3, sent)
+        assert found.sites.drain_usage() == []
+        total = found.sites.stats()["one"]
+        assert (total["requests"], total["hits"], total["fills"], total["bytes"]) == (4, 3, 1, sent)
+        (stored,) = list(found.sites.objects("one"))
+        assert (stored.host, stored.target, stored.size, stored.tags, stored.tier) == (b"h", b"/a/1", 5, (b"all", b"a"), "memory")
+
+
+async def test_sites_come_change_and_go_while_they_serve() -> None:
+    async with node(row("one")) as found:
+        await found.get("one", "/a/1")
+        changed = make(CdnSite, **row("one", client_rate="1/d"))
+        await found.sites.apply([changed, make(CdnSite, **row("two"))])
+        assert (await found.get("two", "/a/1"))[0] == 200
+        assert (await found.get("one", "/a/1"))[0] == 200  # what was kept stays
+        assert (await found.get("one", "/a/1"))[0] == 429  # the new rules
+        async with house.served.connect(found.addresses["one"]) as client:
+            await found.sites.apply([make(CdnSite, **row("two"))])
+            assert (await client.get("/a/1"))[0] == 404
+        with pytest.raises(OSError, match="refused"):
+            await found.get("one", "/a/1")
+        assert await found.is_hit("two", "/a/1")
+
+
+async def test_sites_of_one_name_of_hosts_share_answers_when_the_origin_decides() -> None:
+    async with node(row("one", host="origin")) as found:
+        await found.get("one", "/a/1", "first")
+        assert await found.is_hit("one", "/a/1", "second")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        (b"/a/*", b"/a/b", True), (b"/a/*", b"/a/b/c", False), (b"/a/**", b"/a/b/c", True), (b"/*.js", b"/x.js", True),
+        (b"/a.b", b"/aXb", False), (b"/[a]", b"/a", False), (b"**", b"/", True), (b"/*/x", b"//x", True),
+    ],
+)  # fmt: skip
+def test_globs(pattern: bytes, path: bytes, matches: bool) -> None:
+    assert (glob(pattern).fullmatch(path) is not None) is matches
+
+
+async def test_patterns_are_bounded() -> None:
+    async with node(row("one")) as found:
+        for pattern in (b"/" + b"*a" * 9, b"/" + b"a" * 2000):
+            with pytest.raises(Unprocessable):
+                await found.sites.purge(Purge("glob", pattern))

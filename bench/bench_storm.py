@@ -70,8 +70,8 @@ def bench_idle(versus: Versus, ram: Path, generator_core: int) -> None:
     given = tokens(ram / "keys", "HS256", private)
 
     def run() -> Sample:
-        with OurRoom(ram / "ours", "--secret", str(path), "--cache", "0") as room:
-            # Rings are taken whole once they have been gone through, as the cache of tokens is: that is the server's, not the connections'.
+        with OurRoom(ram / "ours", "--secret", str(path), "--cache", "0", "--ring", "524288") as room:
+            # Rings and the cache of tokens are the server's, not the connections': small ones here, gone through before.
             generate("ws_load", generator_core, *room.load, "-t", given, "-n", 50, "-w", 32, "-d", 2)
             return arrive(room, generator_core, "-t", given, "-C", "public:bench")
 

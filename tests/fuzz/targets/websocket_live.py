@@ -89,7 +89,8 @@ def live() -> Live:
         frame(2, b"\x81\xa2id\x01"), frame(8, b"\x03\xe8"), frame(1, b"\xff"),
     ],
     words=[
-        frame(1, SUBSCRIBE), frame(9), frame(10), frame(8), frame(0, b"", fin=False), b"\x81\xfe", b"\xc1\x80", b'{"id":7,"unsubscribe":{}}',
+        frame(1, SUBSCRIBE), frame(9), frame(10), frame(8), frame(0, b"", fin=False), b"\x81\xfe", b"\xc1\x80",
+        b'{"id":7,"unsubscribe":{}}',
     ],
 )  # fmt: skip
 def ws_live(data: bytes) -> object:

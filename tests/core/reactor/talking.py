@@ -136,7 +136,7 @@ class Talker:
         return self.ready.pop(0)
 
     async def more(self) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             data = await self.stream.receive_some(65536)
         if not data:
             raise EOFError
@@ -212,13 +212,13 @@ async def talk(
         await stream.send_all("\r\n".join([*lines, "", ""]).encode())
         head = b""
         while b"\r\n\r\n" not in head:
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 piece = await stream.receive_some(1)  # not a byte of the first frame
             if not piece:
                 raise EOFError(head)
             head += piece
         if not head.startswith(b"HTTP/1.1 101 "):
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 head += await stream.receive_some(65536)
             raise ConnectionRefusedError(head.decode())
         talker = Talker(stream, form, deflate=deflate)

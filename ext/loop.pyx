@@ -506,6 +506,10 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
     cdef uint32_t i
     if r.conn:
         c = conn_get(t, r.conn)
+    if r.kind == CM_RAW:
+        if c != NULL and c.proto == P_HTTP and c.phase == H_ANSWER:
+            raw_open(t, c)
+        return
     if r.kind >= CM_WS_ITEM:
         talk_command(t, c, r)
         return
@@ -558,10 +562,6 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
     elif r.kind == CM_SEQUENCE:
         follow_news(t, <Seq*> r.arg)
         seq_unref(<Seq*> r.arg)
-    elif r.kind == CM_RAW:
-        c = conn_get(t, r.conn)
-        if c != NULL and c.proto == P_HTTP and c.phase == H_ANSWER:
-            raw_open(t, c)
     elif r.kind == CM_DRAIN:
         t.draining = True
         for i in range(t.slab_count * CONN_CHUNK):

@@ -182,7 +182,7 @@ cdef int command_up(Thread* t, Conn* c, Command* command, const ByteVec* reply) 
 cdef int remember(Conn* c, uint32_t id) noexcept nogil:
     """Trio owes a reply to this command."""
     if c.ws.ids == NULL:
-        c.ws.ids = <uint32_t*> malloc(2 * COMMANDS_MAX * sizeof(uint32_t))  # a frame of 128 may come while 127 are open
+        c.ws.ids = <uint32_t*> malloc(COMMANDS_MAX * 2 * sizeof(uint32_t))
         if c.ws.ids == NULL:
             return -1
     c.ws.ids[c.ws.open_items] = id

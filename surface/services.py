@@ -178,7 +178,7 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
             streams,
             media,
             events,
-            UserEvents(bus, identity, ids, clock),
+            UserEvents(bus, identity),
             Idempotency(sql, clock, ids, ttl=settings.limits.idempotency_ttl),
             Addresses(Networks(settings.http.trusted_proxies), exempt),
             ApiRates(settings.limits.api_rate, clock),

@@ -48,7 +48,7 @@ class Hub:
 
 
 async def main(options: argparse.Namespace) -> None:
-    reactor = Reactor(SystemClock(), threads=1, uring=options.uring, event_ring=options.ring, command_ring=options.ring)
+    reactor = Reactor(SystemClock(), threads=1, uring=options.uring)
     if options.secret:
         table = TokenTable(scopes=["chat"], cache_entries=options.cache)
         for path in options.secret:
@@ -74,7 +74,6 @@ if __name__ == "__main__":
     parser.add_argument("--uring", action="store_true")
     parser.add_argument("--secret", type=Path, action="append")
     parser.add_argument("--cache", type=int, default=16384)
-    parser.add_argument("--ring", type=int, default=1 << 22)
     options = parser.parse_args()
     awake.short_turns()  # both as `nova serve` does
     awake.settle_memory()

@@ -1,13 +1,13 @@
 /* WebSocket fan-out: N readers of one channel and a publisher on one thread; deliveries, messages per receive, latencies.
  *
  * ws_load -p PORT -n READERS -s BYTES (-w IN_FLIGHT | -r RATE) -d SECONDS [-C CHANNEL] [-q PATH] [-Q PUBLISHER_PATH] [-z] [-S STALLED]
- *         [-t TOKENS] [-i SECONDS]
+ *         [-t TOKENS]
  * A message begins with 16 hex digits: when it was (-r: should have been) sent, in ns of CLOCK_MONOTONIC.
  * -C speaks nova.json.v1: readers subscribe to CHANNEL, the publisher publishes; each publication in a frame counts. Without it every binary
  * message that comes counts, and what the publisher sends is for the server to spread.
  * -w: closed loop, the next message when fewer than so many are under way. -r: open loop, so many a second.
  * -z: readers offer permessage-deflate and count messages unread. -S: so many readers stop reading when the measuring begins.
- * -t: a file with one token a line: reader i gives token i in the URL. -i: connect only, and hold the connections for so many seconds.
+ * -t: a file with one token a line: reader i gives token i in the URL; -i: connect, say so, and wait for a line on stdin (memory).
  */
 #include "common.h"
 #include <sys/resource.h>
@@ -230,7 +230,7 @@ int main(int count, char **words) {
     static const char *talk[] = {"lol ", "that ", "was ", "amazing ", "gg ", "streamer ", "clip ", "please ", "boss ", "fight ", "hello "};
     const char *list = NULL;
     int option;
-    while ((option = getopt(count, words, "p:n:s:w:r:d:C:q:Q:zS:t:i:")) != -1) {
+    while ((option = getopt(count, words, "p:n:s:w:r:d:C:q:Q:zS:t:i")) != -1) {
         if (option == 'p') port = atoi(optarg);
         else if (option == 'n') readers = atoi(optarg);
         else if (option == 's') bytes = atoi(optarg);
@@ -243,7 +243,7 @@ int main(int count, char **words) {
         else if (option == 'z') deflate = 1;
         else if (option == 'S') stalled = atoi(optarg);
         else if (option == 't') list = optarg;
-        else if (option == 'i') idle = atoi(optarg);
+        else if (option == 'i') idle = 1;
         else give_up("unknown option");
     }
     struct rlimit files;
@@ -271,7 +271,7 @@ int main(int count, char **words) {
         fflush(stdout);
         printf("{\"connections\":%d,\"connecting\":%.6f}\n", readers + 1, connecting);
         fflush(stdout);
-        sleep((unsigned)idle);
+        while (getchar() != EOF) {}
         return 0;
     }
     char *text = malloc((size_t)bytes + 16);

@@ -255,9 +255,8 @@ def body_of(receive: Receive) -> Callable[[], AsyncIterator[bytes]]:
     return read
 
 
-async def tunnel(switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream], answer: FetchAnswer) -> None:
-    """101: bytes both ways until both are done."""
-    upgrade = f.value(answer.fields, b"upgrade") or b"websocket"
+async def tunnel(switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream], answer: FetchAnswer, upgrade: bytes) -> None:
+    """101: bytes both ways until one is done. upgrade: what was asked for, which is what the origin took."""
     fields = [*f.end_to_end(answer.fields), (b"connection", b"upgrade"), (b"upgrade", upgrade)]
     client, origin = switch(fields), answer.stream
     assert origin is not None

@@ -22,7 +22,7 @@ from nova.cdn.cache.keeper import Keeper, primary
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginError
 from nova.cdn.ports import Admission, FetchAnswer, Fetcher, FetchRequest, Fields, Refusal, Warmed
-from nova.cdn.shield import reply, sliced
+from nova.cdn.shield import live, reply, sliced
 from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Scope, Send, read
@@ -128,6 +128,7 @@ class Site:
         self._jobs: dict[bytes, Outcome] = {}
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
         self._misses: dict[bytes, tuple[int, int]] = {}
+        self._windows = live.Windows()
         self._slices: dict[bytes, sliced.SliceJob] = {}
         self._quiet = trio.lowlevel.ParkingLot()  # who waits for the end of the last fetch
         self._nursery: trio.Nursery | None = None
@@ -647,6 +648,9 @@ class Site:
             kept = self.keeper.table.find(self.number, name)
             if kept is not None and self._compressor is not None and self.config.compress:
                 self._compressor.kept(self.number, name, fields, kept)
+        if (f.value(fields, b"content-type") or b"").partition(b";")[0].strip().lower() in live.KINDS:
+            for target in self._windows.look(name, fill.size, body):
+                self.keeper.table.spend(self.number, target)
         if self._disk is not None:
             self._disk.kept(self.config.name, name, entry, body)
 
@@ -788,13 +792,15 @@ class Site:
         self.counters.passed += 1
 
         async def informational(status: int, lines: Fields) -> None:
+            if incoming.switch is None:
+                return  # only HTTP/1.1 of the reactor has a way for them
             await send({"type": "nova.response.informational", "status": status, "headers": f.end_to_end(lines)})
 
         requested_at = self._clock.wall()
         try:
             async with self.slots.slot(), self.fetcher.fetch(request, informational=informational) as answer:
                 if answer.status == 101 and answer.stream is not None and incoming.switch is not None:
-                    await reply.tunnel(incoming.switch, answer)
+                    await reply.tunnel(incoming.switch, answer, incoming.upgrade or b"")
                     return
                 self._consequences(incoming, answer, old, name, requested_at)
                 line = cache_status.forwarded(why)

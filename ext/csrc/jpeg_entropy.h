@@ -298,37 +298,15 @@ ALWAYS int first_ac(NovaJpegFile *f, Reader *r, const NovaJpegAc *t, NovaJpegCom
     return 0;
 }
 
-/* A bit more of coefficients that are known (G.1.2.3). Without branches on the bits: they are as good as random. */
-ALWAYS void correct(Reader *r, const NovaJpegComponent *c, int16_t *coef, uint64_t known, int al) {
+/* A bit more of coefficients that are known (G.1.2.3). */
+ALWAYS void correct(Reader *r, NovaJpegComponent *c, int16_t *coef, uint64_t known, int al) {
     while (known) {
-        fill(r);
-        uint64_t bits = r->bits, kept = known & (~0ull >> (63 - c->last));
-        int count = 0;
-        for (; kept && count < 48; kept &= kept - 1, known &= known - 1, count++, bits <<= 1) {
-            int16_t *one = coef + __builtin_ctzll(kept);
-            const int32_t more = ((*one >> 15) | 1) * (1 << al);
-            *one = (int16_t)(*one + (more & -(int32_t)(bits >> 63)));
-        }
-        if (!kept) { /* of the others only the bits count */
-            int others = __builtin_popcountll(known);
-            if (others > 56 - count) others = 56 - count;
-            count += others;
-            if (others == __builtin_popcountll(known)) known = 0;
-            else
-                for (; others; others--) known &= known - 1;
-        }
-        drop(r, count);
+        int k = __builtin_ctzll(known);
+        known &= known - 1;
+        if (RARELY(r->count < 1)) fill(r);
+        if (take(r, 1) && k <= c->last && !(coef[k] & 1 << al))
+            coef[k] = (int16_t)(coef[k] >= 0 ? coef[k] + (1 << al) : coef[k] - (1 << al));
     }
-}
-
-/* The bit behind `run` others that are set, as its index; 64 or more: there is none. */
-ALWAYS int behind(uint64_t set, int run) {
-#ifdef __BMI2__
-    return (int)__builtin_ia32_tzcnt_u64(__builtin_ia32_pdep_di(1ull << run, set));
-#else
-    for (; run && set; run--) set &= set - 1;
-    return set ? __builtin_ctzll(set) : 64;
-#endif
 }
 
 ALWAYS uint64_t from_to(int first, int last) { return (~0ull >> (63 - last)) & (~0ull << first); }
@@ -369,9 +347,14 @@ ALWAYS int refine_ac(NovaJpegFile *f, Reader *r, const NovaJpegAc *t, NovaJpegCo
                 if (size) value = take(r, 1) ? 1 : -1;
             }
             /* Over `run` zeros, correcting what is known on the way; a ZRL is 15 of them and one more. */
-            int to = behind(~mask & from_to(k, se), run);
-            if (to > se) to = se + 1;
-            if (to > k) correct(r, c, coef, mask & from_to(k, to - 1), al);
+            uint64_t zeros = ~mask & from_to(k, se);
+            for (int i = 0; i < run && zeros; i++) zeros &= zeros - 1;
+            int to = zeros ? __builtin_ctzll(zeros) : se + 1;
+            if (to > k) {
+                uint64_t known = mask & from_to(k, to - 1);
+                fill(r);
+                correct(r, c, coef, known, al);
+            }
             if (size) {
                 if (to > se) return 1;
                 fresh |= 1ull << to;
@@ -380,8 +363,22 @@ ALWAYS int refine_ac(NovaJpegFile *f, Reader *r, const NovaJpegAc *t, NovaJpegCo
             k = to + 1;
         }
     }
-    if (k <= se) correct(r, c, coef, mask & from_to(k, se), al); /* EOB, alone or of a run: the rest is corrected all the same */
-    if (f->eobrun) f->eobrun--;
+    if (f->eobrun) {
+        if (k <= se) {
+            uint64_t known = mask & from_to(k, se);
+            if (known) {
+                fill(r);
+                correct(r, c, coef, known, al);
+            }
+        }
+        f->eobrun--;
+    } else if (k <= se) { /* EOB0: the rest is corrected all the same */
+        uint64_t known = mask & from_to(k, se);
+        if (known) {
+            fill(r);
+            correct(r, c, coef, known, al);
+        }
+    }
     if (fresh) c->mask[at] = mask | fresh;
     return 0;
 }

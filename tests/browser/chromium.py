@@ -197,7 +197,7 @@ class Page:
         assert "exceptionDetails" not in answer, f"{expression}: {answer['exceptionDetails']['exception'].get('description')}"
         return answer["result"].get("value")
 
-    async def until(self, expression: str, within: float = 40) -> Any:
+    async def until(self, expression: str, within: float = 15) -> Any:
         """Wait until the expression is truthy; its value.
 
         Raises AssertionError after `within` seconds, with what the page shows and what went wrong in it.

@@ -32,7 +32,7 @@ class Gate:
 
 
 async def waits_for(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         while not condition():
             await trio.lowlevel.checkpoint()
 

@@ -165,34 +165,3 @@ async def test_connection_that_is_cut_while_nobody_writes_comes_back(nova: Serve
         proxy.cut()
         assert isinstance(again := await anext(room), Joined)
         assert (again.again, again.recovered) == (True, True)
-
-
-@pytest.mark.slow
-async def test_slow_reader_is_told_what_it_missed(nova: Served) -> None:
-    """Who does not read falls out of the window: then everything is either read once, in order, or told as missed."""
-    count, data = 2000, "x" * 16_384
-    with trio.fail_after(120):
-        async with connect(direct(nova)) as writer, connect(direct(nova)) as reader, reader.subscribe("public:slow") as room:
-            joined = await anext(room)
-            assert isinstance(joined, Joined)
-            places = trio.CapacityLimiter(32)
-
-            async def publish() -> None:
-                async with places:
-                    await writer.publish("public:slow", data, timeout=60)
-
-            async with trio.open_nursery() as nursery:
-                for _ in range(count):
-                    nursery.start_soon(publish)
-            at, read, missed = joined.offset, 0, 0
-            async for event in room:
-                if isinstance(event, Publication):
-                    assert event.offset > at
-                    at, read = event.offset, read + 1
-                elif isinstance(event, Gap):
-                    assert event.last >= at
-                    at, missed = event.last, missed + event.last - event.first + 1 - event.recovered
-                if at >= joined.offset + count:
-                    break
-            assert read + missed == count
-            assert missed > 0

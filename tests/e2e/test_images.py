@@ -41,7 +41,7 @@ async def test_a_dropped_picture_shows_its_sizes(browser: Browser, nova: Served,
     await page.until("document.querySelector('.drop') !== null")
     data = material.with_exif(material.photo(640, 420), "jpeg", 6)
     await page.evaluate(DROP % base64.b64encode(data).decode())
-    await page.until(f"{MEASURED} === 15", within=40)
+    await page.until(f"{MEASURED} === 15", within=30)
     assert "640 × 420" in await page.text(".picture dl")
     assert "from one decode" in await page.text(".drop")
     sizes = await page.evaluate("[...document.querySelectorAll('[data-preset=large] td')].map((cell) => Number(cell.dataset.bytes))")

@@ -64,23 +64,23 @@ async def test_new_user_signs_in_goes_live_is_watched_and_stops(browser: Browser
     await page.until("document.querySelector('#state').innerText.includes('Waiting for your stream')")
 
     with publishing(url):
-        await page.until("document.querySelector('#state').innerText.includes('You are live')", within=40)
-        await page.until("document.querySelector('video').currentTime > 0", within=40)
+        await page.until("document.querySelector('#state').innerText.includes('You are live')", within=20)
+        await page.until("document.querySelector('video').currentTime > 0", within=20)
         await page.until("document.querySelector('#arrival').innerText.includes('384 × 216')")
 
         stream = await page.evaluate("new URLSearchParams(location.search).get('stream')")
         watch = await browser.page(width=390, height=844, phone=True)
         await watch.open(base(nova))
         await watch.click(f"[data-stream='{stream}'] a")
-        await watch.until(f"location.pathname === '/watch/{stream}' && document.querySelector('.player') && {PLAYING}", within=40)
+        await watch.until(f"location.pathname === '/watch/{stream}' && document.querySelector('.player') && {PLAYING}", within=20)
         await advances(watch, 2)
         assert await watch.until("parseFloat(document.querySelector('[data-fact=latency]').textContent)") > 0
-        await watch.until("/[1-9]\\d* viewer/.test(document.querySelector('[data-fact=viewers]').innerText)", within=40)
+        await watch.until("/[1-9]\\d* viewer/.test(document.querySelector('[data-fact=viewers]').innerText)", within=20)
         assert await watch.text("#title") == "First light"
 
         await page.evaluate("window.confirm = () => true")
         await page.click("#stop")
-        await watch.until("document.querySelector('.cover').innerText.includes('has ended')", within=40)
+        await watch.until("document.querySelector('.cover').innerText.includes('has ended')", within=25)
     at_peace(page, nova)
     at_peace(watch, nova)
 
@@ -88,7 +88,7 @@ async def test_new_user_signs_in_goes_live_is_watched_and_stops(browser: Browser
 async def test_demo_shows_its_own_time_about_a_second_late(browser: Browser, nova: Served) -> None:
     page = await browser.page()
     await page.open(nova.wait_for("stream")["watch_url"])
-    await page.until(PLAYING, within=40)
+    await page.until(PLAYING, within=30)
     await advances(page, 1)
     look = f"""(() => {{
         const canvas = document.createElement('canvas');

@@ -1,6 +1,8 @@
 """A site of `nova.toml` in front of a real origin: served, cached, changed while it runs."""
 
 import http.client
+import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,12 @@ class Handler(BaseHTTPRequestHandler):
     asked: list[str] = []  # noqa: RUF012
 
     def do_GET(self) -> None:
+        if self.headers.get("upgrade") == "echo":
+            self.connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := self.connection.recv(4096):
+                self.connection.sendall(data.upper())
+            self.close_connection = True
+            return
         self.asked.append(f"{self.command} {self.path}")
         length = int(self.headers.get("content-length", 0))
         body = self.rfile.read(length) or (b"<html>" + b"nova " * 1000 if self.path == "/page" else self.path.encode())
@@ -90,6 +98,25 @@ def test_site_serves_caches_and_follows_its_settings(tmp_path: Path) -> None:
             assert headers["content-security-policy"] == "sandbox"
             assert headers["x-content-type-options"] == "nosniff"
             assert "set-cookie" not in headers
+
+            # And over HTTP/2.
+            host, port = served.address("https")
+            said = subprocess.run(
+                ["curl", "-sik", "--http2", f"https://{host}:{port}/cdn/s/one/a?b"], capture_output=True, check=True, timeout=20
+            ).stdout
+            assert said.startswith(b"HTTP/2 200")
+            assert b"content-security-policy: sandbox" in said
+            assert said.endswith(b"/a?b")
+
+            # An upgrade passes, with what the client has sent ahead.
+            with socket.create_connection(site, timeout=20) as raw:
+                raw.sendall(b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nahead")
+                got = b""
+                while not got.endswith(b"AHEAD"):
+                    got += raw.recv(4096)
+                assert got.startswith(b"HTTP/1.1 101")
+                raw.sendall(b"more")
+                assert raw.recv(4096) == b"MORE"
 
             # Texts are kept compressed too.
             ask(site, "/page")

@@ -65,9 +65,9 @@ async def test_a_browsers_tus_client_is_cut_and_goes_on(browser: Browser, nova: 
     await page.evaluate(START % (3_000_000, ",".join(map(str, HEAD))))
     await page.until("log.includes('cut')")
     await page.evaluate(RESUME)
-    await page.until("log.includes('success')", within=40)
+    await page.until("log.includes('success')", within=30)
     assert "known 1" in await page.evaluate("log.join()")
-    await page.until(f"(() => {{ {DIGEST}; return window.state?.status === 'ready' && window.video }})()", within=40)
+    await page.until(f"(() => {{ {DIGEST}; return window.state?.status === 'ready' && window.video }})()", within=20)
     assert await page.evaluate("window.video.digest === window.digest && window.video.size_bytes === window.file.size")
     at_peace(page, nova)
 

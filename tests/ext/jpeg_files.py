@@ -68,24 +68,20 @@ def _lanczos(x: Floats) -> Floats:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
 
 
-def _rows(plane: Floats, out: int, start: float, length: float) -> Floats:
+def _weights(size: int, out: int, start: float, length: float) -> Floats:
     step = length / out
     wide = max(step, 1.0)
-    center = start + (np.arange(out) + 0.5) * step
-    at = np.floor(center - 3 * wide).astype(np.int64)[:, None] + np.arange(int(6 * wide) + 3)
-    w = np.where((at >= 0) & (at < len(plane)), _lanczos((at + 0.5 - center[:, None]) / wide), 0)
-    w /= w.sum(axis=1, keepdims=True)
-    made = np.zeros((out, *plane.shape[1:]))
-    for tap in range(at.shape[1]):
-        made += w[:, tap].reshape(-1, *[1] * (plane.ndim - 1)) * plane[np.clip(at[:, tap], 0, len(plane) - 1)]
-    return made
+    center = start + (np.arange(out)[:, None] + 0.5) * step
+    w = _lanczos((np.arange(size)[None, :] + 0.5 - center) / wide)
+    return np.asarray(w / w.sum(axis=1, keepdims=True), np.float64)
 
 
 def lanczos(plane: npt.NDArray[np.generic], width: int, height: int, window: tuple[float, float, float, float] | None = None) -> Floats:
     """Lanczos3 of a plane (or of each channel) in floating point: what every other answer is held against."""
     x, y, w, h = window or (0, 0, plane.shape[1], plane.shape[0])
-    down = _rows(np.asarray(plane, np.float64), height, y, h)
-    return np.asarray(_rows(down.swapaxes(0, 1), width, x, w).swapaxes(0, 1), np.float64)
+    down = _weights(plane.shape[0], height, y, h)
+    across = _weights(plane.shape[1], width, x, w)
+    return np.asarray(np.einsum("ab,bc...,dc->ad...", down, np.asarray(plane, np.float64), across, optimize=True), np.float64)
 
 
 UPRIGHT = {  # EXIF 2.3, 4.6.4.A: stored samples to the upright picture

@@ -42,7 +42,7 @@ class House:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         stream = trio.SSLStream(await dial(self.address), context, server_hostname="localhost", https_compatible=True)
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             await stream.do_handshake()
         shown = stream.getpeercert(binary_form=True)
         assert shown is not None
@@ -50,7 +50,7 @@ class House:
 
     async def shown(self, not_this: bytes) -> bytes:
         """What new connections are shown, once it is another one."""
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while True:
                 client, shown = await self.dial()
                 await client.stream.aclose()

@@ -32,7 +32,7 @@ async def page(browser: Browser, site: Site, recording: Recording) -> AsyncItera
     site.state.origin = Origin(recording)
     page = await browser.page()
     await page.open(f"{site.url}/watch/{STREAM['id']}")
-    await page.until(f"{PLAYING} && document.querySelector('video').currentTime > 0", within=40)
+    await page.until(f"{PLAYING} && document.querySelector('video').currentTime > 0", within=20)
     yield page
     assert page.problems == []
     assert [url for url in page.requests if not url.startswith((site.url, "data:", "blob:", "about:"))] == []
@@ -72,12 +72,12 @@ async def test_stream_that_ends_is_shown_to_its_end_and_starts_anew(page: Page, 
     assert site.state.origin is not None
     site.state.origin.ends = time.time() - site.state.origin.began + 0.4
     site.state.streams[STREAM["id"]]["status"] = "ended"
-    await page.until("document.querySelector('.cover').innerText.includes('has ended')", within=40)
+    await page.until("document.querySelector('.cover').innerText.includes('has ended')", within=20)
     assert await page.evaluate("document.querySelector('video').ended")
     site.state.origin = Origin(recording)
     site.state.streams[STREAM["id"]]["status"] = "live"
     await page.look_again()
-    await page.until(f"{PLAYING} && document.querySelector('.cover').hidden", within=40)
+    await page.until(f"{PLAYING} && document.querySelector('.cover').hidden", within=20)
     await advanced(page, 0.5)
 
 
@@ -87,10 +87,10 @@ async def test_publisher_that_drops_and_comes_back_is_waited_for(page: Page, sit
     origin.frozen = time.time() - origin.began
     site.state.streams[STREAM["id"]]["status"] = "reconnecting"
     await page.look_again()
-    await page.until("document.querySelector('.cover').innerText.includes('connection dropped')", within=40)
+    await page.until("document.querySelector('.cover').innerText.includes('connection dropped')", within=20)
     origin.frozen = None
     site.state.streams[STREAM["id"]]["status"] = "live"
-    await page.until(PLAYING, within=40)
+    await page.until(PLAYING, within=20)
     await advanced(page, 0.5)
 
 
@@ -99,7 +99,7 @@ async def test_server_that_fails_for_a_while_is_asked_again(page: Page, site: Si
     site.state.origin.broken = 500
     await page.until("document.querySelector('.player').dataset.state !== 'playing'")
     site.state.origin.broken = 0
-    await page.until(PLAYING, within=40)
+    await page.until(PLAYING, within=25)
     await advanced(page, 0.5)
 
 
@@ -110,11 +110,11 @@ async def test_session_that_is_over_is_replaced_at_once(page: Page, site: Site) 
     assert site.state.origin is not None
     before = joins()
     site.state.origin.broken = 404
-    with trio.fail_after(30):
+    with trio.fail_after(15):
         while joins() == before:
             await page.evaluate("document.title")
     site.state.origin.broken = 0
-    await page.until(PLAYING, within=40)
+    await page.until(PLAYING, within=20)
     await advanced(page, 0.5)
 
 
@@ -125,7 +125,7 @@ async def test_viewer_who_leaves_gives_up_the_session(page: Page, site: Site) ->
     def left() -> list[object]:
         return [body for method, path, body in site.state.asked if method == "POST" and path.endswith("/leave")]
 
-    with trio.fail_after(30):  # a beacon travels on its own: the next page may be there before it
+    with trio.fail_after(15):  # a beacon travels on its own: the next page may be there before it
         while not left():
             await page.evaluate("document.title")
     assert left() == [{"session": "s"}]

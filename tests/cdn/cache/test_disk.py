@@ -35,7 +35,7 @@ async def tier(root: Path, capacity: int = 1 << 20) -> AsyncIterator[DiskTier]:
 
 
 async def written(made: DiskTier, count: int) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         while made.writes < count and not made.failures:
             await trio.sleep(0.001)
 

@@ -211,7 +211,7 @@ async def test_a_recovered_origin_is_taken_back_after_trials(pair: list[Process]
         pair[0].kill()
         assert who((await whole(origins, get("/")))[1]) == "two"
         pair[0] = pair[0].again()
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while origins.origins[0].breaker.state is not State.CLOSED:
                 await whole(origins, get("/"))
                 await trio.sleep(0.01)
@@ -223,12 +223,12 @@ async def test_probes_take_an_origin_out_and_back(pair: list[Process]) -> None:
     config = site([{"url": pair[0].url, "health_path": "/", "health_interval": 0.1}, pair[1]])
     async with fetching(config) as origins:
         pair[0].kill()
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while origins.origins[0].health.well:
                 await trio.sleep(0.02)
         assert not origins.origins[0].ready()
         pair[0] = pair[0].again()
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while not origins.origins[0].health.well:
                 await trio.sleep(0.02)
         pair[0].close()

@@ -268,3 +268,44 @@ async def test_queue_for_the_origin_is_bounded(house: ModuleType) -> None:
 async def test_clients_are_limited_by_address(house: ModuleType) -> None:
     async with house.site(lambda request: reply(house, b"x", (b"cache-control", b"no-store")), client_rate="2/d") as site:
         assert [(await site.get("/a"))[0] for _ in range(3)] == [200, 200, 429]
+
+
+async def test_9112_6_3_what_two_could_read_in_two_ways_reaches_no_origin(house: ModuleType) -> None:
+    heads = [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Content-Length: +5",
+        b"Bad Name: x",
+    ]
+    async with house.site(lambda request: reply(house)) as site:
+        for head in heads:
+            async with site.client() as client:
+                await client.send(b"POST /a HTTP/1.1\r\nHost: h\r\n" + head + b"\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert (await client.answer())[0] in (400, 501)
+        assert not site.origin.asked
+
+
+async def test_segments_that_left_their_playlist_go_first(house: ModuleType) -> None:
+    window = [1, 2, 3]
+
+    def script(request: Any) -> Any:
+        if request.target == b"/live/index.m3u8":
+            body = b'#EXTM3U\n#EXT-X-MAP:URI="init.mp4"\n' + b"".join(b"#EXTINF:2,\n%d.m4s\n" % number for number in window)
+            return reply(house, body, (b"cache-control", b"max-age=1"), (b"content-type", b"application/vnd.apple.mpegurl"))
+        return reply(house, bytes(10_000), (b"cache-control", b"max-age=3600"))
+
+    async with house.site(script, capacity=120_000) as site:
+        await site.get("/live/index.m3u8")
+        for path in ("init.mp4", "1.m4s", "2.m4s", "3.m4s"):
+            for _ in range(4):  # well liked
+                await site.get("/live/" + path)
+        window[:] = [2, 3, 4]
+        site.advance(2)
+        await site.get("/live/index.m3u8")
+        for number in range(8):
+            await site.get(f"/other/{number}")
+        assert site.keeper.evictions >= 1
+        assert not (await site.get("/live/1.m4s"))[1]["cache-status"].startswith("nova; hit")
+        assert (await site.get("/live/2.m4s"))[1]["cache-status"].startswith("nova; hit")

@@ -46,7 +46,7 @@ class Clock:
 
 async def until(true: Callable[[], object]) -> None:
     """Wait until an I/O thread has got so far."""
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         while not true():
             await trio.sleep(0.001)
 
@@ -66,7 +66,7 @@ class Client:
         await self.stream.send_all(data)
 
     async def _more(self) -> bool:
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             data = await self.stream.receive_some(65536)
         self.rest += data
         return bool(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,13 +11,11 @@ import trio
 
 from nova.core.reactor import Channel, ChannelRules, Command, Listen, Reactor, WebSockets, Who, WsRules
 from nova.ext import pushes, values
-from nova.ext.tls import TlsContext
 from nova.ext.token import TokenTable
 from nova.ext.ws import BINARY, CLOSE, PING, PONG, TEXT, FrameReader, close_frame, frame
 from nova.ext.ws_deflate import Zip
 from tests.core.reactor.served import dial, reactor
 
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 JSON, MSGPACK = values.JSON, values.MSGPACK
 KEY = b"\x11\x22\x33\x44"
 URING = [False]  # whether sweeps send by io_uring: each test runs with and without
@@ -86,14 +83,14 @@ class House:
 @asynccontextmanager
 async def house(
     *, threads: int = 1, rules: WsRules = WsRules(), channel: ChannelRules = ChannelRules(), tokens: TokenTable | None = None,  # noqa: B008
-    tls: TlsContext | None = None, **limits: int,
+    **limits: int,
 ) -> AsyncIterator[House]:  # fmt: skip
     async with reactor(threads=threads, uring=URING[0]) as (made, _):
         made.engine.identity(tokens, None)
         made.websockets.configure(rules)
         hub = Hub(made.websockets, channel)
         made.websockets.serve(hub)
-        address = made.listen(Listen("http", "127.0.0.1", 0, websockets=True, tls=tls, limits=limits))
+        address = made.listen(Listen("http", "127.0.0.1", 0, websockets=True, limits=limits))
         yield House(made, address, hub)
 
 
@@ -108,7 +105,7 @@ class Closed(Exception):
 class Talker:
     """One client."""
 
-    def __init__(self, stream: Stream, form: int, *, deflate: bool) -> None:
+    def __init__(self, stream: trio.SocketStream, form: int, *, deflate: bool) -> None:
         self.stream, self.form = stream, form
         self.reader = FrameReader(client=True, deflate=deflate, max_message=1 << 24)
         self.zip = Zip()
@@ -136,7 +133,7 @@ class Talker:
         return self.ready.pop(0)
 
     async def more(self) -> None:
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             data = await self.stream.receive_some(65536)
         if not data:
             raise EOFError
@@ -197,7 +194,7 @@ class Talker:
 @asynccontextmanager
 async def talk(
     address: tuple[str, int], *fields: str, form: int = JSON, query: str = "", connect: bool = True, deflate: bool = False, window: int = 0,
-    protocol: str | None = None, trust: ssl.SSLContext | None = None,
+    protocol: str | None = None,
 ) -> AsyncIterator[Talker]:
     """A client; with `connect` it has connected without a token."""
     if protocol is None:
@@ -207,18 +204,17 @@ async def talk(
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", *([f"Sec-WebSocket-Protocol: {protocol}"] if protocol else []),
         *(["Sec-WebSocket-Extensions: permessage-deflate"] if deflate else []), *fields,
     ]  # fmt: skip
-    plain = await dial(address, window)
-    async with trio.SSLStream(plain, trust, server_hostname="localhost", https_compatible=True) if trust else plain as stream:
+    async with await dial(address, window) as stream:
         await stream.send_all("\r\n".join([*lines, "", ""]).encode())
         head = b""
         while b"\r\n\r\n" not in head:
-            with trio.fail_after(30):
+            with trio.fail_after(10):
                 piece = await stream.receive_some(1)  # not a byte of the first frame
             if not piece:
                 raise EOFError(head)
             head += piece
         if not head.startswith(b"HTTP/1.1 101 "):
-            with trio.fail_after(30):
+            with trio.fail_after(10):
                 head += await stream.receive_some(65536)
             raise ConnectionRefusedError(head.decode())
         talker = Talker(stream, form, deflate=deflate)

@@ -51,7 +51,7 @@ class Task:
         self.reader = reader
 
     async def item(self) -> dict[str, Any]:
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             found = json.loads((await anext(self.reader)).push)
         assert isinstance(found, dict)
         return found

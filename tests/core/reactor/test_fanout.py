@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -12,11 +11,9 @@ import pytest
 import trio
 
 from nova.core.reactor import ChannelRules, WsRules
-from nova.ext.tls import TlsContext
 from nova.ext.ws import PING, TEXT, frame
 from tests.core.reactor.served import until
 from tests.core.reactor.talking import JSON, KEY, MSGPACK, House, Talker, house, talk
-from tests.core.reactor.test_tls import certificate, client_context
 
 
 @asynccontextmanager
@@ -166,22 +163,6 @@ async def test_control_frames_wait_behind_a_half_sent_frame_and_are_not_lost() -
                 elif opcode == 10:
                     pongs.append(payload)
         assert pongs == [b"0", b"1", b"2", b"3", b"4"]
-
-
-async def test_over_tls(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path, "localhost")
-    trust = client_context((cert, key))
-    async with (
-        house(tls=TlsContext(cert, key), channel=ChannelRules(window_bytes=16 << 20)) as h,
-        crowd(h, 3, trust=trust) as members,
-        crowd(h, 1, trust=trust, window=4096) as (slow,),
-    ):
-        text = token_hex(1_000_000)
-        h.hub.publish("public:a", text)
-        for n in range(100):
-            h.hub.publish("public:a", n)
-        for talker in (*members, slow):
-            assert await talker.publications(101) == [text, *range(100)]
 
 
 async def test_two_rooms_are_swept_side_by_side() -> None:

@@ -34,7 +34,7 @@ class TaskReader:
 
     async def take(self, count: int) -> list[int]:
         while len(self._have) < count:
-            with trio.fail_after(30):
+            with trio.fail_after(10):
                 batch = await anext(self._batches, None)
             if batch is None:
                 break

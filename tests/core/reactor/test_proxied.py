@@ -70,7 +70,7 @@ async def test_whoever_begins_with_something_else_is_cut_off(data: bytes) -> Non
     async with proxied(http(who)) as (made, address):
         stream = await dial(address)
         await stream.send_all(data)
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             with suppress(trio.BrokenResourceError):
                 assert await stream.receive_some(1) == b""
         await until(lambda: made.engine.stats()["connections"] == 0)
@@ -134,7 +134,7 @@ async def test_publishers_behind_a_proxy_have_their_own_addresses() -> None:
         await stream.send_all(LINE[:7])
         await until(lambda: made.engine.stats()["connections"] == 1)
         await stream.send_all(LINE[7:] + hello)
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while not reader.handshaken:
                 _, reply = reader.feed(await stream.receive_some(8192))
                 await stream.send_all(reply)

@@ -82,7 +82,7 @@ class Peer:
         return self
 
     async def _more(self) -> bytes:
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             data = await self.stream.receive_some(65536)
         if not data:
             self.ended = True

@@ -224,7 +224,7 @@ async def test_full_disk_is_a_coded_error_and_room_made_is_used(small_disk: Path
 async def test_cancelled_in_the_queue_is_never_written(store: Sqlite) -> None:
     reached = trio.Event()
     token = trio.lowlevel.current_trio_token()
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         go = threading.Event()
 
         def slow(transaction: Transaction) -> None:
@@ -286,7 +286,7 @@ async def test_full_queue_refuses(tmp_path: Path) -> None:
 
 async def test_cancelled_scan_stops_searching(store: Sqlite) -> None:
     endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(store.scan, endless)
             await trio.testing.wait_all_tasks_blocked()

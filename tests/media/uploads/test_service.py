@@ -69,7 +69,7 @@ class House:
 
     async def ended(self, uploads: Uploads, upload: Upload) -> Upload:
         """The upload once its user was told how it ended."""
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             while not any(each.id == upload.id and each.status in (Status.READY, Status.FAILED) for each in self.told):
                 await trio.sleep(0.005)
         return await uploads.get(upload.id, ADA)

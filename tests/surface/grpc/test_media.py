@@ -44,7 +44,7 @@ class World:
         pairs = [("authorization", f"Bearer {(await self.identity.mint(user, ())).text}")] if user else []
         stub = self.channel.unary_unary(full, type(request).SerializeToString, answer.FromString)
         with trio.fail_after(20):
-            return await trio.to_thread.run_sync(lambda: stub(request, timeout=30, metadata=pairs))
+            return await trio.to_thread.run_sync(lambda: stub(request, timeout=10, metadata=pairs))
 
     async def refused(self, method: str, request: Any, user: str = "ada") -> Any:
         with pytest.raises(grpc.RpcError) as caught:
@@ -89,7 +89,7 @@ async def test_an_upload_from_its_start_to_its_end(world: World) -> None:
     await world.media.uploads.append(UploadId(id), Caller(UserId("ada")), 0, body())
     told = await world.ask("MediaService/UpdateUploadProgress", media_pb.UpdateUploadProgressRequest(upload_id=id, offset=2))
     assert told.upload.offset == 3
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         while (
             found := (await world.ask("MediaService/CompleteUpload", media_pb.CompleteUploadRequest(upload_id=id))).upload
         ).status == "processing":

@@ -171,21 +171,21 @@ async def test_what_is_not_served_yet_says_so() -> None:
                 continue
             stub = channel.unary_unary(method)
             with pytest.raises(grpc.RpcError) as caught:
-                await trio.to_thread.run_sync(partial(stub, b"", timeout=30))
+                await trio.to_thread.run_sync(partial(stub, b"", timeout=10))
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
             assert detail(caught.value, error_details_pb2.ErrorInfo).reason == "not_yet"
         with pytest.raises(grpc.RpcError) as unknown:
-            await trio.to_thread.run_sync(lambda: channel.unary_unary("/nova.auth.v1.AuthService/Nothing")(b"", timeout=30))
+            await trio.to_thread.run_sync(lambda: channel.unary_unary("/nova.auth.v1.AuthService/Nothing")(b"", timeout=10))
         assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_malformed_request_is_an_error_of_its_call_alone() -> None:
     async with serving(echo) as (_, channel):
         with pytest.raises(grpc.RpcError) as caught:
-            await trio.to_thread.run_sync(lambda: channel.unary_unary(GET)(b"\xff\xff\xff", timeout=30))
+            await trio.to_thread.run_sync(lambda: channel.unary_unary(GET)(b"\xff\xff\xff", timeout=10))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError) as large:
-            await trio.to_thread.run_sync(lambda: channel.unary_unary(GET)(bytes(70_000), timeout=30))
+            await trio.to_thread.run_sync(lambda: channel.unary_unary(GET)(bytes(70_000), timeout=10))
         assert large.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         await ask(channel)
 
@@ -209,7 +209,7 @@ async def test_deadline_of_the_client_cancels_the_handler() -> None:
     async with serving(slow) as (_, channel):
         error = await refused(channel, timeout=0.2)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             await slow.cancelled.wait()
 
 
@@ -218,7 +218,7 @@ async def test_client_that_cancels_cancels_the_handler() -> None:
     async with serving(slow) as (_, channel):
         stub = channel.unary_unary(GET, auth.GetUserRequest.SerializeToString, auth.GetUserResponse.FromString)
         future = stub.future(auth.GetUserRequest(), timeout=60)
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             await slow.began.wait()
             future.cancel()
             await slow.cancelled.wait()
@@ -230,7 +230,7 @@ async def test_more_calls_than_threads_and_places_are_refused() -> None:
     async with serving(slow, config) as (_, channel):
         stub = channel.unary_unary(GET, auth.GetUserRequest.SerializeToString, auth.GetUserResponse.FromString)
         futures = [stub.future(auth.GetUserRequest(), timeout=60) for _ in range(40)]
-        with trio.fail_after(30):
+        with trio.fail_after(10):
             await slow.began.wait()
             while sum(future.done() for future in futures) < 40 - 17:
                 await trio.sleep(0.005)
@@ -257,7 +257,7 @@ async def test_drain_refuses_new_calls_and_waits_for_those_under_way() -> None:
             await server.drain()
             drained.append(True)
 
-        with trio.fail_after(30):
+        with trio.fail_after(15):
             await began.wait()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(drain)
@@ -279,11 +279,11 @@ async def test_stopping_ends_calls_under_way_as_unavailable() -> None:
         with grpc.insecure_channel(str(address)) as channel:
             stub = channel.unary_unary(GET, auth.GetUserRequest.SerializeToString, auth.GetUserResponse.FromString)
             future = stub.future(auth.GetUserRequest(), timeout=60)
-            with trio.fail_after(30):
+            with trio.fail_after(10):
                 await slow.began.wait()
                 nursery.cancel_scope.cancel()
                 with trio.CancelScope(shield=True):
-                    error = await trio.to_thread.run_sync(lambda: future.exception(timeout=30))
+                    error = await trio.to_thread.run_sync(lambda: future.exception(timeout=10))
             assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
@@ -293,11 +293,11 @@ async def test_health_follows_the_life_of_the_server() -> None:
 
         async def check(service: str) -> int:
             request = health_pb2.HealthCheckRequest(service=service)
-            status: int = (await trio.to_thread.run_sync(lambda: stub.Check(request, timeout=30))).status
+            status: int = (await trio.to_thread.run_sync(lambda: stub.Check(request, timeout=10))).status
             return status
 
         assert await check("") == await check("nova.streaming.v1.StreamingService") == health_pb2.HealthCheckResponse.SERVING
-        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
 
         def changes() -> int:
             status: int = next(watch).status
@@ -323,7 +323,7 @@ async def test_reflection_lists_and_describes_every_service(version: str) -> Non
         )
         requests = [reflection_pb2.ServerReflectionRequest(list_services="")]
         requests += [reflection_pb2.ServerReflectionRequest(file_containing_symbol=service.full_name) for service in SERVICES]
-        answers = await trio.to_thread.run_sync(lambda: list(stub(iter(requests), timeout=30)))
+        answers = await trio.to_thread.run_sync(lambda: list(stub(iter(requests), timeout=10)))
     listed = {service.name for service in answers[0].list_services_response.service}
     assert {service.full_name for service in SERVICES} | {"grpc.health.v1.Health"} <= listed
     assert all(answer.file_descriptor_response.file_descriptor_proto for answer in answers[1:])

@@ -65,7 +65,7 @@ class World:
             pairs.append(("authorization", f"Bearer {token}"))
         stub = self.channel.unary_unary(method, type(request).SerializeToString, answer.FromString)
         with trio.fail_after(20):
-            return await trio.to_thread.run_sync(lambda: stub(request, timeout=30, metadata=pairs))
+            return await trio.to_thread.run_sync(lambda: stub(request, timeout=10, metadata=pairs))
 
     async def refused(self, name: str, request: Any, token: str = "", **metadata: str) -> tuple[Any, str]:
         """gRPC's code and ours."""

@@ -76,7 +76,7 @@ async def healthy(address: Address, credentials: grpc.ChannelCredentials) -> boo
     with grpc.secure_channel(str(address), credentials, options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
-            await trio.to_thread.run_sync(lambda: stub.Check(health_pb2.HealthCheckRequest(), timeout=30))
+            await trio.to_thread.run_sync(lambda: stub.Check(health_pb2.HealthCheckRequest(), timeout=5))
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise

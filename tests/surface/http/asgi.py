@@ -85,7 +85,7 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         from_app.append(message)
 
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         await app(scope, receive, send)
     start = from_app[0]
     answer = b"".join(message.get("body", b"") for message in from_app[1:])

@@ -61,7 +61,6 @@ class Site:
     open_metrics: list[bool]
     realtime: Realtime
     media: Media
-    bus: MemoryBus
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(self, user: str, *scopes: str) -> str:
@@ -125,7 +124,7 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
         media = open_media(settings, tmp_path, sql, blobs, bus, clock, ids, offload, metrics)
         await nursery.start(media.run)
         await nursery.start(events.run)
-        await nursery.start(UserEvents(bus, identity, ids, clock).run)
+        await nursery.start(UserEvents(bus, identity).run)
         services = api.Services(
             streams,
             identity,
@@ -148,5 +147,5 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
         routes = api.routes(settings, services)
         conventions = api.conventions(settings, services, routes)
         app = app_.build(routes, conventions, api.sockets(services))
-        yield Site(app, routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics, realtime, media, bus)
+        yield Site(app, routes, conventions, clock, running, streams, identity, metrics, checks, open_metrics, realtime, media)
         nursery.cancel_scope.cancel()

@@ -32,7 +32,7 @@ async def patch(site: Site, path: str, offset: int, data: bytes, user: str = "al
 
 
 async def ended(site: Site, path: str) -> dict[str, Any]:
-    with trio.fail_after(30):
+    with trio.fail_after(10):
         while (answer := await site.ask("GET", path, user="alice")).json["status"] in ("uploading", "processing"):
             await trio.sleep(0.01)
     found: dict[str, Any] = answer.json
@@ -177,7 +177,7 @@ async def test_users_hear_of_their_uploads(site: Site) -> None:
     site.media.announcer.attach(say)
     path = await create(site, 100)
     await patch(site, path, 0, b"abc")
-    with trio.fail_after(30):
+    with trio.fail_after(5):
         while len(said) < 2:
             await trio.sleep(0.005)
     assert {(channel, key) for channel, _, key in said} == {("user:alice", path.rpartition("/")[2])}

@@ -1,0 +1,42 @@
+"""Live windows: segments that have left a playlist are not asked for again, so they go first (RFC 8216, 6.2.2).
+
+Pure; bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urljoin
+
+KINDS: Final = frozenset((b"application/vnd.apple.mpegurl", b"application/x-mpegurl", b"audio/mpegurl"))
+_MOST: Final = 10_000  # playlists; those that were looked at longest ago are forgotten
+_LARGEST: Final = 1 << 20  # bytes of one
+_URI: Final = re.compile(rb'^(?!#)[^\r\n]+|URI="([^"\r\n]+)"', re.MULTILINE)
+
+
+class Windows:
+    """What each playlist named when it was last fetched."""
+
+    def __init__(self) -> None:
+        self._named: OrderedDict[bytes, frozenset[bytes]] = OrderedDict()
+
+    def look(self, key: bytes, size: int, body: Iterable[object]) -> frozenset[bytes]:
+        """Keys of what the playlist under `key` named before and does not name any more."""
+        if size > _LARGEST:
+            return frozenset()
+        host, slash, path = key.partition(b"/")
+        base = (slash + path).decode("latin-1")
+        text = b"".join(bytes(piece) for piece in body)  # type: ignore[call-overload]  # Buffers and bytes
+        now = frozenset(
+            host + urljoin(base, uri.decode("latin-1")).encode("latin-1", "replace")
+            for found in _URI.finditer(text)
+            if not (uri := found[1] or found[0]).startswith((b"http:", b"https:", b"//"))
+        )
+        before = self._named.pop(key, frozenset())
+        self._named[key] = now
+        if len(self._named) > _MOST:
+            self._named.popitem(last=False)
+        return before - now

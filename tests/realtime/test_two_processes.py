@@ -107,3 +107,15 @@ def test_two_servers_on_one_redis_lose_and_double_nothing(tmp_path: Path) -> Non
                 for number in range(400, 450):
                     publish(two, number)
                 assert again.until(449) == list(range(300, 450)) and set(again.names) == {"pub"}
+                # Redis loses everything: readers are told that numbering begins anew, and their answer ends.
+                redis.kill()
+                redis.forget()
+                redis.start()
+                publish(one, 450)
+                again.join(30)
+                assert not again.is_alive() and again.names[-1] == "unsub"
+                fresh = Reader(two.address("http"), again.cursor)
+                fresh.start()
+                assert fresh.ready.wait(30)
+                publish(one, 451)
+                assert fresh.until(451) == [451] and fresh.names == ["gap", "pub"]

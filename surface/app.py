@@ -11,13 +11,13 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import trio
 
 from nova import __version__
-from nova.cdn.sites import Sites
 from nova.core import awake
 from nova.core.clock import Clock, SystemClock, rfc3339
 from nova.core.errors import Unavailable, Unprocessable
@@ -38,7 +38,7 @@ from nova.media.rtmp.reasons import REASONS
 from nova.media.rtmp.server import RtmpServer, Timeouts
 from nova.media.streams.model import KeyId, StreamId
 from nova.media.streams.service import Streams
-from nova.surface import cdn, listeners, realtime
+from nova.surface import listeners, realtime
 from nova.surface.certificate_watch import CertificateWatch
 from nova.surface.control import ControlServer
 from nova.surface.datadir import DataDir
@@ -51,6 +51,7 @@ from nova.surface.services import Services, open_services
 if TYPE_CHECKING:
     import socket
 
+    from nova.cdn.sites import Sites
     from nova.realtime.seam import Sockets
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
@@ -101,7 +102,7 @@ class Server:
         self._reactor: Reactor
         self._live: LiveStreams
         self._realtime: Realtime | None = None
-        self._sites: Sites
+        self._sites: Sites | None = None
         self._rtmp: RtmpServer[Feed]
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
@@ -225,6 +226,12 @@ class Server:
 
     async def _run_cdn(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
+        if not self._settings.cdn.sites:
+            # What a change of the settings may bring is loaded when everything else is up.
+            task_status.started()
+            await self._ready.wait()
+            task_status = trio.TASK_STATUS_IGNORED
+        cdn = await trio.to_thread.run_sync(import_module, "nova.surface.cdn")
         self._sites = sites = cdn.build(
             self._reactor,
             self._settings,
@@ -241,7 +248,19 @@ class Server:
                 await cdn.follow_settings(sites, self._reload.path, self._reload.load, self._reloads)
 
     async def _drain_cdn(self) -> None:
-        await self._sites.drain()
+        if self._sites is not None:
+            await self._sites.drain()
+
+    def _behind_sites(self, app: App) -> App:
+        """`app` with the sites of the CDN before it, from when there may be any."""
+        behind: list[App] = []
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            if not behind and self._sites is not None:
+                behind.append(self._sites.before(app))
+            await (behind[0] if behind else app)(scope, receive, send)
+
+        return serve
 
     async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
@@ -470,13 +489,13 @@ class Server:
         if self._h2 is None:
             from nova.surface.h2 import H2
 
-            self._h2 = H2(self._sites.before(self._resident.before(self._serve_app)), self._settings)
+            self._h2 = H2(self._behind_sites(self._resident.before(self._serve_app)), self._settings)
         await self._h2.serve(stream)
 
     def _make_h3(self, sock: socket.socket) -> H3Server:
         from nova.surface.h3.build import build
 
-        return build(sock, self._sites.before(self._resident.before(self._app)), self._settings, self._data.path, self._clock)
+        return build(sock, self._behind_sites(self._resident.before(self._app)), self._settings, self._data.path, self._clock)
 
     async def _serve_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The application for connections over TCP."""

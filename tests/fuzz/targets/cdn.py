@@ -1,50 +1,47 @@
-"""What strangers send to be let in, and what origins send back."""
+"""What origins and clients say to a cache: directives, dictionaries, ranges, and the keys of variants."""
 
-from nova.cdn.signing import cloudfront
-from nova.cdn.signing.policy import PolicyError
-from nova.ext.cdn_token import CdnTokenError, CdnTokenKeys
-from tests.exact import exact
+from nova.cdn.cache import fields, ranges
+from nova.cdn.cache.freshness import Rules, judge, wish
+from nova.ext.kept import variant_key
 from tests.fuzz.registry import target
 
-NOW = 1_790_000_000
-
-keys = CdnTokenKeys()
-keys.add(b"k1", b"0123456789abcdef")
-WHOLE = keys.mint(b"/a?x=1", NOW + 60)
-FOLDER = keys.mint(b"/v/", NOW + 60, prefix=3)
+NOW = 1_767_225_600.0
 
 
 @target(
-    "cdn-token",
-    seeds=[b"/a?x=1&cdn_token=" + WHOLE, b"/~" + FOLDER + b"/v/b.m4s?y=2", b"/~" + WHOLE + b"/a?x=1"],
-    words=[b"/", b"~", b"?", b"&", b"cdn_token=", b"%63dn_token=", b".", b"0", b"k1.", b"..", b"%2e", WHOLE, FOLDER],
+    "cache-control",
+    seeds=[b'max-age=10, s-maxage="20", private="a, b", no-store', b"max-age=60;x=1, a=(1 2), b=:aGk=:, c=?0"],
+    words=[b"max-age=", b"no-cache", b"private", b"stale-if-error=", b'"', b"\\", b",", b"=", b"(", b")", b";", b"?1"],
 )
-def cdn_token(data: bytes) -> object:
-    try:
-        clean = keys.admit(bytes(exact(data)), b"", NOW, 0)
-    except CdnTokenError as error:
-        return error.reason
-    assert clean == b"/a?x=1" or clean.startswith(b"/v/")
-    assert b"/../" not in clean.partition(b"?")[0]
-    return "ok"
+def cache_control(data: bytes) -> object:
+    lines = [line for line in data.split(b"\n") if b"\r" not in line]
+    said = [(b"cache-control", line) for line in lines]
+    found = judge(
+        "GET", said, 200, [*said, *((b"cdn-cache-control", line) for line in lines)], requested_at=NOW, received_at=NOW, rules=Rules()
+    )
+    assert found.fresh_until - found.born <= fields.MAX_SECONDS
+    wish(said)
+    return (found.keep, found.why, found.asked, fields.dictionary(lines) is None, len(fields.directives(lines)))
+
+
+@target("ranges", seeds=[b"bytes=0-1,5-,-3", b"bytes 0-4/10"], words=[b"bytes=", b"-", b",", b"0", b"18446744073709551616"])
+def byte_ranges(data: bytes) -> object:
+    found = ranges.parse(data, 100)
+    for span in found or ():
+        assert 0 <= span.first <= span.last < 100
+    assert found is None or sum(span.size for span in found) <= 100  # nothing is sent twice
+    ranges.content_range(data)
+    return None if found is None else len(found)
 
 
 @target(
-    "cdn-cloudfront",
-    seeds=[
-        b"/a?Expires=1790000060&Signature=aGk_&Key-Pair-Id=K1&Hash-Algorithm=SHA256",
-        b"/a?x=1&Policy=" + cloudfront.encode(b'{"Statement":[{"Resource":"*","Condition":{"DateLessThan":{"AWS:EpochTime":1}}}]}').encode()
-        + b"&Signature=aGk_&Key-Pair-Id=K1",
-    ],
-    words=[b"?", b"&", b"=", b"Expires=", b"Policy=", b"Signature=", b"Key-Pair-Id=", b"Hash-Algorithm=", b"-", b"~", b"_"],
-)  # fmt: skip
-def cdn_cloudfront(data: bytes) -> object:
-    try:
-        found = cloudfront.read(data, "https://h", [data])
-    except PolicyError as error:
-        return error.reason
-    if found is None:
-        return "unsigned"
-    pairs = found.target.partition(b"?")[2].split(b"&")
-    assert b"CloudFront-Signature" in data or not any(pair.startswith(b"Signature=") for pair in pairs)
-    return "signed"
+    "variants", seeds=[b"accept-encoding\nx-a\n|accept-encoding:gzip, br\nx-a: b  ,c"], words=[b"accept-encoding", b"\n", b":", b",", b" "]
+)
+def variants(data: bytes) -> object:
+    names, _, lines = data.partition(b"|")
+    said = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines.split(b"\n"))]
+    found = variant_key(b"h/a", names, said)
+    if found is not None:
+        assert found.startswith(b"h/a\0")
+        assert len(found) < 2100
+    return None if found is None else found.count(b"\x01")

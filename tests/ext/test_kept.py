@@ -1,0 +1,163 @@
+"""What is kept of origins: keys of variants against an oracle, leaders, counting, and what an entry takes."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nova.ext.buffer import Buffer
+from nova.ext.kept import ALWAYS, PASS, VARY, WHOLE, KeptTable, variant_key
+from nova.ext.objects import ObjectTable
+from nova.ext.sequence import Sequence
+
+NAMES = ("accept-encoding", "accept-language", "x-a")
+TEXT = st.text(st.sampled_from("abc ,;=\t"), max_size=12)
+
+
+def oracle(key: bytes, names: list[str], fields: list[tuple[bytes, bytes]]) -> bytes:
+    """Values in the form in which equal meanings are equal, each ended by a newline."""
+    out = key + b"\0"
+    for name in names:
+        lines = [value.strip(b" \t") for found, value in fields if found == name.encode()]
+        if name == "accept-encoding":
+            taken = {item.strip(b" \t") for line in lines for item in line.lower().split(b",")}
+            out += b"%d" % sum(bit for bit, coding in ((1, b"gzip"), (2, b"br"), (4, b"zstd")) if coding in taken)
+        elif not lines:
+            out += b"\x01"
+        else:
+            out += b",".join(re.sub(rb"[ \t]*,[ \t]*", b",", re.sub(rb"[ \t]+", b" ", line)) for line in lines)
+        out += b"\n"
+    return out
+
+
+@given(
+    st.lists(st.sampled_from(NAMES), unique=True),
+    st.lists(st.one_of(
+        st.tuples(st.sampled_from(["x-a", "accept-language"]), TEXT),
+        st.tuples(st.just("accept-encoding"), st.lists(st.sampled_from(["gzip", "br", "zstd", "x"]), min_size=1).map(", ".join)),
+    ), max_size=5),
+)  # fmt: skip
+def test_variant_keys_are_those_of_the_oracle(names: list[str], pairs: list[tuple[str, str]]) -> None:
+    fields = [(name.encode(), value.strip(" \t").encode()) for name, value in pairs]
+    listed = "".join(f"{name}\n" for name in names).encode()
+    assert variant_key(b"h/a", listed, fields) == oracle(b"h/a", names, fields)
+
+
+def test_values_of_any_length_are_no_key() -> None:
+    assert variant_key(b"h/a", b"x-a\n", [(b"x-a", b"v" * 3000)]) is None
+
+
+def kept(table: KeptTable, key: bytes, body: bytes = b"hello", *, flags: int = WHOLE, weight: int = 100) -> None:
+    head = b'HTTP/1.1 200 OK\r\netag: "e"\r\ncontent-length: 5\r\n'
+    table.keep(
+        1,
+        key,
+        head,
+        17,
+        28,
+        [body],
+        status=200,
+        flags=flags,
+        born=0,
+        fresh_until=100,
+        stale_until=0,
+        error_until=0,
+        etag=b'"e"',
+        weight=weight,
+    )
+
+
+def test_what_is_kept_is_found_as_it_was() -> None:
+    table = KeptTable(ObjectTable(), "s3fifo", 1000)
+    kept(table, b"h/a")
+    found = table.find(1, b"h/a")
+    assert found is not None
+    assert (found.status, found.etag, found.lines, found.total) == (200, b'"e"', b'etag: "e"\r\n', 5)
+    assert b"".join(map(bytes, found.body(1, 3))) == b"ell"
+    assert table.find(2, b"h/a") is None
+    assert table.drop(1, b"h/a") == (0, 0)
+    assert b"".join(map(bytes, found.body())) == b"hello"  # who holds it still has it
+
+
+def test_leaders_are_one_at_a_time_and_leave_no_trace() -> None:
+    objects = ObjectTable()
+    table = KeptTable(objects, "s3fifo", 1000)
+    assert table.lead(1, b"h/a")
+    assert not table.lead(1, b"h/a")
+    table.settle(1, b"h/a")
+    assert len(objects) == 0
+    assert table.lead(1, b"h/a")
+    kept(table, b"h/a", flags=PASS)
+    assert table.lead(1, b"h/a")
+    assert table.drop(1, b"h/a") is not None
+    assert not table.lead(1, b"h/a")  # the leader is one still
+    table.settle(1, b"h/a")
+    assert len(objects) == 0
+
+
+def test_growing_bodies_are_followed_and_then_replaced() -> None:
+    table = KeptTable(ObjectTable(), "s3fifo", 1000)
+    sequence = Sequence(0, 0)
+    table.keep(1, b"h/a", b"HTTP/1.1 200 OK\r\n", 17, 17, (), status=200, flags=WHOLE, born=0, fresh_until=9, sequence=sequence, total=300)
+    found = table.find(1, b"h/a")
+    assert found is not None
+    assert (found.growing, found.total, table.bytes) == (True, 300, 0)
+    for _ in range(100):  # more than a ring's first size: nothing is dropped
+        sequence.append(b"abc")
+    items, cursor, lost = sequence.take(1, 64)
+    assert (len(items), cursor, lost) == (64, 65, 0)
+    kept(table, b"h/a", b"abc" * 100)
+    assert table.bytes == 100
+
+
+def test_victims_are_counted_and_named() -> None:
+    table = KeptTable(ObjectTable(), "fifo", 1000)
+    for number in range(10):
+        kept(table, b"h/%d" % number)
+    table.find(1, b"h/1", hit=True)
+    assert table.evict(750) == [(1, b"h/0", 0, 0), (1, b"h/1", 1, 0), (1, b"h/2", 0, 0)]
+    assert (table.count, table.bytes) == (7, 700)
+
+
+def test_compressed_forms_weigh_and_belong_to_one_answer() -> None:
+    table = KeptTable(ObjectTable(), "s3fifo", 10_000)
+    kept(table, b"h/a")
+    first = table.find(1, b"h/a")
+    assert first is not None
+    head = b'HTTP/1.1 200 OK\r\netag: "e-br"\r\n'
+    assert table.alternate(1, b"h/a", first, 1, head, 17, len(head), [b"xy"], b'"e-br"')
+    assert not table.alternate(1, b"h/a", first, 1, head, 17, len(head), [b"xy"], b'"e-br"')
+    assert (table.bytes, first.encodings) == (100 + len(head) + 2, 2)
+    kept(table, b"h/a")
+    assert not table.alternate(1, b"h/a", first, 0, head, 17, len(head), [b"xy"], b'"e-br"')
+    assert table.bytes == 100
+
+
+def test_scan_and_usage_see_everything_once() -> None:
+    table = KeptTable(ObjectTable(), "s3fifo", 1 << 20)
+    for number in range(3000):
+        kept(table, b"%d/x" % number, flags=VARY if number % 2 else ALWAYS)
+        if number % 3 == 0:
+            table.find(1, b"%d/x" % number, hit=True)
+    at, seen = 0, []
+    while at >= 0:
+        found, at = table.scan(at, 1000, 1)
+        seen += [key for _, key, _ in found]
+    assert sorted(seen) == sorted(b"%d/x" % number for number in range(3000))
+    at, used = 0, []
+    while at >= 0:
+        some, at = table.drain_usage(at, 1000)
+        used += some
+    assert len(used) == 1000
+    assert table.scan(0, 1 << 20, 1, b"77")[0].__len__() == sum(b"%d/x".__mod__(n).startswith(b"77") for n in range(3000))
+
+
+def test_tables_may_go_in_any_order() -> None:
+    objects = ObjectTable()
+    table = KeptTable(objects, "lru", 1000)
+    kept(table, b"h/a")
+    del table
+    again = KeptTable(objects, "lru", 1000)
+    found = again.find(1, b"h/a")
+    assert found is not None
+    assert bytes(Buffer(b"hello")) == b"".join(map(bytes, found.body()))

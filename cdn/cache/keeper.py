@@ -31,6 +31,7 @@ class Keeper:
         self.table = KeptTable(objects, policy, capacity)
         self.capacity = capacity
         self.evictions = 0
+        self.growing = 0  # bytes that bodies under way hold, or have said that they will; they have no place in the order yet
         self._tagged: dict[bytes, set[Name]] = {}
         self._tags: dict[Name, tuple[bytes, ...]] = {}
         self._usage: dict[Name, tuple[int, int]] = {}

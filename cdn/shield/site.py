@@ -588,6 +588,8 @@ class Site:
         length = answer.length
         if length is not None and length > min(self.config.max_object, self.keeper.capacity // 2):
             verdict = Verdict(False, "too_large")
+        if self.keeper.growing + (length or 0) > self.keeper.capacity:
+            verdict = Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
         doomed = id(outcome) in self._doomed
         if answer.status not in FAILING:
             self._backoff.worked(key)
@@ -615,14 +617,21 @@ class Site:
             self.keeper.grow(self.number, name, entry, fill.feed.sequence, total)
         outcome.status = cache_status.forwarded(outcome.why, stored=True)
         outcome.known.set()
+        held = total or 0
+        self.keeper.growing += held
         try:
             while data := await answer.read():
                 fill.append(data)
-                if fill.size > self.config.max_object:
-                    raise OriginError("origin_broken", "the object is larger than this site keeps")
+                if fill.size > held:
+                    self.keeper.growing += fill.size - held
+                    held = fill.size
+                    if held > self.config.max_object or self.keeper.growing > 2 * self.keeper.capacity:
+                        raise OriginError("origin_broken", "the object is larger than what can be kept of it")
         except OriginError:
             fill.broken()
             raise
+        finally:
+            self.keeper.growing -= held
         fill.end()
         self._complete(name, answer.fields, entry, fill, outcome, share, verdict, answer, received_at)
 

@@ -309,3 +309,32 @@ async def test_segments_that_left_their_playlist_go_first(house: ModuleType) -> 
         assert site.keeper.evictions >= 1
         assert not (await site.get("/live/1.m4s"))[1]["cache-status"].startswith("nova; hit")
         assert (await site.get("/live/2.m4s"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_bodies_under_way_are_bounded(house: ModuleType) -> None:
+    gate = trio.Event()
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, pieces=[bytes(10), gate, bytes(39_990)], length=40_000)
+
+    async with house.site(script, capacity=100_000) as site, trio.open_nursery() as nursery:
+        got = []
+
+        async def ask(path: str) -> None:
+            got.append((await site.get(path))[1]["cache-status"])
+
+        for number in range(3):
+            nursery.start_soon(ask, f"/{number}")
+            await house.served.until(lambda number=number: len(site.origin.asked) == number + 1)
+        gate.set()
+        await house.served.until(lambda: len(got) == 3)
+        assert sorted(got) == ["nova; fwd=uri-miss; detail=memory", *["nova; fwd=uri-miss; stored"] * 2]
+        assert site.keeper.growing == 0
+
+
+async def test_bodies_of_unknown_length_end_visibly_when_they_are_too_large(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"", FRESH, pieces=[bytes(600)] * 10), max_object=4096) as site:
+        async with site.client() as client:
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert not (await client.to_end()).endswith(b"0\r\n\r\n")
+        assert (site.keeper.table.bytes, site.keeper.growing) == (0, 0)

@@ -204,11 +204,11 @@ class H3Server:
         return more
 
     def _ring(self, now: float) -> None:
-        """Timers that are due."""
+        """Timers that are due, or were when they were set."""
         while self._timers and self._timers[0][0] <= now:
-            at, _, link = heappop(self._timers)
-            if at == link.due:  # else it was moved
-                link.due = float("inf")
+            _, _, link = heappop(self._timers)
+            link.alarms.pop()
+            if link.connection in self._links:
                 link.connection.tick(now)
                 self._heard(link)
 
@@ -247,8 +247,9 @@ class H3Server:
                 self._send(data, peer, size)
             if connection.expired:
                 self._forget(link)
-            elif (due := connection.deadline()) is not None and due != link.due:
-                link.due = due
+            elif (due := connection.deadline()) is not None and (not link.alarms or due < link.alarms[-1]):
+                # A later deadline needs no entry of its own: the one that is there looks again. So the heap stays small.
+                link.alarms.append(due)
                 heappush(self._timers, (due, next(self._order), link))
             if self._unsent or time.thread_time() >= until:
                 return
@@ -268,7 +269,6 @@ class H3Server:
         return True
 
     def _forget(self, link: Link) -> None:
-        link.due = float("inf")
         self._front.forget(link.connection)
         self._links.pop(link.connection, None)
 

@@ -35,7 +35,7 @@ class Link:
     wake: Callable[[Link], None]
     streams: dict[int, Stream] = field(default_factory=dict)
     crowded: set[Stream] = field(default_factory=set)  # senders that wait for room
-    due: float = float("inf")  # the deadline that the shell's heap knows
+    alarms: list[float] = field(default_factory=list)  # its entries in the shell's heap, the next one last
 
     def make_room(self) -> None:
         """Wake the senders that have half of their room again: not each for a packet's worth."""

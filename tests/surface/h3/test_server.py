@@ -57,6 +57,13 @@ async def test_many_requests_share_a_connection(server: H3Server, ca: Path) -> N
     assert server.requests == 270
 
 
+async def test_timers_do_not_pile_up(server: H3Server, ca: Path) -> None:
+    async with connect(server.address, ca) as client:
+        for _ in range(200):
+            assert (await client.get("/hello")).status == 200
+        assert len(server._timers) < 20
+
+
 async def test_body_is_read_at_the_pace_of_the_application(server: H3Server, app: Application, ca: Path) -> None:
     async with connect(server.address, ca) as client:
         body = bytes(range(256)) * 8192

@@ -147,7 +147,7 @@ class H3Server:
         while True:
             began = time.thread_time()
             now = trio.current_time()
-            busy = self._read(now)
+            busy = self._read(now, began + SLICE / 2)
             self._ring(now)
             self._flush(now, began + SLICE)
             self._budget.spend(time.thread_time() - began, trio.current_time())
@@ -178,8 +178,8 @@ class H3Server:
             if self._sleeping is not None:
                 self._sleeping.cancel()
 
-    def _read(self, now: float) -> bool:
-        """Hand up to READS datagrams to their connections; whether there may be more."""
+    def _read(self, now: float, until: float) -> bool:
+        """Hand up to READS datagrams to their connections; whether there may be more. until: of the thread's time."""
         touched: set[Link] = set()
         more = True
         for _ in range(READS):
@@ -199,6 +199,8 @@ class H3Server:
                     link = self._links[found] = Link(found, self._wake)
                 found.receive(data, peer, now)
                 touched.add(link)
+                if time.thread_time() >= until:
+                    break
         for link in touched:
             self._heard(link)
         return more

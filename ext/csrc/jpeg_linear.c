@@ -43,7 +43,7 @@ static void lift(const NovaJpegPlane *planes, int count, int y, int16_t *const r
 
 int nova_jpeg_resize_linear(NovaJpegArena *arena, const NovaJpegKernels *k, const NovaJpegPlane *from, int count,
                             const NovaJpegWeights *across, const NovaJpegWeights *down, uint8_t *rgb) {
-    const int in_width = from[0].width, width = across->out, height = down->out, pitch = in_width + 2 * JPEG_PAD;
+    const int in_width = from[0].width, width = across->out, height = down->out, pitch = in_width + across->taps + 2 * JPEG_PAD;
     const int channels = count == 1 ? 1 : 3, ring = down->widest + 1;
     int16_t *lines = nova_jpeg_alloc(arena, (size_t)pitch * (size_t)ring * (size_t)channels * sizeof(int16_t));
     int16_t *line = nova_jpeg_alloc(arena, (size_t)pitch * sizeof(int16_t));

@@ -29,6 +29,7 @@ int nova_jpeg_weigh(NovaJpegArena *arena, NovaJpegWeights *to, int out, double o
     const int padded = (out + 7) & ~7;
     double most = 2 * support + 2;
     if (!(most < 1e6)) return JPEG_BAD_TARGET;
+    if (most > size + 1) most = size + 1; /* no more than there are, and the zero that makes a count even */
     to->out = out;
     to->taps = ((int)most + multiple) / multiple * multiple;
     to->start = nova_jpeg_alloc(arena, (size_t)padded * sizeof(int32_t));
@@ -105,7 +106,8 @@ int nova_jpeg_resizer(NovaJpegArena *arena, NovaJpegResizer *r, NovaJpegPlane *t
     r->in_width = in_width;
     r->next = 0;
     r->to = to;
-    r->line = nova_jpeg_alloc(arena, ((size_t)in_width + 2 * JPEG_PAD) * sizeof(int16_t));
+    /* A kernel reads all taps of an output, also of the last ones, whose weights behind the row are 0. */
+    r->line = nova_jpeg_alloc(arena, ((size_t)in_width + (size_t)r->across.taps + 2 * JPEG_PAD) * sizeof(int16_t));
     r->rows = nova_jpeg_alloc(arena, ((size_t)r->down.taps + 2) * sizeof(uint8_t *));
     return r->line && r->rows ? JPEG_OK : JPEG_MEMORY;
 }

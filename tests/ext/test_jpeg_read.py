@@ -110,6 +110,17 @@ def test_larger_than_the_source_is_interpolated() -> None:
     assert psnr(grey(data, 131, 97), lanczos(djpeg(data, "-grayscale"), 131, 97)) > 45
 
 
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 200), (300, 1), (2, 3)])
+def test_a_few_pixels_of_many_are_a_mean(width: int, height: int, linear: bool) -> None:
+    """More taps than samples: under the address sanitizer this reads no further than a row's room."""
+    data = cjpeg(640, 480, "-sample", "2x2")
+    made = one(data, Target(width, height, output="planes"), linear=linear)
+    assert abs(float(np.frombuffer(made.data, np.uint8)[: width * height].mean()) - float(djpeg(data, "-grayscale").mean())) < (
+        15 if linear else 6
+    )
+
+
 def test_another_shape_is_stretched() -> None:
     data = cjpeg(640, 480)
     assert psnr(grey(data, 100, 300), lanczos(djpeg(data, "-grayscale"), 100, 300)) > 38

@@ -36,6 +36,8 @@ def answer(data: bytes, kernels: str) -> object:
         jpeg.Target(30, 17),
         jpeg.Target(9, 9, output="rgb", window=(1, 1, 6.5, 6.5), filter="area"),
         jpeg.Target(5, 4, output="planes"),
+        jpeg.Target(1, 1),
+        jpeg.Target(1, 90, output="rgb"),
     ]
     try:
         made = jpeg.thumbnail(exact(data), targets, placeholder=True, memory=32 << 20, max_pixels=1 << 18, kernels=kernels)

@@ -33,14 +33,15 @@ class Events:
 
     def tell(self, topic: str, kind: str, subject: str, data: Mapping[str, object]) -> None:
         """kind: the event's type, such as ImageCreated. subject: the id of what it is about."""
+        id = self._ids.new()
         event = {
             "specversion": "1.0",
-            "id": self._ids.new(),
+            "id": id,
             "source": SOURCE,
             "type": kind,
             "time": rfc3339(self._clock.wall()),
             "subject": subject,
-            "correlationid": correlation_id.get(),
+            "correlationid": correlation_id.get() or id,  # what no request asked for begins with the event
             "datacontenttype": "application/json",
             "data": dict(data),
         }

@@ -66,7 +66,7 @@ def incoming(body: Json, ids: Ids, clock: Clock) -> dict[str, Json]:
         "type": kind,
         "time": time[:64],
         "subject": subject,
-        "correlationid": found[:64] if isinstance(found, str) else correlation_id.get(),
+        "correlationid": found[:64] if isinstance(found, str) else correlation_id.get() or id,
         "datacontenttype": "application/json",
         "data": data,
     }

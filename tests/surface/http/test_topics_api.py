@@ -34,6 +34,7 @@ async def test_the_life_of_a_stream_is_told_in_order(site: Site) -> None:
     assert kinds == ["StreamCreated", "StreamUpdated", "StreamStarted", "StreamEnded", "StreamDeleted"]
     for event in page["items"]:
         assert set(event) >= {"id", "source", "type", "specversion", "time", "subject", "correlationid", "data"}
+        assert event["correlationid"]
         assert (event["specversion"], event["source"], event["subject"]) == ("1.0", "nova-core", id)
     created, updated, started, ended, deleted = (event["data"] for event in page["items"])
     assert (created["title"], updated["title"], created["owner"], deleted) == ("First", "Second", "alice", {"owner": "alice"})

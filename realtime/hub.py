@@ -149,8 +149,12 @@ class Hub:
     def _answers_at_once(self, command: Command) -> bool:
         if command.reply is not None or command.name == "unsubscribe":
             return True
-        if self.shared is not None or command.name in self._asks:
+        if command.name in self._asks:
             return False
+        if self.shared is not None:
+            room = self.rooms.get(command.channel)
+            if command.name == "publish" or room is None or not room.ready:
+                return False  # the bus is asked; what this node follows it has itself
         space = self.rules.find(command.channel.partition(":")[0])
         if space is None:
             return True

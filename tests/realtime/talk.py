@@ -68,7 +68,7 @@ class Client:
         """The reply's body, or its error. Pushes that come meanwhile stay to be seen by `next`."""
         start = len(self.said)
         await self.say(id=id, **command)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not (found := [item for item in self.said[start:] if item.get("id") == id]):
                 assert self.closed is None, self.closed
                 await self.news.park()
@@ -78,7 +78,7 @@ class Client:
     async def next(self, wanted: Any) -> Any:
         """The next thing said that is `wanted`: a name of a push, or a test; what came before it is passed."""
         test = (lambda item: wanted in item) if isinstance(wanted, str) else wanted
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while True:
                 while self.used < len(self.said):
                     self.used += 1
@@ -88,7 +88,7 @@ class Client:
                 await self.news.park()
 
     async def ended(self) -> tuple[int, str]:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while self.closed is None:
                 await self.news.park()
         return self.closed

@@ -63,7 +63,7 @@ def elapse(adapter: tuple[Bus, Elapse]) -> Elapse:
 
 async def first(bus_subscription: object, count: int) -> list[Message]:
     messages: list[Message] = []
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async for message in bus_subscription:  # type: ignore[attr-defined]
             messages.append(message)
             if len(messages) == count:
@@ -194,7 +194,7 @@ KEEP = Keep(3, Seconds(60))
 
 async def told(follower: Follower, count: int) -> list[Told]:
     found: list[Told] = []
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         async for each in follower:
             found.append(each)
             if len(found) == count:

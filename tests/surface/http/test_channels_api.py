@@ -71,7 +71,7 @@ class Events:
         return found
 
     async def until(self, count: int) -> list[tuple[str, Any, str]]:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while len(self.events()) < count:
                 assert not self.over
                 await self.news.park()
@@ -168,7 +168,7 @@ async def test_events_end_with_the_token(site: Site) -> None:
 
 async def test_drain_says_when_to_come_back(site: Site) -> None:
     async with follow(site, "/v1/events?channels=public:a") as events:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await site.realtime.sockets.drain(4002, "shutting_down", 5000)
         bye = (await events.until(1))[0][1]["bye"]
         assert bye["code"] == 4002 and bye["reconnect_after_ms"] > 0

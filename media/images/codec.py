@@ -74,6 +74,8 @@ def _plugin(name: str) -> bool:
         return False
     if name == "pillow_heif":
         module.register_heif_opener(thumbnails=False)
+    else:
+        module.AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there is a process for each core already
     return True
 
 

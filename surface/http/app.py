@@ -218,7 +218,8 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         principal = await conventions.gate.admit(_credentials(route, client))
     if route.scope or route.access == "user":
         require(principal, route.scope)
-    conventions.rates.check(None if principal is None else principal.user, client)
+    if route.rated:
+        conventions.rates.check(None if principal is None else principal.user, client)
     data, body = b"", None
     if route.kind == "stream":
         body = bodies.Incoming(scope["nova.receive"], request.content_length, conventions.body_timeout)

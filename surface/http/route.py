@@ -86,6 +86,7 @@ class Route:
     query_token: bool = False
     description: str = ""
     shown: bool = True  # in the OpenAPI document
+    rated: bool = True  # counts for limits.api_rate
 
     @property
     def parameters(self) -> list[str]:

@@ -103,7 +103,8 @@ class ImageRoutes:
                   errors=("not_found", "bad_options"), **write),
             Route("GET", "/img/{rest:path}", "image", self.deliver, "A picture in the size and format that the URL asks for", tag,
                   answers={200: None}, errors=("bad_signature", "url_expired", "source_forbidden", "not_found", *wrong),
-                  description="`/img/{signature}/{options}/{source}[.ext]`; docs/images.md lists the options."),
+                  description="`/img/{signature}/{options}/{source}[.ext]`; docs/images.md lists the options.",
+                  rated=False),  # a page shows a hundred at once; what is made is bounded by images.queue
         ]  # fmt: skip
 
     async def create(self, call: Call) -> Reply:

@@ -15,7 +15,7 @@ from PIL import Image
 from nova.ext.objects import ObjectTable
 from nova.surface.fetch import CheckedFetch
 from tests.media.images import material
-from tests.surface.http.asgi import Answer
+from tests.surface.http.asgi import STRANGER, Answer
 from tests.surface.http.conftest import Site
 
 IMAGE = {
@@ -292,6 +292,12 @@ async def test_size_and_number_have_bounds(site: Site) -> None:
     await made(site)
     full = await send(site, material.saved(material.corners(), "png"))
     assert (full.status, full.json["code"]) == (429, "quota_exceeded")
+
+
+async def test_a_page_may_show_more_pictures_than_an_app_may_make_calls(site: Site) -> None:
+    """The rate of this site is 5 a second."""
+    url = local((await made(site))["urls"]["thumb"])
+    assert {(await site.ask("GET", url, peer=STRANGER)).status for _ in range(12)} == {200}
 
 
 async def test_writing_needs_the_scope(site: Site) -> None:

@@ -161,6 +161,8 @@ cdef int serve(Thread* t, Conn* c, Place* place) noexcept nogil:
     cdef WsZip* zip = &t.zip if c.ws.deflate and c.ws.window_bits == WS_WINDOW_BITS else NULL
     if sub.cursor >= until:
         return 0
+    if sub.cursor < room.chan.first:  # approximately: the writer may be moving it
+        t.stats.ws_passed += room.chan.first - sub.cursor
     count = chan_take(room.chan, &sub.cursor, until, &sub.last, found, TAKE_MOST, FRAME_MOST, gap)
     if gap[1] and not tell_gap(t, c, room, gap[0], gap[1]):
         for i in range(count):

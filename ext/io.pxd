@@ -197,6 +197,7 @@ ctypedef struct Stats:
     uint64_t ws_sweeps
     uint64_t ws_gaps            # told to readers that the window had left behind
     uint64_t ws_dropped         # publications in those gaps
+    uint64_t ws_passed          # items of all kinds that left the window before a member had them
     uint64_t ws_slow            # connections closed by the policy `disconnect`
     uint64_t ws_silent
     uint64_t ws_expired

@@ -138,14 +138,14 @@ async def main():
         while True:
             number += 1
             made.kept("one", b"h/%d" % (number % 50), entry, [bytes([number % 251]) * 200_000])
-            await trio.sleep(0)
+            await trio.sleep(0.001)
 
 trio.run(main)
 """
 
 
 async def test_killed_while_writing_leaves_whole_answers_only(tmp_path: Path) -> None:
-    for _ in range(3):
+    for _ in range(2):
         code = WRITER.format(here=str(Path(__file__).resolve().parents[3]), root=str(tmp_path))
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None

@@ -17,22 +17,28 @@ ALLOWED_FACTOR, ALLOWED_BYTES = 1.25, 1_000_000
 
 
 def window_bytes(port: int, stream: str) -> int:
-    """Bytes of everything that the stream's media playlist names, parts that are in a segment counted once."""
+    """Bytes of all media that the server owes to viewers of the stream: the segments and parts that its playlist names, and the segments
+    that left the playlist and may still be asked for (RFC 8216bis, 6.2.2), found by asking for each. Parts in a whole segment count once.
+    """
     multivariant = f"/live/{stream}/index.m3u8"
     lines = fetch(port, multivariant).decode().splitlines()
     media = urljoin(multivariant, next(line for line in lines if line and not line.startswith("#")))
     playlist = fetch(port, media).decode().splitlines()
     last = max((i for i, line in enumerate(playlist) if line.startswith("#EXTINF:")), default=-1)
     names = [line for line in playlist if line and not line.startswith("#")]
-    names += [line.split('URI="')[1].split('"')[0] for line in playlist[last + 1 :] if line.startswith("#EXT-X-PART:")]
+    first = int(names[0].removeprefix("seg-").removesuffix(".m4s"))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    total = 0
-    for name in names:
+
+    def size(name: str) -> int | None:
         connection.request("HEAD", urljoin(media, name))
         response = connection.getresponse()
         response.read()
-        if response.status == 200:  # else the window has moved on meanwhile
-            total += int(response.headers["Content-Length"])
+        return int(response.headers["Content-Length"]) if response.status == 200 else None
+
+    names += [line.split('URI="')[1].split('"')[0] for line in playlist[last + 1 :] if line.startswith("#EXT-X-PART:")]
+    total = sum(size(name) or 0 for name in names)  # None: the window has moved on meanwhile
+    while (older := size(f"seg-{(first := first - 1)}.m4s")) is not None:
+        total += older
     connection.close()
     return total
 

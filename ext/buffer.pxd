@@ -31,5 +31,6 @@ cdef Buffer buffer_wrap(Buf* buf, size_t offset, size_t size)
 cdef class Arena:
     cdef Buf* buf
     cdef bint sealed
+    cdef size_t touched  # bytes, whole pages: those below have memory
     cdef uint8_t* reserve(self, size_t size) noexcept nogil
     cdef void commit(self, size_t size) noexcept nogil

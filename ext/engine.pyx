@@ -245,6 +245,7 @@ cdef class Engine:
     cdef list held           # per thread: commands that found no room
     cdef int bells[16]
     cdef bint quiet          # threads are not woken for commands: more are to come
+    cdef bint gathering[16]  # ... nor this one: trio is at work on its events
 
     def __cinit__(self, int threads=1, uint64_t event_ring=1 << 22, uint64_t command_ring=1 << 22):
         cdef int i
@@ -480,8 +481,14 @@ cdef class Engine:
         """The fd that is readable when thread `index` has events, or room again for commands, and we doze."""
         return self.bells[index]
 
+    def ring(self, int index) -> None:
+        """Wake the thread for the commands that were given since its events were taken: once for all of them."""
+        ring_ring(&self.threads[index].commands)
+
     def doze(self, int index) -> bool:
         """Before waiting for the bell; False when there are events after all."""
+        self.ring(index)
+        self.gathering[index] = False
         return ring_doze(&self.threads[index].events)
 
     def woke(self, int index) -> None:
@@ -490,17 +497,22 @@ cdef class Engine:
         bell_clear(self.bells[index])
 
     def events(self, int index, int most=512) -> list:
-        """Up to `most` events of thread `index`, oldest first, as tuples that begin with kind and connection."""
+        """Up to `most` events of thread `index`, oldest first, as tuples that begin with kind and connection.
+
+        Commands for that thread that follow wait for `ring`, `doze` or the next `events`, unless there was no event.
+        """
         cdef Thread* t = &self.threads[index]
         cdef Record* r
         cdef list found = []
         cdef int i
+        self.ring(index)
         for i in range(most):
             r = ring_peek(&t.events)
             if r == NULL:
                 break
             found.append(event_of(t, r))
             ring_pop(&t.events, r)
+        self.gathering[index] = len(found) > 0
         if self.held[index]:
             self.retry(index)
         return found
@@ -513,7 +525,7 @@ cdef class Engine:
             self.held[index].append((kind, flags, conn, arg, aux, payload))
             self.retry(index)
             return 0
-        if not self.quiet:
+        if not (self.quiet or self.gathering[index]):
             ring_ring(&t.commands)
         return 1
 

@@ -47,7 +47,7 @@ _OPTIONS: Final = {
     "max_interleave_delta": "1",  # microseconds; 0 would be for ever
     "fflags": "+bitexact",
 }
-_PIECE: Final = 32 << 10  # bytes that libav gathers before it calls the sink
+_PIECE: Final = 256 << 10  # bytes that libav gathers before it calls the sink: most parts whole, in one copy
 _VIDEO_BASE: Final = Fraction(1, 90_000)
 _LATE_MOST: Final = 32  # pictures; H.264 and HEVC reorder at most 16
 

@@ -258,7 +258,9 @@ class Reactor:
                     started += event[0] == ext.REQUEST
                     if started == _STARTS:
                         started = 0
+                        engine.ring(index)
                         await trio.lowlevel.checkpoint()
+                engine.ring(index)
                 await trio.lowlevel.checkpoint()
                 continue
             if engine.doze(index):

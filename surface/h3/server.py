@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -22,7 +23,7 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from nova.core.clock import Clock
 from nova.core.errors import NovaError
-from nova.core.guard import guard
+from nova.core.guard import guard, guarded
 from nova.core.limits import Networks
 from nova.core.log import Log
 from nova.surface.h3 import udp
@@ -190,29 +191,41 @@ class H3Server:
                 break
             except OSError:  # what ICMP says of a peer: its connection's own timers find out
                 continue
-            found = self._front.find(data, peer, now)
+            found: Connection | bytes | None = None
+            with guarded(_log):
+                found = self._front.find(data, peer, now)
             if isinstance(found, bytes):
                 self._send(found, peer)
             elif found is not None:
                 link = self._links.get(found)
                 if link is None:
                     link = self._links[found] = Link(found, self._wake)
-                found.receive(data, peer, now)
-                touched.add(link)
+                if self._safely(link, found.receive, data, peer, now):
+                    touched.add(link)
                 if time.thread_time() >= until:
                     break
         for link in touched:
-            self._heard(link)
+            self._safely(link, self._heard, link)
         return more
+
+    def _safely(self, link: Link, call: Callable[..., object], *args: Any) -> bool:
+        """One peer's datagrams, and bugs that they find, end one connection: False, and it is gone without a word."""
+        with guarded(_log) as failed:
+            call(*args)
+        if failed:
+            link.connection.ended = True
+            self._forget(link)
+            for stream in list(link.streams.values()):
+                stream.gone()
+        return not failed
 
     def _ring(self, now: float) -> None:
         """Timers that are due, or were when they were set."""
         while self._timers and self._timers[0][0] <= now:
             _, _, link = heappop(self._timers)
             link.alarms.pop()
-            if link.connection in self._links:
-                link.connection.tick(now)
-                self._heard(link)
+            if link.connection in self._links and self._safely(link, link.connection.tick, now):
+                self._safely(link, self._heard, link)
 
     def _heard(self, link: Link) -> None:
         """Events of a connection."""
@@ -245,8 +258,8 @@ class H3Server:
             link = self._dirty.popleft()
             self._marked.discard(link)
             connection = link.connection
-            for data, size, peer in udp.runs(connection.datagrams(now)):
-                self._send(data, peer, size)
+            if connection not in self._links or not self._safely(link, self._transmit, connection, now):
+                continue
             if connection.expired:
                 self._forget(link)
             elif (due := connection.deadline()) is not None and (not link.alarms or due < link.alarms[-1]):
@@ -255,6 +268,10 @@ class H3Server:
                 heappush(self._timers, (due, next(self._order), link))
             if self._unsent or time.thread_time() >= until:
                 return
+
+    def _transmit(self, connection: Connection, now: float) -> None:
+        for data, size, peer in udp.runs(connection.datagrams(now)):
+            self._send(data, peer, size)
 
     def _send(self, data: bytes, peer: Any, size: int = 0) -> bool:
         """size: of each datagram in `data`, 0: it is one. False: the kernel has no room, and it waits here."""
@@ -301,7 +318,8 @@ class H3Server:
             await guard(_log, self._quietly, call)
         finally:
             stream.on_gone = lambda: None
-            call.fail()
+            with guarded(_log):
+                call.fail()
             link.streams.pop(stream.number, None)
             self._wake(link)
             if self._empty is not None and not link.connection.requests:

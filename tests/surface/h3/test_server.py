@@ -381,6 +381,26 @@ async def test_peer_may_move(server: H3Server, ca: Path) -> None:
     assert server.connections <= 1
 
 
+async def test_bug_that_a_datagram_finds_ends_one_connection(
+    server: H3Server, app: Application, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(server.address, ca) as bad, connect(server.address, ca) as good:
+        bad.ask("/silent")
+        await app.until(lambda: app.running == 1)
+        broken = next(link.connection for link in server._links.values() if link.streams)
+
+        def fail(*_: object) -> None:
+            raise AssertionError("aioquic meant that this could not be")
+
+        monkeypatch.setattr(broken._quic, "receive_datagram", fail)
+        bad.quic.send_ping(1)
+        bad.kick()
+        await _gone(server, app)
+        assert (await good.get("/hello")).status == 200
+        assert server.connections == 1
+    assert "http.disconnect" in app.seen
+
+
 @pytest.mark.slow
 async def test_connections_dropped_in_the_middle_leave_no_task_behind(start: Start, app: Application, ca: Path) -> None:
     async def drop(server: H3Server, number: int, places: trio.Semaphore) -> None:

@@ -42,7 +42,7 @@ class Sites:
     """`Store` of this node.
 
     fetcher: makes a site's origins. admission: makes its gate, None: it has none. listen: opens a site's listener; close: closes it.
-    via: names this node in Via.
+    via: names this node in Via. before: awaited once purges are possible and before the first listener opens: what was told meanwhile.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class Sites:
         close: Callable[[CdnSite], None],
         admission: Callable[[CdnSite], Admission | None] = lambda site: None,
         disk: DiskTier | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._reactor, self._clock, self._via = reactor, clock, via
         self._fetcher, self._admission, self._listen, self._close = fetcher, admission, listen, close
-        self._config = config
+        self._config, self._before = config, before
         self.keeper = Keeper(reactor.objects, policy=config.policy, capacity=config.memory)
         self.disk = disk
         self._compressor = Compressor(self.keeper, offload)
@@ -76,6 +77,10 @@ class Sites:
             await nursery.start(self._compressor.run)
             if self.disk is not None:
                 await nursery.start(self.disk.run)
+            for number, config in enumerate(self._config.sites, 1):
+                self._numbers[config.name] = number
+            if self._before is not None:
+                await self._before()
             await self.apply(self._config.sites)
             task_status.started()
 
@@ -282,7 +287,7 @@ class Sites:
 
     def drain_usage(self) -> list[Usage]:
         hot: dict[Name, tuple[int, int]] = {}
-        cold: dict[Name, tuple[int, int]] = {}
+        cold: dict[Name, tuple[int, int, int]] = {}
         for (number, key), (requests, size) in self.keeper.drain_usage().items():
             before = hot.get((number, primary(key)), (0, 0))
             hot[number, primary(key)] = (before[0] + requests, before[1] + size)
@@ -292,8 +297,8 @@ class Sites:
         for name in hot.keys() | cold.keys():
             host, slash, rest = name[1].partition(b"/")
             hits, size = hot.get(name, (0, 0))
-            missed, passed = cold.get(name, (0, 0))
-            found.append(Usage(self._name_of(name[0]), host, slash + rest, hits + missed, hits, size + passed))
+            came_up, kept, passed = cold.get(name, (0, 0, 0))
+            found.append(Usage(self._name_of(name[0]), host, slash + rest, hits + came_up, hits + kept, size + passed))
         return found
 
     def stats(self) -> dict[str, dict[str, int]]:
@@ -312,7 +317,9 @@ class Sites:
         for name, running in self._sites.items():
             hot = self._reactor.engine.site_stats(running.site.number)
             cold = asdict(running.site.counters)
-            each = {**cold, **hot, "bytes": hot["bytes"] + cold["bytes"], "misses": hot["requests"] - hot["hits"]}
+            each = {**cold, **hot, "bytes": hot["bytes"] + cold["bytes"], "hits": hot["hits"] + cold["hits"]}
+            each |= {"requests": hot["requests"] + cold["assets"]}
+            each |= {"misses": each["requests"] - each["hits"]}
             each |= {"fetching": running.site.slots.busy, "queued": running.site.slots.waiting}
             found[name] = each
             for key in ("requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed"):

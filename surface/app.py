@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from nova.cdn.sites import Sites
     from nova.realtime.seam import Sockets
+    from nova.surface.cdn_control import CdnControl
     from nova.surface.grpc.server import GrpcServer
     from nova.surface.h2 import H2
     from nova.surface.h3.server import H3Server
@@ -103,6 +104,7 @@ class Server:
         self._live: LiveStreams
         self._realtime: Realtime | None = None
         self._sites: Sites | None = None
+        self._cdn: CdnControl | None = None
         self._rtmp: RtmpServer[Feed]
         self._app = LazyApp(self._load, self._serve_assets)
         self._assets: list[Asset] = []
@@ -231,7 +233,10 @@ class Server:
             task_status.started()
             await self._ready.wait()
             task_status = trio.TASK_STATUS_IGNORED
+        control: CdnControl  # the sites are made with it, and it stands on them
+        nursery: trio.Nursery
         cdn = await trio.to_thread.run_sync(import_module, "nova.surface.cdn")
+        controls = await trio.to_thread.run_sync(import_module, "nova.surface.cdn_control")
         self._sites = sites = cdn.build(
             self._reactor,
             self._settings,
@@ -240,7 +245,14 @@ class Server:
             services.offload,
             descriptors=self._descriptors,
             opened=lambda opened: self._tell_opened([opened]),
+            admission=lambda site: control.admission(site),
+            fetcher=lambda site: control.fetcher(site),
+            before=lambda: nursery.start(control.run),
         )
+        self._cdn = control = controls.CdnControl(
+            self._settings, sites, services.sql, services.bus, self._clock, services.ids, services.offload, services.metrics,
+            services.urls, self._opened, self._data.path,
+        )  # fmt: skip
         async with trio.open_nursery() as nursery:
             await nursery.start(sites.run)
             task_status.started()
@@ -262,6 +274,17 @@ class Server:
 
         return serve
 
+    def _behind_assets(self, app: App) -> App:
+        """`app` with the registered assets of the CDN before it, from when there may be any."""
+        behind: list[App] = []
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            if not behind and self._cdn is not None:
+                behind.append(self._cdn.before(app))
+            await (behind[0] if behind else app)(scope, receive, send)
+
+        return serve
+
     async def _run_http(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services
         opened, udp = listeners.open_http(
@@ -271,6 +294,7 @@ class Server:
         if udp is not None and self._settings.https.advertise_h3:
             self._alt_svc = alt_svc(self._opened["h3"].port)
             self._over_tcp = advertising(self._app, self._alt_svc)
+        self._over_tcp = self._behind_assets(self._over_tcp)
         address = self._opened.get("http") or self._opened.get("https")
         if address is not None:
             scheme = "http" if "http" in self._opened else "https"
@@ -316,6 +340,7 @@ class Server:
 
     def _make_grpc(self) -> GrpcServer:
         from nova.surface.grpc.auth import AuthService, bearer
+        from nova.surface.grpc.cdn import CdnService
         from nova.surface.grpc.media import MediaService
         from nova.surface.grpc.realtime import RealtimeService
         from nova.surface.grpc.server import Config, GrpcServer
@@ -334,6 +359,7 @@ class Server:
             **RealtimeService(self._realtime.hub).handlers(),
             **AuthService(services.identity).handlers(),
             **MediaService(services.media, services.urls).handlers(),
+            **CdnService(lambda: self._cdn, services.urls).handlers(),
         }
         config = Config(wanted.listen, mutual, wanted.insecure, wanted.max_message, wanted.threads)
         return GrpcServer(config, handlers, bearer(services.identity), services.offload)
@@ -452,6 +478,7 @@ class Server:
                 self._realtime,
                 services.media,
                 services.bus,
+                lambda: self._cdn,
             ),
         )
         awake.settle_memory()  # nothing larger is loaded from now on
@@ -483,6 +510,9 @@ class Server:
                 checks["bus"] = (True, "answers")
             except Unavailable as error:
                 checks["bus"] = (False, error.code)
+        if self._cdn is not None:
+            purges = self._cdn.jobs.current
+            checks["cdn"] = (purges, "follows the purge log" if purges else "the purge log is away")
         return checks
 
     async def _serve_h2(self, stream: RawStream) -> None:
@@ -495,7 +525,8 @@ class Server:
     def _make_h3(self, sock: socket.socket) -> H3Server:
         from nova.surface.h3.build import build
 
-        return build(sock, self._behind_sites(self._resident.before(self._app)), self._settings, self._data.path, self._clock)
+        app = self._behind_sites(self._resident.before(self._behind_assets(self._app)))
+        return build(sock, app, self._settings, self._data.path, self._clock)
 
     async def _serve_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The application for connections over TCP."""

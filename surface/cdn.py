@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from nova.cdn.cache.disk import DiskTier
-from nova.cdn.origins.fetcher import Origins
-from nova.cdn.ports import Admission, Fields, Refusal
+from nova.cdn.ports import Admission, Fetcher
 from nova.cdn.sites import Sites
 from nova.core.clock import Clock
 from nova.core.errors import NovaError
@@ -26,17 +25,6 @@ _LOOK: Final = 1.0  # seconds between two looks at the settings file
 _log = Log("nova.cdn")
 
 
-class _Closed:
-    """`Admission` of a site whose URLs must be signed while nobody is there who can check them."""
-
-    async def admit(self, target: bytes, fields: Fields, peer: str, *, host: bytes, secure: bool) -> bytes | Refusal:
-        return Refusal("forbidden", "this site needs signed URLs, and no key is set")
-
-
-def _closed(site: CdnSite) -> Admission | None:
-    return None if site.signing == "off" else _Closed()
-
-
 def build(
     reactor: Reactor,
     settings: Settings,
@@ -46,9 +34,11 @@ def build(
     *,
     descriptors: int,
     opened: Callable[[Opened], None],
-    admission: Callable[[CdnSite], Admission | None] = _closed,
+    admission: Callable[[CdnSite], Admission | None],
+    fetcher: Callable[[CdnSite], Fetcher],
+    before: Callable[[], Awaitable[None]],
 ) -> Sites:
-    """opened: told of each listener. admission: makes a site's gate for signed URLs."""
+    """opened: told of each listener. admission: makes a site's gate for signed URLs. fetcher: its origins. before: see Sites."""
 
     def listen(site: CdnSite, number: int) -> None:
         opened(listeners.open_site(reactor, settings, site, number, descriptors))
@@ -62,7 +52,8 @@ def build(
         clock,
         offload,
         via=b"nova-" + secrets.token_hex(4).encode(),
-        fetcher=lambda site: Origins(site, clock, offload),
+        fetcher=fetcher,
+        before=before,
         listen=listen,
         close=lambda site: reactor.unlisten(f"site:{site.name}"),
         admission=admission,

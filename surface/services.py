@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nova.cdn.assets.store_sql import SCHEMA as CDN_ASSETS
+from nova.cdn.invalidation.store_sql import SCHEMA as CDN_JOBS
 from nova.core.addresses import Addresses
 from nova.core.bus import Bus, MemoryBus
 from nova.core.clock import Clock, rfc3339
@@ -47,7 +49,7 @@ from nova.surface.urls import Urls
 if TYPE_CHECKING:
     from nova.core.bus.shared import RedisBus
 
-SCHEMAS: Final = (CHAT, IDEMPOTENCY, IDENTITY, STREAMS, *MEDIA)
+SCHEMAS: Final = (CDN_ASSETS, CDN_JOBS, CHAT, IDEMPOTENCY, IDENTITY, STREAMS, *MEDIA)
 
 _log = Log("nova.services")
 

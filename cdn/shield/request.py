@@ -19,7 +19,8 @@ SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 @dataclass(slots=True)
 class Incoming:
     """target: origin-form as sent, without the prefix of the site. key: the name of the object. lead: the key that others wait for, None:
-    nobody waits for this request. guarded: on the main listener. minor: HTTP/1.minor."""
+    nobody waits for this request. guarded: on the main listener. admitted: as an asset, its token is
+    checked. minor: HTTP/1.minor."""
 
     method: str
     target: bytes
@@ -30,6 +31,7 @@ class Incoming:
     key: bytes
     lead: bytes | None
     guarded: bool
+    admitted: bool
     has_body: bool
     length: int | None
     upgrade: bytes | None
@@ -45,6 +47,7 @@ def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
     guarded = bool(prefix) and target.startswith(prefix)
     if guarded:
         target = b"/" + target[len(prefix) :]
+    admitted = "nova.cdn" in scope
     if scope["query_string"]:
         target += b"?" + bytes(scope["query_string"])
     host = f.value(fields, b"host") or b""
@@ -56,6 +59,6 @@ def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
     )
     return Incoming(
         scope["method"], target, host, fields, (scope.get("client") or ("", 0))[0], 0 if scope["http_version"] == "1.0" else 1,
-        (host.lower() if host_in_key else b"") + target, nova.get("key"), guarded, body,
+        (host.lower() if host_in_key else b"") + target, nova.get("key"), guarded or admitted, admitted, body,
         int(length) if length is not None and length.isdigit() else None, upgrade, scope.get("scheme") == "https", nova.get("switch"),
     )  # fmt: skip

@@ -93,6 +93,8 @@ class Counters:
     failed: int = 0
     stale: int = 0
     limited: int = 0
+    hits: int = 0
+    assets: int = 0  # requests that came through an asset's path: the I/O threads do not know whose they are
     bytes: int = 0
 
 
@@ -127,9 +129,9 @@ class Site:
         self._rates: RateLimit[str] | None = None if config.client_rate is None else RateLimit(config.client_rate)
         self._jobs: dict[bytes, Outcome] = {}
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
-        self._misses: dict[bytes, tuple[int, int]] = {}
         self._windows = live.Windows()
         self._slices: dict[bytes, sliced.SliceJob] = {}
+        self._misses: dict[bytes, tuple[int, int, int]] = {}
         self._quiet = trio.lowlevel.ParkingLot()  # who waits for the end of the last fetch
         self._nursery: trio.Nursery | None = None
 
@@ -152,6 +154,7 @@ class Site:
             return
         incoming = read(scope, prefix=self._prefix, host_in_key=self.host_in_key)
         self.counters.requests += 1
+        self.counters.assets += incoming.admitted
         started = False
 
         async def sending(message: Any) -> None:
@@ -193,8 +196,8 @@ class Site:
         """The Host for requests that nobody sent: that of the first origin."""
         return urlsplit(self.config.origins[0].url).netloc.encode()
 
-    def drain_misses(self) -> dict[bytes, tuple[int, int]]:
-        """(requests, bytes) by object of what came up, since the last call."""
+    def drain_misses(self) -> dict[bytes, tuple[int, int, int]]:
+        """(requests, hits, bytes) by object of what came up, since the last call."""
         found, self._misses = self._misses, {}
         return found
 
@@ -248,7 +251,7 @@ class Site:
         if self._rates is not None and (wait := self._rates.take(incoming.peer, self._clock.monotonic())) > 0:
             self.counters.limited += 1
             raise RateLimited(detail="too many requests from this address", retry_after=wait)
-        if self._admission is not None:
+        if self._admission is not None and not incoming.admitted:
             admitted = await self._admission.admit(
                 incoming.target, incoming.fields, incoming.peer, host=incoming.host, secure=incoming.secure
             )
@@ -758,7 +761,8 @@ class Site:
         line = cache_status.hit(found.fresh_until - now)
         if found.fresh_until <= now:
             line = cache_status.stale(found.fresh_until - now, asked=False)
-        await self._counted(incoming, reply.send_answer(send, incoming, found, line, now))
+        self.counters.hits += 1
+        await self._counted(incoming, reply.send_answer(send, incoming, found, line, now), hit=True)
 
     async def _send_outcome(self, incoming: Incoming, send: Send, outcome: Outcome, *, collapsed: bool = False) -> None:
         line = outcome.status if not collapsed else cache_status.forwarded("uri-miss", collapsed=True)
@@ -772,12 +776,12 @@ class Site:
             async with outcome.pieces:
                 await reply.send_pieces(send, incoming, outcome.head, outcome.pieces, line, lambda: outcome.shared)
 
-    async def _counted(self, incoming: Incoming, sending: Awaitable[int]) -> None:
+    async def _counted(self, incoming: Incoming, sending: Awaitable[int], *, hit: bool = False) -> None:
         size = await sending
         self.counters.bytes += size
-        before = self._misses.get(incoming.key, (0, 0))
-        if before != (0, 0) or len(self._misses) < _MISSES:
-            self._misses[incoming.key] = (before[0] + 1, before[1] + size)
+        before = self._misses.get(incoming.key, (0, 0, 0))
+        if before[0] or len(self._misses) < _MISSES:
+            self._misses[incoming.key] = (before[0] + 1, before[1] + hit, before[2] + size)
 
     # -- what passes -----------------------------------------------------------------------------------------------------
 

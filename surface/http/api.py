@@ -21,6 +21,7 @@ from nova.surface.http import app, docs_page, headers, openapi, routes_not_yet
 from nova.surface.http.pages import Asset
 from nova.surface.http.ports import Replays
 from nova.surface.http.route import Route
+from nova.surface.http.routes_cdn import CdnRoutes, FindCdn
 from nova.surface.http.routes_channels import ChannelRoutes
 from nova.surface.http.routes_chat import ChatRoutes
 from nova.surface.http.routes_events import EventRoutes
@@ -71,6 +72,7 @@ class Services:
     realtime: Realtime
     media: Media
     bus: Bus
+    cdn: FindCdn
 
 
 def routes(settings: Settings, services: Services) -> list[Route]:
@@ -96,6 +98,7 @@ def routes(settings: Settings, services: Services) -> list[Route]:
         *UploadRoutes(services.media.uploads).table(),
         *VideoRoutes(services.media.library, services.media.poster).table(),
         *TopicRoutes(services.bus, services.ids, services.clock).table(),
+        *CdnRoutes(services.cdn).table(),
         *routes_not_yet.table(),
         *SystemRoutes(services.checks, services.metrics, services.open_metrics, describe).table(),
         *PageRoutes(services.assets).table(),
@@ -110,7 +113,7 @@ def described(settings: Settings) -> Json:
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
         urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"", bus=nothing,
         realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
-        media=Media(nothing, nothing, nothing, nothing, nothing, nothing),
+        media=Media(nothing, nothing, nothing, nothing, nothing, nothing), cdn=nothing,
     )  # fmt: skip
     return openapi.document(routes(settings, services))
 

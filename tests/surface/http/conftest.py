@@ -143,6 +143,7 @@ async def site(tmp_path: Path, assets: list[pages.Asset], request: pytest.Fixtur
             realtime,
             media,
             bus,
+            lambda: None,  # its routes are asked of a whole server (tests/e2e/test_cdn_api.py)
         )
         routes = api.routes(settings, services)
         conventions = api.conventions(settings, services, routes)

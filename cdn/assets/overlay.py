@@ -1,0 +1,97 @@
+"""What is registered about an asset, laid over its origin's answers: tags, how long it is fresh, and that it is what it should be.
+
+The cache sees it as fields of the origin's answer, whoever asked: a client, a prewarm job, a revalidation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from nova.cdn.assets.model import Asset
+from nova.cdn.assets.service import Assets
+from nova.cdn.errors import OriginBroken
+from nova.cdn.origins.fetcher import Answer, Origins
+from nova.cdn.ports import FetchRequest, Fields, Informational
+
+_TTL = b"cdn-cache-control"  # RFC 9213: counts before the origin's own Cache-Control
+
+
+class Overlay:
+    """`Fetcher`: a site's origins with its assets laid over. assets: None until the assets are there."""
+
+    def __init__(self, site: str, origins: Origins, assets: Assets) -> None:
+        self.origins, self._site, self._assets = origins, site, assets
+
+    @asynccontextmanager
+    async def fetch(self, request: FetchRequest, *, informational: Informational | None = None) -> AsyncIterator[Answer | AssetAnswer]:
+        asset = await self._assets.of_origin(self._site, request.target) if request.method in ("GET", "HEAD") else None
+        async with self.origins.fetch(request, informational=informational) as answer:
+            yield answer if asset is None else AssetAnswer(answer, asset, request.method)
+
+    def down(self) -> bool:
+        return self.origins.down()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await self.origins.run(task_status=task_status)
+
+
+class AssetAnswer:
+    """An origin's answer that is an asset's."""
+
+    def __init__(self, answer: Answer, asset: Asset, method: str) -> None:
+        self._answer = answer
+        fine = answer.status in (200, 203, 206, 304)
+        self.fields: Fields = laid_over(answer.fields, asset) if fine else answer.fields
+        encoded = any(name == b"content-encoding" for name, _ in answer.fields)
+        # A part, or another encoding of it, has another digest.
+        checked = asset.digest is not None and method == "GET" and answer.status == 200 and not encoded
+        self._wanted = asset.digest if checked else None
+        self._hash = hashlib.sha256()
+        self._held = b""
+
+    @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def reason(self) -> bytes:
+        return self._answer.reason
+
+    @property
+    def length(self) -> int | None:
+        return self._answer.length
+
+    @property
+    def origin(self) -> str:
+        return self._answer.origin
+
+    @property
+    def stream(self) -> trio.abc.Stream | None:
+        return self._answer.stream
+
+    async def read(self) -> bytes:
+        """Raises OriginBroken: also when all of it came and it is something else. The last piece waits for that: who has it has all."""
+        if self._wanted is None:
+            return await self._answer.read()
+        while True:
+            piece = await self._answer.read()
+            self._hash.update(piece)
+            held, self._held = self._held, piece
+            if piece and held:
+                return held
+            if not piece:
+                if f"sha-256:{self._hash.hexdigest()}" != self._wanted:
+                    raise OriginBroken("the answer is not what the asset's digest says")
+                self._wanted = None
+                return held
+
+
+def laid_over(fields: Fields, asset: Asset) -> Fields:
+    tags = " ".join((asset.tag, *asset.tags)).encode()
+    kept = [field for field in fields if asset.ttl is None or field[0] != _TTL]
+    more = [] if asset.ttl is None else [(_TTL, b"max-age=%d" % asset.ttl)]
+    return (*kept, (b"surrogate-key", tags), *more)

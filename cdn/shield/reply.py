@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from nova.cdn.ports import FetchAnswer, Fields
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import Incoming, Receive, Send
 from nova.core.errors import NovaError, PreconditionFailed
+from nova.core.reactor.exchange import ClientDisconnected
 from nova.core.reactor.refusal import refusal
 from nova.core.reactor.stream import RawStream
 from nova.ext import kept as k
@@ -77,7 +79,8 @@ async def _send_all(send: Send, status: int, fields: list[tuple[bytes, bytes]], 
             part = piece[at : at + _PIECE]
             sent += len(part)
             await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    with suppress(ClientDisconnected):  # who has all of it may leave: it was sent, and counts
+        await send({"type": "http.response.body", "body": b""})
     return sent
 
 
@@ -169,7 +172,8 @@ async def send_growing(send: Send, incoming: Incoming, entry: Entry, fill: Fill,
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         if fill.failed:
             raise OriginBroken("the origin's answer broke off")
-    await send({"type": "http.response.body", "body": b""})
+    with suppress(ClientDisconnected):  # as above
+        await send({"type": "http.response.body", "body": b""})
     return sent
 
 

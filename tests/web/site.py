@@ -20,7 +20,13 @@ from nova.surface.http.headers import PAGE_POLICY
 from tests.web.origin import Origin
 
 WEB = Path(__file__).parents[2] / "web"
-PAGES = {r"/": "index.html", r"/watch/[^/]+": "watch.html", r"/go-live": "go-live.html", r"/room(?:/[^/]+)?": "room.html"}
+PAGES = {
+    r"/": "index.html",
+    r"/status": "status.html",
+    r"/watch/[^/]+": "watch.html",
+    r"/go-live": "go-live.html",
+    r"/room(?:/[^/]+)?": "room.html",
+}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -69,6 +75,7 @@ class State:
     asked: list[tuple[str, str, Any]] = field(default_factory=list)  # method, path with query, body
     origin: Origin | None = None  # what /live/… answers
     ingest: dict[str, Any] | None = None  # what analytics tell of the publisher
+    cdn: dict[str, Any] | None = None  # metrics of the CDN; None: nobody who may see them is signed in
 
     def add(self, *streams: dict[str, Any]) -> None:
         for each in streams:
@@ -171,7 +178,26 @@ def _remove_key(state: State, body: Any, query: str, id: str, key_id: str) -> An
     return 204, None
 
 
+def _cdn_metrics(state: State, body: Any, query: str) -> Answer:
+    return (200, state.cdn) if state.cdn else problem(401, "unauthenticated", "No session.")
+
+
+def _cdn_edges(state: State, body: Any, query: str) -> Answer:
+    edge = {
+        "edge": "here",
+        "region": "local",
+        "url": "http://h",
+        "healthy": True,
+        "load": 0.25,
+        "version": "abc",
+        "seen_at": "2026-01-01T09:00:00Z",
+    }
+    return 200, {"items": [edge], "cursor": None}
+
+
 ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
+    ("GET", "/v1/cdn/metrics", _cdn_metrics),
+    ("GET", "/v1/cdn/edges", _cdn_edges),
     ("GET", "/v1/session", _session),
     ("POST", "/v1/session", _sign_in),
     ("DELETE", "/v1/session", _sign_out),

@@ -187,7 +187,7 @@ async def test_chosen_theme_survives_a_reload(browser: Browser, site: Site) -> N
     at_peace(page, site)
 
 
-@pytest.mark.parametrize("path", ["/", "/go-live", "/watch/01890000-0000-7000-8000-000000000001", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/go-live", "/status", "/watch/01890000-0000-7000-8000-000000000001", "/nothing"])
 async def test_nothing_is_wider_than_a_small_phone(browser: Browser, site: Site, path: str) -> None:
     site.state.session = ADA
     site.state.add(stream(1, title="A title that goes on and on" * 6, status="idle", tags=["some", "tags"]))

@@ -1,0 +1,111 @@
+"""What clients see of an origin's trouble, with one of two real origins killed or frozen; and what a token costs."""
+
+import time
+from collections.abc import Callable
+
+import trio
+
+from bench.method.results import Question, Sample
+from bench.method.versus import Versus
+from nova.cdn.errors import OriginError
+from nova.cdn.origins.fetcher import Origins
+from nova.ext.cdn_token import CdnTokenKeys
+from tests.cdn.origins.running import Process, fetching, get, processes, site, who, whole
+
+CLIENTS = 32
+HEDGE = 0.1  # seconds
+CONNECT = 0.25
+
+
+def bench_token(versus: Versus) -> None:
+    """One admission from Python: find the token, check it, give the target without it."""
+    keys = CdnTokenKeys()
+    keys.add(b"k1", b"0123456789abcdef0123456789abcdef")
+    target = b"/vod/film/segment-000123.m4s"
+    asked = target + b"?cdn_token=" + keys.mint(target, 2**33)
+    assert keys.admit(asked, b"", 1_790_000_000) == target
+
+    def run() -> Sample:
+        wall, cpu, count = time.perf_counter(), time.process_time(), 200_000
+        for _ in range(count):
+            keys.admit(asked, b"", 1_790_000_000)
+        took = time.process_time() - cpu
+        return Sample(count, took, time.perf_counter() - wall, count / took, {"us_each": took / count * 1e6})
+
+    versus(
+        Question("cdn-token", "tokens of the CDN checked", "checks per CPU-second", "higher", None, {"us_each": 1e6 / 300_000}), ours=run
+    )
+
+
+def bench_primary_killed(versus: Versus, seconds: float) -> None:
+    """32 clients in a closed loop; the primary is killed in the middle."""
+    versus(
+        Question(
+            "cdn-primary-killed",
+            "primary origin killed under load",
+            "requests per CPU-second",
+            "higher",
+            None,
+            {"first_ms": 50.0, "failed": 0},
+        ),
+        ours=lambda: trio.run(trouble, Process.kill, min(seconds, 1.0)),
+    )
+
+
+def bench_primary_frozen(versus: Versus, seconds: float) -> None:
+    """The same, but the primary stays connected and says nothing: the worst answer is bounded by the hedge and the connect deadline."""
+    versus(
+        Question(
+            "cdn-primary-frozen",
+            "primary origin frozen under load",
+            "requests per CPU-second",
+            "higher",
+            None,
+            {"slowest_ms": (HEDGE + CONNECT) * 1000, "failed": 0},
+        ),
+        ours=lambda: trio.run(trouble, Process.freeze, min(seconds, 1.0)),
+    )
+
+
+async def trouble(what: Callable[[Process], None], seconds: float) -> Sample:
+    """first_ms: from the deed to the secondary's first answer. slowest_ms: of every answer after it."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    with processes("one", "two") as pair:
+        tables = [{"url": pair[0].url, "connect_timeout": CONNECT}, {"url": pair[1].url, "backup": True}]
+        async with fetching(site(tables, hedge_after=HEDGE)) as origins:
+            seen = Seen()
+            async with trio.open_nursery() as clients:
+                for number in range(CLIENTS):
+                    clients.start_soon(client, origins, seen, number)
+                await trio.sleep(seconds / 2)
+                seen.when = time.perf_counter()
+                what(pair[0])
+                await trio.sleep(seconds / 2)
+                clients.cancel_scope.cancel()
+        assert seen.first is not None
+        took = time.process_time() - cpu
+        also = {"first_ms": seen.first * 1000, "slowest_ms": seen.slowest * 1000, "failed": float(seen.failed)}
+        return Sample(seen.answers, took, time.perf_counter() - wall, seen.answers / took, also)
+
+
+class Seen:
+    def __init__(self) -> None:
+        self.failed, self.answers, self.slowest = 0, 0, 0.0
+        self.first: float | None = None
+        self.when = float("inf")
+
+
+async def client(origins: Origins, seen: Seen, number: int) -> None:
+    while True:
+        began = time.perf_counter()
+        try:
+            _, fields, _ = await whole(origins, get(f"/size/10240?{number}"))
+        except OriginError:
+            seen.failed += 1
+            continue
+        now = time.perf_counter()
+        seen.answers += 1
+        if now > seen.when:
+            seen.slowest = max(seen.slowest, now - began)
+            if seen.first is None and who(fields) == "two":
+                seen.first = now - seen.when

@@ -48,7 +48,7 @@ def bench_primary_killed(versus: Versus, seconds: float) -> None:
             None,
             {"first_ms": 50.0, "failed": 0},
         ),
-        ours=lambda: trio.run(trouble, Process.kill, min(seconds, 1.0)),
+        ours=lambda: trio.run(trouble, Process.kill, max(seconds, 2.0)),
     )
 
 
@@ -63,7 +63,7 @@ def bench_primary_frozen(versus: Versus, seconds: float) -> None:
             None,
             {"slowest_ms": (HEDGE + CONNECT) * 1000, "failed": 0},
         ),
-        ours=lambda: trio.run(trouble, Process.freeze, min(seconds, 1.0)),
+        ours=lambda: trio.run(trouble, Process.freeze, max(seconds, 2.0)),
     )
 
 

@@ -56,7 +56,7 @@ class Dialer:
         """To the first address that takes it; a silent one leaves the others their share of the time."""
         failure: OSError | None = None
         for at, address in enumerate(addresses):
-            left = trio.current_effective_deadline() - trio.current_time()
+            left = max(0.0, trio.current_effective_deadline() - trio.current_time())
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             sock = trio.socket.socket(family, socket.SOCK_STREAM)
             try:

@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nova.cdn.errors import OriginError
 from nova.cdn.origins import ask
 from nova.cdn.origins.addresses import Guard, Kind, kind_of, public_only
 from nova.cdn.origins.answer import Head
 from nova.cdn.origins.ask import Where
+from nova.cdn.origins.dial import Dialer
 from nova.cdn.origins.resume import Resumable, resumable
 from nova.cdn.ports import FetchRequest
 from nova.core.limits import parse_address
+from nova.core.tls.client import ClientTls
 
 
 @pytest.mark.parametrize(
@@ -125,3 +128,9 @@ def test_the_rest_is_asked_for_and_nothing_else_is_taken() -> None:
         head(206, 5, etag, (b"content-range", b"bytes 5-9/21")),
     ):
         assert not part.continues(other, 3)
+
+
+async def test_a_deadline_that_is_over_before_the_first_address_is_no_crash() -> None:
+    dialer = Dialer(Where("http://127.0.0.1:1"), timeout=0.0, tls=ClientTls())
+    with pytest.raises(OriginError):
+        await dialer.dial()

@@ -30,7 +30,7 @@ class Peer:
     """A client that says what it is told, and reads frames."""
 
     def __init__(self, address: tuple[str, int], *fields: str) -> None:
-        self.sock = socket.create_connection(address, timeout=20)
+        self.sock = socket.create_connection(address, timeout=60)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = self.sock.makefile("rb")
         self.say(
@@ -235,7 +235,7 @@ def test_a_narrow_window_is_kept(echo: tuple[str, int]) -> None:
 
 def upgrade(address: tuple[str, int], head: str) -> bytes:
     """The answer to a head; `$HOST` stands for the server."""
-    with socket.create_connection(address, timeout=10) as peer:
+    with socket.create_connection(address, timeout=60) as peer:
         peer.sendall(head.replace("\n", "\r\n").replace("$HOST", f"{address[0]}:{address[1]}").encode())
         return peer.recv(65536)
 
@@ -267,7 +267,7 @@ def test_upgrades(echo: tuple[str, int], head: str, status: int) -> None:
 def test_frames_may_come_with_the_head(echo: tuple[str, int]) -> None:
     head = f"GET /v1/echo HTTP/1.1\n{FIELDS}Sec-WebSocket-Version: 13\nSec-WebSocket-Key: {KEY}\n\n"
     head = head.replace("$HOST", "h").replace("\n", "\r\n")
-    with socket.create_connection(echo, timeout=10) as peer:
+    with socket.create_connection(echo, timeout=60) as peer:
         peer.sendall(head.encode() + frame(TEXT, b"early") + frame(CLOSE))
         data = b""
         while piece := peer.recv(65536):

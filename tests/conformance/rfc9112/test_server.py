@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 def responses(address: tuple[str, int], parts: list[bytes], methods: list[str]) -> list[Answer]:
     """Sends the parts, reads to the end of the connection; every final response, each of them well-formed."""
-    with socket.create_connection(address, timeout=15) as peer:
+    with socket.create_connection(address, timeout=60) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = f"{address[0]}:{address[1]}".encode()
         try:
@@ -139,7 +139,7 @@ def test_pipelined_requests_are_answered_in_order(echo_address: tuple[str, int])
 
 
 def test_expectation_is_met_before_the_body(echo_address: tuple[str, int]) -> None:
-    with socket.create_connection(echo_address, timeout=15) as peer:
+    with socket.create_connection(echo_address, timeout=60) as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
         assert peer.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
         peer.sendall(b"hello")

@@ -186,12 +186,11 @@ class Origins:
             retry=self._site.retry_statuses if again and len(set(map(id, origins))) > 1 else (),
             informational=informational,
         )
-        taken = self._budget.taken
         try:
             return await race.run()
         finally:
             self.counts.hedges += race.hedged
-            self.counts.retries += max(0, self._budget.taken - taken - race.hedged)
+            self.counts.retries += race.retried
 
     def _candidates(self, request: FetchRequest) -> list[Origin]:
         """Who may be asked, in order: the object's shield nodes, then the origins."""

@@ -94,7 +94,7 @@ class Origin:
         Raises OriginError; `Failed` tells `connect` failures from others. The breaker hears of what happened.
         """
         if not self.enter():
-            raise OriginError("origin_unreachable", f"{self.where.host} is left alone after its failures")
+            raise Unreachable(f"{self.where.host} is left alone after its failures")
         began = self._clock.monotonic()
         try:
             exchange = await self._ask(request, informational)

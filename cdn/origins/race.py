@@ -42,7 +42,9 @@ class Race:
         self._hedge, self._retry, self._informational = hedge, retry, informational
         self._running: list[tuple[Origin, trio.CancelScope]] = []
         self._send, self._receive = trio.open_memory_channel[Attempt](len(origins) + 1)
-        self.hedged = 0
+        self._began: list[Origin] = []  # in the order of their start
+        self._may_hedge = True
+        self.hedged = self.retried = 0
 
     async def run(self) -> tuple[Origin, Exchange]:
         """The winner, whose exchange is the caller's to end. Raises OriginError: the last one of them all."""
@@ -56,6 +58,7 @@ class Race:
                     if not self._running:
                         if not self._waiting or not (free or self._budget.take(self._now())):
                             break
+                        self.retried += not free
                         self._start(nursery)
                     found = await self._outcome()
                     if found is None:
@@ -63,7 +66,7 @@ class Race:
                             self._start(nursery)
                             self.hedged += 1
                         else:
-                            self._waiting.clear()
+                            self._may_hedge = False  # the next one still waits for this one's failure
                         continue
                     origin, outcome = found
                     self._running = [each for each in self._running if each[0] is not origin]
@@ -80,7 +83,8 @@ class Race:
                         break
                 for slow, scope in self._running:
                     scope.cancel()
-                    if winner is not None:
+                    # Who was asked after the winner was not overtaken.
+                    if winner is not None and self._began.index(slow) < self._began.index(winner[0]):
                         slow.too_slow()
         except BaseException:
             if winner is not None:
@@ -101,7 +105,7 @@ class Race:
     async def _outcome(self) -> Attempt | None:
         """What one of those that run has come to; None: it is time to ask another one too."""
         patience = None
-        if len(self._running) == 1 and self._waiting:
+        if len(self._running) == 1 and self._waiting and self._may_hedge:
             patience = self._hedge(self._running[0][0])
         if patience is None:
             return await self._receive.receive()
@@ -112,6 +116,7 @@ class Race:
     def _start(self, nursery: trio.Nursery) -> None:
         origin, scope = self._waiting.pop(0), trio.CancelScope()
         self._running.append((origin, scope))
+        self._began.append(origin)
         nursery.start_soon(self._attempt, origin, scope)
 
     async def _attempt(self, origin: Origin, scope: trio.CancelScope) -> None:

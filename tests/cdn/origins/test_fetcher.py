@@ -205,6 +205,35 @@ async def test_a_frozen_primary_costs_a_hedge_and_is_then_left_alone(pair: list[
         pair[0].thaw()
 
 
+async def test_a_hedge_that_the_budget_refuses_leaves_the_next_origin_for_a_failure(pair: list[Process]) -> None:
+    config = site([pair[0], {"url": pair[1].url, "backup": True}], hedge_after=0.02, retry_burst=0, retry_ratio=0.0)
+    async with fetching(config) as origins:
+        assert who((await whole(origins, get("/")))[1]) == "one"
+        answered: list[str] = []
+
+        async def ask() -> None:
+            answered.append(who((await whole(origins, get("/black")))[1]))
+
+        with trio.move_on_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(0.1)
+                pair[0].kill()
+                await trio.sleep(0.3)
+                nursery.cancel_scope.cancel()
+        assert [origins.origins[1].requests, answered] == [1, []]  # the second one was asked, and is as silent
+
+
+async def test_one_that_was_asked_later_was_not_overtaken(shared: list[Process]) -> None:
+    config = site([{"url": shared[0].url, "weight": 1000}, {"url": shared[1].url, "backup": True, "breaker_failures": 1}], hedge_after=0.02)
+    async with fetching(config) as origins:
+        for _ in range(5):  # both are as slow, so the first one's answer comes first
+            assert (await whole(origins, get("/slow/200")))[0] == 200
+        assert origins.counts.hedges > 0
+        assert origins.origins[1].failures == 0
+        assert origins.origins[1].breaker.state is State.CLOSED
+
+
 async def test_a_recovered_origin_is_taken_back_after_trials(pair: list[Process]) -> None:
     config = site([{"url": pair[0].url, "breaker_failures": 1, "breaker_wait": 0.05}, {"url": pair[1].url, "backup": True}])
     async with fetching(config) as origins:

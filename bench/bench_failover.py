@@ -48,7 +48,7 @@ def bench_primary_killed(versus: Versus, seconds: float) -> None:
             None,
             {"first_ms": 50.0, "failed": 0},
         ),
-        ours=lambda: trio.run(trouble, Process.kill, max(seconds, 2.0)),
+        ours=lambda: trio.run(trouble, Process.kill_at_once, max(seconds, 2.0)),
     )
 
 

@@ -32,8 +32,12 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def kill(self) -> None:
-        self._process.kill()
+        self.kill_at_once()
         self._process.wait()
+
+    def kill_at_once(self) -> None:
+        """Without waiting for its end, which would stop the caller's loop."""
+        self._process.kill()
 
     def freeze(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)

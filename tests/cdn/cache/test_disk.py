@@ -150,11 +150,13 @@ async def test_killed_while_writing_leaves_whole_answers_only(tmp_path: Path) ->
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        with trio.fail_after(90):
-            while len(list(tmp_path.glob("??/*"))) < 20:
-                await trio.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            with trio.fail_after(90):
+                while len(list(tmp_path.glob("??/*"))) < 20:
+                    await trio.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         async with tier(tmp_path, 1 << 30) as made:
             assert len(made) >= 15
             for site, key in made.names(None):

@@ -13,7 +13,7 @@ from nova.ext.bytevec cimport vec_append, vec_free
 from nova.ext.commands cimport CONFLATE_KEY_MAX, channel_valid
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.pushes cimport Publication, push_gap, push_pub, push_unsub
-from nova.ext.values cimport FORM_JSON, ValueScan, value_convert, value_scan
+from nova.ext.values cimport FORM_JSON, ValueScan, value_item, value_scan
 from nova.ext.ws cimport WS_BINARY, WS_FIN, WS_RSV1, WS_TEXT, ws_head
 from nova.ext.ws_deflate cimport ws_deflate
 
@@ -64,7 +64,7 @@ cdef Buf* pub_form(Chan* chan, Pub* pub, int form) noexcept nogil:
     pthread_mutex_lock(&chan.lock)
     buf = pub.forms[form]
     if buf == NULL:
-        if value_convert(FORM_JSON, form, pub.forms[JSON].data + FRAME_ROOM, pub.forms[JSON].size - FRAME_ROOM, &made) == 0:
+        if value_item(form, pub.forms[JSON].data + FRAME_ROOM, pub.forms[JSON].size - FRAME_ROOM, &made) == 0:
             buf = framed(&made, opcode_of(form))
             nova_store64(<uint64_t*> &pub.forms[form], <uint64_t> buf)
         vec_free(&made)

@@ -309,7 +309,7 @@ cdef int serve_site(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_
         kept_unref(kept)
     if r == PU_END:
         c.phase = H_HEAD
-        if not keep:
+        if not c.flags & CF_KEEP:  # a body whose end is the connection's own takes it away
             c.flags |= CF_CLOSE_AFTER
     return T_ANSWERED
 

@@ -16,7 +16,7 @@ from nova.ext.http1 cimport (
     HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, HF_CHUNKED, HF_HAS_CONDITION, HF_HAS_RANGE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET,
     HTTP_GET, HTTP_HEAD, http1_date, http1_etag_match, http1_range,
 )
-from nova.ext.io cimport FR_CHUNKED, FR_CLOSE, FR_LENGTH, Follow, H_ANSWER, MAX_SITES, NO_CONN, S_DIRECTIVES, S_OPEN, S_UP, SiteRule
+from nova.ext.io cimport CF_KEEP, FR_CHUNKED, FR_CLOSE, FR_LENGTH, Follow, H_ANSWER, MAX_SITES, NO_CONN, S_DIRECTIVES, S_OPEN, S_UP, SiteRule
 from nova.ext.lifecycle cimport conn_close, follow_end
 from nova.ext.objects cimport K_COOKIE, K_WHOLE, Slice
 from nova.ext.sequence cimport Item, Seq, seq_take
@@ -291,6 +291,7 @@ cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guar
         framing = FR_CHUNKED if head.minor else FR_CLOSE
         if framing == FR_CLOSE:
             keep = False
+            c.flags &= ~<uint32_t> CF_KEEP
     tx_copy(t, c, kept.head.data, kept.head.size)
     if framing == FR_CHUNKED:
         tx_copy(t, c, b"Transfer-Encoding: chunked\r\n", 28)

@@ -13,6 +13,7 @@ cdef enum Form:
 
 cdef enum:
     VALUE_DEPTH = 32                # arrays and objects inside one another, in `data` of a publication
+    ITEM_DEPTH = 264                # of a push or a reply: data as deep as it is scanned, and what stands around it
     VALUE_SCAN_DEPTH = 256          # beyond VALUE_DEPTH and up to here a value is skipped and reported, beyond it refused unread
 
 cdef enum ValueError_:
@@ -46,6 +47,8 @@ cdef int value_scan(int form, const uint8_t* text, size_t size, ValueScan* out) 
 # 0, VALUE_E_DEPTH (above VALUE_DEPTH), or VALUE_E_NO_MEMORY; VALUE_E_SYNTAX for bytes that value_scan did not see.
 # msgpack is at most 3 times its JSON, JSON at most 6 times its msgpack; integers and floats stay apart.
 cdef int value_convert(int form, int wanted, const uint8_t* text, size_t size, ByteVec* out) noexcept nogil
+# A push or a reply of ours from JSON to the wanted form, as value_convert; its data may lie some levels down. Above ITEM_DEPTH: VALUE_E_DEPTH.
+cdef int value_item(int wanted, const uint8_t* text, size_t size, ByteVec* out) noexcept nogil
 # JSON that was scanned appended without the white space between its tokens, so that it has no line breaks. 0 or VALUE_E_NO_MEMORY.
 cdef int json_compact(const uint8_t* text, size_t size, ByteVec* out) noexcept nogil
 # A string of UTF-8 appended as JSON, quotes included. 0 or VALUE_E_NO_MEMORY.

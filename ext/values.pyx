@@ -379,17 +379,17 @@ cdef int end_container(size_t head, uint32_t count, bint named, ByteVec* out) no
     if used > 1:
         if vec_reserve(out, used) == NULL:
             return VALUE_E_NO_MEMORY
-        # At most VALUE_DEPTH times for a byte: a level moves what is in it once.
+        # At most as often for a byte as it is deep: a level moves what is in it once.
         memmove(out.data + head + used, out.data + head + 1, out.len - head - 1)
         out.len += used - 1
     memcpy(out.data + head, bytes, used)
     return 0
 
 
-cdef int json_to_msgpack(const uint8_t* text, size_t size, ByteVec* out) noexcept nogil:
-    cdef uint32_t[VALUE_DEPTH] heads
-    cdef uint32_t[VALUE_DEPTH] counts
-    cdef uint8_t[VALUE_DEPTH] opened
+cdef int json_to_msgpack(const uint8_t* text, size_t size, uint32_t most, ByteVec* out) noexcept nogil:
+    cdef uint32_t[ITEM_DEPTH] heads
+    cdef uint32_t[ITEM_DEPTH] counts
+    cdef uint8_t[ITEM_DEPTH] opened
     cdef JsonCursor c
     cdef uint32_t depth = 0
     cdef uint8_t b
@@ -404,7 +404,7 @@ cdef int json_to_msgpack(const uint8_t* text, size_t size, ByteVec* out) noexcep
             return VALUE_E_SYNTAX
         b = text[c.at]
         if b == c'{' or b == c'[':
-            if depth == VALUE_DEPTH:
+            if depth == most:
                 return VALUE_E_DEPTH
             opened[depth] = b
             heads[depth] = <uint32_t> (out.len - base)
@@ -530,7 +530,11 @@ cdef int value_convert(int form, int wanted, const uint8_t* text, size_t size, B
         if form == FORM_JSON:
             return json_compact(text, size, out)
         return VALUE_E_NO_MEMORY if vec_append(out, text, size) else 0
-    return json_to_msgpack(text, size, out) if form == FORM_JSON else msgpack_to_json(text, size, out)
+    return json_to_msgpack(text, size, VALUE_DEPTH, out) if form == FORM_JSON else msgpack_to_json(text, size, out)
+
+
+cdef int value_item(int wanted, const uint8_t* text, size_t size, ByteVec* out) noexcept nogil:
+    return json_compact(text, size, out) if wanted == FORM_JSON else json_to_msgpack(text, size, ITEM_DEPTH, out)
 
 
 cdef const char* value_error(int error) noexcept nogil:
@@ -590,6 +594,25 @@ def convert(int form, int wanted, data) -> bytes:
             said = value_scan(form, at, size, &found)
             if said == 0:
                 said = value_convert(form, wanted, at, size, &out) if found.size == size else VALUE_E_SYNTAX
+        if said == VALUE_E_NO_MEMORY:
+            raise MemoryError
+        if said:
+            raise ValueRefused(value_error(said).decode())
+        return (<const char*> out.data)[:out.len]
+    finally:
+        vec_free(&out)
+
+
+def item(int wanted, data) -> bytes:
+    """A push or a reply of ours, JSON, in the wanted form; deeper than `convert` allows. Raises ValueRefused."""
+    cdef const uint8_t[::1] view = data
+    cdef size_t size = <size_t> len(view)
+    cdef ByteVec out
+    cdef int said
+    memset(&out, 0, sizeof(out))
+    try:
+        with nogil:
+            said = value_item(wanted, &view[0] if size else NULL, size, &out)
         if said == VALUE_E_NO_MEMORY:
             raise MemoryError
         if said:

@@ -15,7 +15,7 @@ from nova.ext.pushes cimport BATCH_ROOM, batch_close, batch_next, batch_open, pu
 from nova.ext.rooms cimport rooms_leave
 from nova.ext.ssl cimport SSL_pending
 from nova.ext.transport cimport tx_copy, tx_flush
-from nova.ext.values cimport FORM_JSON, value_convert
+from nova.ext.values cimport FORM_JSON, value_item
 from nova.ext.wire cimport R_LOCAL, R_RESET
 from nova.ext.ws cimport (
     WS_BINARY, WS_FIN, WS_HEAD_MAX, WS_RSV1, WS_TEXT, ws_close_frame, ws_close_sent, ws_failure, ws_head,
@@ -101,7 +101,7 @@ cdef void ws_item(Thread* t, Conn* c, const uint8_t* json, size_t size) noexcept
     elif c.ws.form == FORM_JSON:
         ws_item_done(t, c, vec_append(out, json, size))
     else:
-        ws_item_done(t, c, value_convert(FORM_JSON, c.ws.form, json, size, out))
+        ws_item_done(t, c, value_item(c.ws.form, json, size, out))
 
 
 cdef int ws_items(Thread* t, Conn* c) noexcept nogil:

@@ -22,7 +22,8 @@ from nova.core.errors import TABLE, NovaError
 from nova.core.log import Log
 from nova.ext import pushes
 from nova.ext.commands import COMMANDS, FrameRefused
-from nova.ext.values import JSON, convert
+from nova.ext.values import JSON
+from nova.ext.values import item as spelled
 from nova.realtime.channel_memory import MemoryChannel
 from nova.realtime.hub import error_item
 from nova.realtime.ports import Hooks, Refused
@@ -338,7 +339,7 @@ class TrioSockets:
                 item, answers = conn.outbox.popleft()
                 conn.size -= len(item)
                 conn.session.answered(answers)
-                items.append(item if conn.session.form == JSON else convert(JSON, conn.session.form, item))
+                items.append(item if conn.session.form == JSON else spelled(conn.session.form, item))
             conn.room.set()
             if items:
                 await wire.send(items[0] if len(items) == 1 else pushes.batch(conn.session.form, items))

@@ -41,6 +41,7 @@ MAX_PATH: Final = 4096  # characters after the signature
 FOREVER: Final = 31_536_000  # seconds; a picture's id never means another picture
 REMOTE_SECONDS: Final = 86_400  # that what lies elsewhere is kept
 MAX_RESULT: Final = 64 << 20  # bytes
+HOT_EXTRA: Final = 512  # bytes that an entry of the object table takes beside its path, head and body
 _SOURCE: Final = re.compile(r"(?P<id>[0-9a-f-]{36}|~[A-Za-z0-9_-]{1,2700})(?:\.(?P<ext>[a-z]{3,4}))?")
 _EXTENSIONS: Final = {"jpeg": "jpg", **{each: each for each in FORMATS}}
 
@@ -113,6 +114,7 @@ class Delivery:
         self._flights: Flights[bytes] = Flights()
         self._warm: OrderedDict[bytes, tuple[str, int]] = OrderedDict()  # path to picture and bytes, the oldest first
         self._warm_bytes = 0
+        self._forgotten = 0  # pictures that were deleted
         self.run = self._flights.run
 
     # What is asked for.
@@ -120,6 +122,7 @@ class Delivery:
     async def serve(self, asked: Asked) -> Served:
         """Raises NovaError with a code for every way in which the address, the source or its bytes are wrong."""
         wish, ext, source_text = self._read(asked)
+        forgotten = self._forgotten
         source = await self._source(source_text)
         options = hinted(wish, negotiate.hint(*asked.width), negotiate.hint(*asked.ratio))
         image = source.image
@@ -134,7 +137,8 @@ class Delivery:
         if asked.if_none_match and matches(asked.if_none_match, etag):
             return Served(None, kind, etag, headers)
         data = await self._flights.get(f"{source.key}/{name}", lambda: self._obtain(source, options, chosen, name))
-        if ext and image is not None and not wish.expires and not wish.hinted:
+        # Not what was deleted while it was made, which would stay for ever.
+        if ext and image is not None and not wish.expires and not wish.hinted and forgotten == self._forgotten:
             self._heat(f"/img/{asked.signature}{asked.rest}".encode("latin-1", "replace"), image.id, kind, headers, etag, data)
         return Served(data, kind, etag, headers)
 
@@ -284,13 +288,15 @@ class Delivery:
     # What is hot.
 
     def _heat(self, path: bytes, image: str, kind: str, headers: tuple[tuple[str, str], ...], etag: str, data: bytes) -> None:
-        if self._hot is None or len(data) > self.rules.hot_bytes // 4 or path in self._warm:
+        # One picture has one hot address: other spellings of it are answered, and not kept.
+        if self._hot is None or len(data) > self.rules.hot_bytes // 4 or path in self._warm or b"%" in path or b"=" in path:
             return
         lines = (("Content-Type", kind), *headers, *PUBLIC)
         text = "".join(f"{name}: {value}\r\n" for name, value in lines)
         self._hot.put(path, text.encode("ascii"), [Buffer(data)], etag=etag.encode())
-        self._warm[path] = (image, len(data))
-        self._warm_bytes += len(data)
+        size = len(data) + 2 * len(path) + len(text) + HOT_EXTRA
+        self._warm[path] = (image, size)
+        self._warm_bytes += size
         while self._warm_bytes > self.rules.hot_bytes:
             self._cool(next(iter(self._warm)))
 
@@ -306,6 +312,7 @@ class Delivery:
 
     async def forget(self, image: str) -> None:
         """Every byte of a picture: its source, its results, what is hot."""
+        self._forgotten += 1
         for path in [path for path, (of, _) in self._warm.items() if of == image]:
             self._cool(path)
         while found := await self._blobs.list(f"{FOLDER}/{image}/", limit=200):

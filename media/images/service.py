@@ -138,8 +138,9 @@ class Images:
     async def delete(self, image: ImageId, caller: Caller) -> None:
         """The picture and everything that was made of it. Raises NotFound, Forbidden."""
         found = await self.owned(image, caller)
-        await self._store.delete(found.id)  # first: nothing new is made of it from now on
-        await self.delivery.forget(found.id)
+        with cleanup():  # also when the caller leaves: what has no record any more would never be found again
+            await self._store.delete(found.id)  # first: nothing new is made of it from now on
+            await self.delivery.forget(found.id)
         self._tell("ImageDeleted", found.id, {"image_id": found.id, "owner": found.owner})
 
     async def signed(self, image: ImageId, caller: Caller, options: str, ext: str = "", expires_in: float | None = None) -> str:

@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unprocessable
+from nova.core.errors import Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unavailable, Unprocessable
+from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.realtime import channels
 from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, Said, clean, place_of, read
@@ -94,11 +95,16 @@ class Chat:
         if any(word in said.text.casefold() for word in self._words):
             raise Unprocessable("text_refused", "the text has words that are not wanted here")
         comment = Comment(self._new_id(), stream, who.user, _name(who), badges, said.text, self._now())
-        await self._store.add(comment)
-        done = await self._place(stream, Note(_json({"text": said.text}), comment.at, info, "", keep=True))
-        await self._store.number(comment.id, done.place)
+        place = None
+        with cleanup():  # told and numbered together, also when the writer has left: a comment without its place could not be deleted
+            await self._store.add(comment)
+            done = await self._place(stream, Note(_json({"text": said.text}), comment.at, info, "", keep=True))
+            await self._store.number(comment.id, done.place)
+            place = done.place
+        if place is None:
+            raise Unavailable(retry_after=1.0)
         await self._prune(stream)
-        return Published(done.place, True), comment
+        return Published(place, True), comment
 
     async def comments(self, who: Who, stream: str, before: str | None, limit: int) -> tuple[list[Comment], str | None]:
         """A page, newest first, and the internal id to go on behind when there is more. Raises NotFound."""

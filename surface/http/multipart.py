@@ -39,6 +39,8 @@ async def file_of(body: AsyncIterable[bytes], content_type: str, name: str = "fi
                     elif isinstance(event, Data) and inside and event.data:
                         yield bytes(event.data)
                     elif isinstance(event, Epilogue):
+                        if not found:
+                            raise BadRequest(detail=f"The form has no field {name!r}.")
                         return
         decoder.receive_data(None)
         while not isinstance(event := decoder.next_event(), NeedData | Epilogue):

@@ -484,7 +484,10 @@ async def signed(cdn: CdnControl, body: Mapping[str, Json], base: str) -> dict[s
         base = found[0].url
     now = cdn.edges.all()[0].seen
     expires = int(now) + body["expires_in"]
-    begins = int(_when(body["not_before"])) if body["not_before"] is not None else 0
+    try:
+        begins = 0 if body["not_before"] is None else max(0, int(_when(body["not_before"])))
+    except (ValueError, OverflowError):
+        raise _wrong("/not_before", "must be a time with its zone, such as 2026-01-01T00:00:00Z") from None
     wish = Wish(expires, begins, body["address"] or "", body["folder"])
     place: Asset | tuple[str, str]
     if body["asset"] is not None:

@@ -72,6 +72,8 @@ def encoded(data: Json) -> bytes:
     except ValueRefused as refused:
         code = "too_deep" if refused.code == "value_depth" else "invalid_field"
         raise BadRequest(code, "the data is no value that every client can be given") from None
+    except (ValueError, RecursionError):
+        raise BadRequest("invalid_field", "the data has a number that JSON does not have, or is too deep") from None
     return text
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nova.core.bus import START, Bus, Cursor
 from nova.core.clock import Clock
-from nova.core.errors import NotFound
+from nova.core.errors import BadRequest, NotFound
 from nova.core.ids import Ids
 from nova.core.values import Seconds
 from nova.surface import topics
@@ -71,5 +71,9 @@ class TopicRoutes:
         if topic not in topics.INCOMING:
             raise NotFound(detail=f"Topics that are heard: {', '.join(topics.INCOMING)}.")
         event = topics.incoming(call.body, self.ids, self.clock)
-        cursor = await self.bus.append(topic, json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+        try:
+            text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (ValueError, RecursionError):  # half of a surrogate pair, a number beyond a double
+            raise BadRequest("invalid_field", "the event has a value that is not JSON") from None
+        cursor = await self.bus.append(topic, text)
         return Reply(202, {"id": event["id"], "cursor": cursor})

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgpack
 import trio
 
 from nova.core.reactor import Channel, ChannelRules, Command, Listen, Reactor, WebSockets, Who, WsRules
@@ -150,7 +151,7 @@ class Talker:
                 self.frames += 1
                 self.packed += packed
                 text = self.zip.inflate(payload, max_message=1 << 24) if packed else payload
-                found = json.loads(values.convert(MSGPACK, JSON, text) if self.form == MSGPACK else text)
+                found = msgpack.unpackb(text) if self.form == MSGPACK else json.loads(text)
                 self.ready.extend(found if isinstance(found, list) else [found])
 
     async def ask(self, **command: Any) -> Any:

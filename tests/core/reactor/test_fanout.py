@@ -195,3 +195,16 @@ async def test_many_channels_on_one_connection() -> None:
         for name in names:
             h.hub.publish(name, name)
         assert sorted(await c.publications(128)) == sorted(names)
+
+
+async def test_data_as_deep_as_it_may_be_reaches_readers_of_both_forms() -> None:
+    data: Any = 1
+    for _ in range(32):
+        data = [data]
+    async with house() as h, crowd(h, 2) as texts, crowd(h, 2, form=MSGPACK) as packs:
+        h.hub.publish("public:a", data)
+        for talker in (*texts, *packs):
+            assert await talker.publications(1) == [data]
+        h.hub.publish("public:a", 2)
+        for talker in (*texts, *packs):
+            assert await talker.publications(1) == [2], "nobody was cut off"

@@ -9,7 +9,7 @@ import trio
 
 from nova.core.errors import Forbidden, NotFound
 from nova.core.ids import Ids
-from nova.realtime.chat.model import Mode
+from nova.realtime.chat.model import Mode, Said
 from nova.realtime.chat.service import Chat
 from nova.realtime.chat.store_memory import MemoryStore
 from nova.realtime.seam import Who
@@ -153,3 +153,17 @@ async def test_concurrent_comments_keep_one_order() -> None:
                 nursery.start_soon(chats.publish, who(f"u{number}"), STREAM, json.dumps({"text": str(number)}).encode())
         seen = [(await bob.next("pub"))["pub"]["offset"] for _ in range(50)]
         assert seen == list(range(1, 51))
+
+
+async def test_comment_whose_writer_leaves_meanwhile_has_its_place() -> None:
+    async with chat() as (here, chats):
+        alice = await here.client("alice")
+        await alice.ask(1, subscribe={"channel": ROOM})
+        with trio.CancelScope() as writer:
+            writer.cancel()
+            await chats.say(who("bob"), STREAM, Said("gone", ""))
+        found, _ = await chats.comments(who("bob"), STREAM, None, 10)
+        for comment in found:  # not said at all, or said whole: what is seen can be deleted
+            assert comment.public_id
+            await chats.delete(who("alice"), STREAM, comment.public_id)
+        assert (await chats.comments(who("bob"), STREAM, None, 10))[0] == []

@@ -49,6 +49,8 @@ async def test_names_data_and_rights_are_checked(site: Site) -> None:
     assert (await site.ask("POST", f"{LOBBY}/publish", {"data": deep}, user="bob")).status == 400
     assert (await site.ask("POST", f"{LOBBY}/publish", {}, user="bob")).json["errors"][0]["code"] == "missing_field"
     assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": "\\ud800"}', user="bob")).status == 400
+    site.clock.advance(5)
+    assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": [1e999]}', user="bob")).json["code"] == "invalid_field"
 
 
 class Events:

@@ -91,9 +91,9 @@ class Images:
             if not kept:
                 with cleanup():
                     await self.delivery.forget(id)
+        self._tell("ImageCreated", image.id, {"image_id": image.id, "owner": owner, "width": image.width, "height": image.height})
         for variant, output in variants:
             await self.delivery.keep(image, output, variant.made)
-        self._tell("ImageCreated", image.id, {"image_id": image.id, "owner": owner, "width": image.width, "height": image.height})
         return image, [variant for variant, _ in variants]
 
     async def _made(

@@ -9,6 +9,7 @@ from typing import Final
 from nova.core.blobs import Blobs
 from nova.core.clock import Clock
 from nova.core.errors import Forbidden, NotFound, RateLimited
+from nova.core.lifecycle import cleanup
 from nova.media.images.ports import Tell
 from nova.media.library.model import FOLDER, Kind, State, Video, VideoId, source_key
 from nova.media.library.ports import VideoStore, Wanted
@@ -49,28 +50,43 @@ class Library:
 
     async def create(self, owner: UserId, draft: Draft) -> Video:
         """A record without bytes. Raises RateLimited `quota_exceeded`."""
-        if await self._store.count(owner) >= self._per_user:
-            raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} videos; delete one first.")
-        video = Video(
-            VideoId(self._new_id()), owner, draft.kind, draft.title, draft.description, draft.visibility,
-            UnixMs(int(self._clock.wall() * 1000)), poster=draft.poster,
-        )  # fmt: skip
+        video = await self._drafted(owner, draft)
         await self._store.put(video)
         self._tell("VideoCreated", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind})
         return video
 
     async def take(self, owner: UserId, draft: Draft, format: str, size: int, body: AsyncIterable[bytes], digest: str) -> Video:
-        """A record with its bytes. Raises as `create`; Unavailable."""
-        video = await self.create(owner, draft)
+        """A record with its bytes. After an error or a cancellation nothing is left of it.
+
+        Raises as `create`; TooLarge; Unprocessable `digest_mismatch`; Unavailable.
+        """
+        video = replace(await self._drafted(owner, draft), state=State.UPLOADED, format=format, size_bytes=size, digest=digest)
+        kept = False
         try:
             await self._blobs.put(source_key(video.id), body, max_bytes=min(size, LARGEST), sha256=digest)
-        except BaseException:
-            await self._store.delete(video.id)
-            raise
-        video = replace(video, state=State.UPLOADED, format=format, size_bytes=size, digest=digest)
-        await self._store.put(video)
+            await self._store.put(video)
+            kept = True
+        finally:
+            if not kept:
+                with cleanup():
+                    await self._forget(video.id)
+        self._tell("VideoCreated", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind})
         self._tell("VideoUploaded", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind, "size_bytes": size})
         return video
+
+    async def _drafted(self, owner: UserId, draft: Draft) -> Video:
+        if await self._store.count(owner) >= self._per_user:
+            raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} videos; delete one first.")
+        return Video(
+            VideoId(self._new_id()), owner, draft.kind, draft.title, draft.description, draft.visibility,
+            UnixMs(int(self._clock.wall() * 1000)), poster=draft.poster,
+        )  # fmt: skip
+
+    async def _forget(self, video: VideoId) -> None:
+        """Every byte of it."""
+        while stats := await self._blobs.list(f"{FOLDER}/{video}/", limit=200):
+            for stat in stats:
+                await self._blobs.delete(stat.key)
 
     async def get(self, video: VideoId, caller: Caller, kind: Kind | None = None) -> Video:
         """Raises NotFound: there is none, of that kind, or none that the caller may know of."""
@@ -105,10 +121,9 @@ class Library:
     async def delete(self, video: VideoId, caller: Caller, kind: Kind | None = None) -> None:
         """The record and its bytes. Raises NotFound, Forbidden."""
         found = await self.owned(video, caller, kind)
-        await self._store.delete(found.id)
-        while stats := await self._blobs.list(f"{FOLDER}/{found.id}/", limit=200):
-            for stat in stats:
-                await self._blobs.delete(stat.key)
+        with cleanup():  # also when the caller leaves: bytes without a record would never be found again
+            await self._store.delete(found.id)
+            await self._forget(found.id)
         self._tell("VideoDeleted", found.id, {"video_id": found.id, "owner": found.owner, "kind": found.kind})
 
 

@@ -172,12 +172,14 @@ class Uploads:
                 async for piece in body:
                     total += len(piece)
                     if total > upload.size:
+                        # More than was announced is something else: what did not count yet does not.
+                        await writer.cut(kept)
                         raise TooLarge(detail=f"The upload was announced with {upload.size} bytes.")
                     if checksum is not None:
                         checksum.update(piece)
                     await writer.write(piece)
-                    if checksum is None and writer.at - kept >= SYNC_EVERY:
-                        kept = await self._safe(upload, writer)
+                    if checksum is None and writer.at - kept >= SYNC_EVERY and writer.at < upload.size:
+                        kept = (await self._safe(upload, writer)).offset
             except BaseException:
                 if checksum is None:
                     with cleanup():
@@ -186,24 +188,21 @@ class Uploads:
             if checksum is not None and not checksum.holds():
                 await writer.cut(began)
                 raise ChecksumMismatch(detail=f"The upload goes on at {began}.")
-            await writer.flush(sync=True)
-            await self._store.advance(upload.id, writer.at, self._until(self._now()))
-            done = replace(upload, offset=writer.at, expires_at=self._until(self._now()))
+            return await self._safe(upload, writer)
         finally:
             writer.close()
-        if done.offset == done.size:
-            done = replace(done, status=Status.PROCESSING)
-            await self._store.settle(done.id, Status.PROCESSING)
+
+    async def _safe(self, upload: Upload, writer: Writer) -> Upload:
+        """What was written is on stable storage and counts; with the last byte something begins to be made of it."""
+        await writer.flush(sync=True)
+        until = self._until(self._now())
+        await self._store.advance(upload.id, writer.at, until)
+        status = Status.PROCESSING if writer.at == upload.size else upload.status
+        done = replace(upload, offset=writer.at, expires_at=until, status=status)
+        if done.status is Status.PROCESSING:
             self._process(done)
         self._tell(done)
         return done
-
-    async def _safe(self, upload: Upload, writer: Writer) -> int:
-        """What was written is on stable storage and counts; up to where."""
-        await writer.flush(sync=True)
-        await self._store.advance(upload.id, writer.at, self._until(self._now()))
-        self._tell(replace(upload, offset=writer.at))
-        return writer.at
 
     async def delete(self, upload: UploadId, caller: Caller) -> None:
         """The upload and its bytes; what was made of them stays. Raises NotFound."""

@@ -25,8 +25,11 @@ class MemoryUploads:
         return len(found), sum(each.size for each in found)
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
-        if upload in self._uploads:
-            self._uploads[upload] = replace(self._uploads[upload], offset=offset, expires_at=expires_at)
+        found = self._uploads.get(upload)
+        if found is not None:
+            whole = found.status is Status.UPLOADING and offset == found.size
+            status = Status.PROCESSING if whole else found.status
+            self._uploads[upload] = replace(found, offset=offset, expires_at=expires_at, status=status)
 
     async def settle(
         self, upload: UploadId, status: Status, *, result: tuple[str, str] = ("", ""), error: tuple[str, str] = ("", "")

@@ -23,6 +23,8 @@ SCHEMA: Final = Schema(
                 "CREATE INDEX uploads_by_expiry ON uploads (expires_at)",
             ),
         ),
+        # Earlier versions stored the last byte and the status one after the other, and could die between.
+        Migration("whole_uploads", ("UPDATE uploads SET status = 'processing' WHERE status = 'uploading' AND stored = size",)),
     ),
 )
 _UPLOAD: Final = "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail"
@@ -59,7 +61,11 @@ class SqlUploads:
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
-        await self._sql.run("UPDATE uploads SET stored = ?, expires_at = ? WHERE id = ?", (offset, expires_at, upload))
+        await self._sql.run(
+            "UPDATE uploads SET stored = ?, expires_at = ?,"
+            " status = CASE WHEN status = 'uploading' AND size = ? THEN 'processing' ELSE status END WHERE id = ?",
+            (offset, expires_at, offset, upload),
+        )
 
     async def settle(
         self, upload: UploadId, status: Status, *, result: tuple[str, str] = ("", ""), error: tuple[str, str] = ("", "")

@@ -6,10 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import trio
 
 from nova.core.blobs.memory import MemoryBlobs
 from nova.core.clock import FakeClock
-from nova.core.errors import Forbidden, NotFound, RateLimited, Unprocessable
+from nova.core.errors import Forbidden, NotFound, RateLimited, Unavailable, Unprocessable
 from nova.core.ids import Ids
 from nova.core.offload import Offload
 from nova.core.sql import open_sqlite
@@ -71,6 +72,63 @@ async def test_a_video_with_its_bytes(store: VideoStore) -> None:
     with pytest.raises(Unprocessable):
         await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), "0" * 64)
     assert await found.find(ADA, limit=5) == ([], None)
+
+
+async def test_a_caller_that_leaves_leaves_nothing_behind(store: VideoStore) -> None:
+    found, blobs, _ = library(store)
+    data = b"moov" * 10
+
+    async def cut(scope: trio.CancelScope) -> AsyncIterator[bytes]:
+        yield data[:8]
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    with trio.CancelScope() as scope:
+        await found.take(UserId("ada"), Draft("T"), "mp4", len(data), cut(scope), sha256(data).hexdigest())
+    assert scope.cancelled_caught
+    assert (await found.find(ADA, limit=5), await blobs.list("videos/")) == (([], None), [])
+
+    # Between the bytes and their record, and within the deletion.
+    put, record = blobs.put, store.put
+
+    async def leave(*args: object, **more: object) -> object:
+        done = await put(*args, **more)  # type: ignore[arg-type]
+        scope.cancel()
+        return done
+
+    blobs.put = leave  # type: ignore[assignment, method-assign]
+    with trio.CancelScope() as scope:
+        await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
+        await trio.lowlevel.checkpoint()
+    blobs.put = put  # type: ignore[method-assign]
+    kept, _ = await found.find(ADA, limit=5)
+    assert len(await blobs.list("videos/")) == len(kept), "bytes have a record, or there are none"
+
+    async def fails(video: Video) -> None:
+        raise Unavailable("storage_failed", "the disk is full")
+
+    store.put = fails  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
+    store.put = record  # type: ignore[method-assign]
+    assert len(await blobs.list("videos/")) == len(kept)
+
+
+async def test_a_caller_that_leaves_a_deletion_has_deleted_all(store: VideoStore) -> None:
+    found, blobs, told = library(store)
+    data = b"moov" * 10
+    video = await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
+    delete = store.delete
+
+    async def leave(video: VideoId) -> bool:
+        scope.cancel()
+        return await delete(video)
+
+    store.delete = leave  # type: ignore[method-assign]
+    with trio.CancelScope() as scope:
+        await found.delete(video.id, ADA)
+    assert (await found.find(ADA, limit=5), await blobs.list("videos/")) == (([], None), [])
+    assert told[-1] == "VideoDeleted"
 
 
 async def test_private_videos_are_their_owners(store: VideoStore) -> None:

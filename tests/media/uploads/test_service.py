@@ -1,5 +1,7 @@
 """Uploads on a real disk: what counts, what a broken connection, a second one and a dead process leave."""
 
+import signal
+import sys
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -23,15 +25,18 @@ from nova.core.errors import (
 )
 from nova.core.ids import Ids
 from nova.core.offload import Offload
+from nova.core.sql import Schema, open_sqlite
 from nova.core.values import Seconds
 from nova.media.streams.access import Caller
-from nova.media.streams.model import UserId
+from nova.media.streams.model import UnixMs, UserId
 from nova.media.uploads import tus
-from nova.media.uploads.model import Status, Upload
+from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.ports import UploadStore
 from nova.media.uploads.scanner import ProgramScanner
-from nova.media.uploads.service import Limits, Uploads
+from nova.media.uploads.service import SYNC_EVERY, Limits, Uploads
 from nova.media.uploads.staging import Staging
 from nova.media.uploads.store_memory import MemoryUploads
+from nova.media.uploads.store_sql import SCHEMA, SqlUploads
 from nova.media.uploads.tus import Metadata
 
 ADA = Caller(UserId("ada"))
@@ -42,7 +47,8 @@ class House:
     """Uploads over a directory; what was made of them, and a way to begin anew as after a crash."""
 
     def __init__(self, root: Path, **more: Any) -> None:
-        self.root, self.clock, self.store, self.more = root, FakeClock(), MemoryUploads(), more
+        self.root, self.clock, self.more = root, FakeClock(), more
+        self.store: UploadStore = MemoryUploads()
         self.made: list[tuple[str, bytes]] = []
         self.refuse: list[NovaError] = []
         self.told: list[Upload] = []
@@ -159,6 +165,84 @@ async def test_a_process_that_dies_leaves_what_was_acknowledged(tmp_path: Path) 
     assert house.made == [(upload.id, DATA)]
 
 
+# Stores every byte of an upload, and is dead the moment that the last one is acknowledged.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import trio
+from nova.core.clock import FakeClock
+from nova.core.ids import Ids
+from nova.core.offload import Offload
+from nova.core.sql import open_sqlite
+from nova.media.streams.access import Caller
+from nova.media.uploads.service import Uploads
+from nova.media.uploads.staging import Staging
+from nova.media.uploads.store_sql import SCHEMA, SqlUploads
+from nova.media.uploads.tus import Metadata
+
+class Dying(SqlUploads):
+    async def advance(self, upload, offset, expires_at):
+        await super().advance(upload, offset, expires_at)
+        if offset == 5000:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def body():
+    yield bytes(5000)
+
+async def main(root):
+    clock, offload = FakeClock(), Offload()
+    async with open_sqlite(root / "nova.db", [SCHEMA], offload, now="") as sql, trio.open_nursery() as nursery:
+        uploads = Uploads(Dying(sql), Staging(root / "uploads", offload), None, clock, Ids(clock).new)
+        await nursery.start(uploads.run)
+        upload = await uploads.create("ada", 5000, Metadata())
+        os.write(1, upload.id.encode())
+        await uploads.append(upload.id, Caller("ada"), 0, body())
+
+trio.run(main, Path(sys.argv[1]))
+"""
+
+
+async def test_a_process_that_dies_with_the_last_byte_leaves_a_whole_upload(tmp_path: Path) -> None:
+    child = await trio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], capture_stdout=True, check=False)
+    assert child.returncode == -signal.SIGKILL
+    house = House(tmp_path)
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            upload = await uploads.get(UploadId(child.stdout.decode()), ADA)
+            assert (await house.ended(uploads, upload)).status is Status.READY
+    assert house.made == [(upload.id, bytes(5000))]
+
+
+async def test_whole_uploads_that_an_earlier_version_left_are_made(tmp_path: Path) -> None:
+    old = Schema(SCHEMA.owner, SCHEMA.migrations[:1])
+    async with open_sqlite(tmp_path / "nova.db", [old], Offload(), now="") as sql:
+        for name, size in (("u1", 3), ("u2", 4)):
+            upload = Upload(UploadId(name), UserId("ada"), size, Metadata(), UnixMs(1), UnixMs(2**50), offset=3)
+            await SqlUploads(sql).add(upload)
+    house = House(tmp_path)
+    (tmp_path / "uploads").mkdir()
+    for name in ("u1", "u2"):
+        (tmp_path / "uploads" / name).write_bytes(b"abc")
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            whole = await uploads.get(UploadId("u1"), ADA)
+            assert (await house.ended(uploads, whole)).status is Status.READY
+            assert (await uploads.get(UploadId("u2"), ADA)).status is Status.UPLOADING
+
+
+@pytest.mark.parametrize("size", [5000, SYNC_EVERY])
+async def test_a_client_that_leaves_after_its_last_byte_has_sent_all(tmp_path: Path, size: int) -> None:
+    house, data = House(tmp_path), bytes(size)
+    async with house.open() as uploads:
+        upload = await uploads.create(UserId("ada"), size, Metadata())
+        with pytest.raises(BadRequest):
+            await uploads.append(upload.id, ADA, 0, broken(data))
+        assert (await house.ended(uploads, upload)).status is Status.READY
+    assert [name for name, _ in house.made] == [upload.id]
+
+
 async def test_a_client_that_comes_back_takes_over_from_its_dead_connection(tmp_path: Path) -> None:
     house = House(tmp_path)
     stuck = trio.Event()
@@ -218,7 +302,8 @@ async def test_bounds(tmp_path: Path) -> None:
         await uploads.create(UserId("bob"), 1, Metadata())
         with pytest.raises(TooLarge):
             await uploads.append(first.id, ADA, 0, pieces(bytes(1001), 100))
-        assert (await uploads.get(first.id, ADA)).offset == 1000 - 1000 % 100
+        found = await uploads.get(first.id, ADA)
+        assert (found.offset, found.status) == (0, Status.UPLOADING), "what is more than announced is something else"
         for caller in (Caller(UserId("bob")), Caller()):
             with pytest.raises(NotFound):
                 await uploads.get(first.id, caller)

@@ -43,6 +43,19 @@ async def test_uploads_come_back_as_they_were(store: UploadStore) -> None:
     assert not await store.delete(UploadId("u1"))
 
 
+async def test_the_last_byte_ends_the_uploading_in_the_same_step(store: UploadStore) -> None:
+    await store.add(upload(1))
+    await store.advance(UploadId("u1"), 99, UnixMs(9))
+    assert await store.get(UploadId("u1")) == upload(1, offset=99, expires_at=9)
+    await store.advance(UploadId("u1"), 100, UnixMs(10))
+    assert await store.get(UploadId("u1")) == upload(1, offset=100, expires_at=10, status=Status.PROCESSING)
+    await store.settle(UploadId("u1"), Status.READY, result=("image", "i1"))
+    await store.advance(UploadId("u1"), 100, UnixMs(11))
+    assert await store.get(UploadId("u1")) == upload(
+        1, offset=100, expires_at=11, status=Status.READY, result_kind="image", result_id="i1"
+    )
+
+
 async def test_unfinished_uploads_are_counted_by_owner(store: UploadStore) -> None:
     assert await store.load(UserId("ada")) == (0, 0)
     for at, status in enumerate(Status, 1):

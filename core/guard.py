@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import ParamSpec
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import ParamSpec, Self
 
 from nova.core.errors import NovaError
 from nova.core.log import Log
@@ -44,12 +44,27 @@ def report(log: Log, error: Exception) -> None:
         log.error("task_failed", exc_info=error)
 
 
-@contextmanager
-def guarded(log: Log) -> Iterator[list[Exception]]:
-    """The same for calls that are no tasks, such as the reactor's into its handlers; yields what was caught."""
-    caught: list[Exception] = []
-    try:
-        yield caught
-    except Exception as error:  # noqa: BLE001 - the one place
-        report(log, error)
-        caught.append(error)
+class guarded:
+    """The same for calls that are no tasks, such as the reactor's into its handlers: `with guarded(log) as failed`.
+
+    `caught`: the error, None while there is none; true when one was caught. A class, for it stands round every batch of a publisher.
+    """
+
+    __slots__ = ("_log", "caught")
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.caught: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __bool__(self) -> bool:
+        return self.caught is not None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        report(self._log, error)
+        self.caught = error
+        return True

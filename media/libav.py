@@ -47,6 +47,8 @@ _OPTIONS: Final = {
     "max_interleave_delta": "1",  # microseconds; 0 would be for ever
     "fflags": "+bitexact",
 }
+# Nothing is guessed: no frame is looked at, and no decoder opened, which would be most of the cost of a new publisher.
+_READ_HEADS: Final = {"analyzeduration": "0", "probesize": "32", "codec_whitelist": "none"}
 _PIECE: Final = 256 << 10  # bytes that libav gathers before it calls the sink: most parts whole, in one copy
 _VIDEO_BASE: Final = Fraction(1, 90_000)
 _LATE_MOST: Final = 32  # pictures; H.264 and HEVC reorder at most 16
@@ -84,7 +86,7 @@ def _template(tracks: Tracks) -> Any:
         data += _flv_tag(9, b"\x17\0\0\0\0" + tracks.video.config)
     if tracks.audio is not None:
         data += _flv_tag(8, b"\xaf\0" + tracks.audio.config)
-    return av.open(io.BytesIO(data), format="flv", options={"analyzeduration": "0", "probesize": "32"})
+    return av.open(io.BytesIO(data), format="flv", options=_READ_HEADS)
 
 
 @cache

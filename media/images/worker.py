@@ -74,7 +74,7 @@ def serve(channel: socket.socket, message: bytes, fds: list[int], render: object
     with guarded(_log) as failed:
         reply = answer(message, fds, render, deadline, made)
     if failed:  # a bug of ours, or of a decoder: it stands in the log, and the next job begins
-        reply = encode_error(Internal(detail=f"a worker failed with {type(failed[0]).__name__}"))
+        reply = encode_error(Internal(detail=f"a worker failed with {type(failed.caught).__name__}"))
     try:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", made).tobytes())] if made else []
         channel.sendmsg([reply], rights)

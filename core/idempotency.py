@@ -26,7 +26,9 @@ from nova.core.lifecycle import cleanup
 from nova.core.sql import Migration, Row, Schema, Sql, Transaction
 from nova.core.values import Seconds
 
-HELD: Final = Seconds(60.0)  # a claim without an answer; longer than any write's deadline, so only the claim of a crash runs out
+# A claim without an answer: longer than any write's deadline, so only the claim of a crash runs out. Bodies that are read by the work take
+# as long as their client's line does: those claims are renewed.
+HELD: Final = Seconds(60.0)
 RETRY_AFTER: Final = 1.0  # seconds, for the duplicate of a request that is being worked on
 MAX_BODY: Final = 256 * 1024  # bytes of an answer that is kept; those of writes are a few hundred
 MAX_KEYS: Final = 10_000  # of one user; 24 h of a key every nine seconds
@@ -41,7 +43,8 @@ SCHEMA: Final = Schema(
         Migration(
             "answers",
             (
-                # lookup: SHA-256 of user, route and key. request: SHA-256 of what was asked. times: Unix milliseconds.
+                # lookup: SHA-256 of user, route and key. request: SHA-256 of what was asked; where the work reads the body, that of the
+                # body is appended with the answer. times: Unix milliseconds.
                 # answer: NULL while it is being worked on, until held_until.
                 """CREATE TABLE idempotency_answer (
                     lookup BYTEA NOT NULL PRIMARY KEY,
@@ -77,6 +80,7 @@ class Claim:
     id: str
     seal: bytes  # the key of the answer; never stored
     expires_at: int
+    request: bytes  # what was asked, as far as it was known before the work
 
 
 class Idempotency:
@@ -89,23 +93,37 @@ class Idempotency:
         self._ttl_ms = int(ttl * 1000)
 
     async def once(
-        self, user: str, route: str, key: str, request: bytes, work: Callable[[Claim], Awaitable[Answer]]
+        self,
+        user: str,
+        route: str,
+        key: str,
+        request: bytes,
+        work: Callable[[Claim], Awaitable[Answer]],
+        *,
+        content: Callable[[], Awaitable[bytes]] | None = None,
     ) -> tuple[Answer, bool]:
         """Do `work` unless it was done; its answer, and whether that was given before (`Idempotency-Replayed`).
 
         user, route: whose key it is, and of which method and path template. request: SHA-256 over everything that makes
-        two requests the same (path, query, content type, body).
+        two requests the same (path, query, content type, body). content: for a body that `work` reads, and which is not in `request`
+        therefore: reads what is left of it, and gives its SHA-256.
         `work` may put its answer into its own transaction by `store`; what it raises, and answers of 500 and above, free
         the key.
         Raises BadRequest: not a key; Unprocessable `idempotency_mismatch`: the key came with another request; Conflict
         `request_in_progress`: the first one is being worked on; RateLimited `quota_exceeded`.
         """
         claim = await self._begin(user, route, key, request)
-        if isinstance(claim, Answer):
-            return claim, True
-        done = False
+        if isinstance(claim, _Kept):
+            if content is not None and claim.content != await content():
+                raise _mismatch()
+            return claim.answer, True
+        done, body = False, b""
         try:
-            answer = await work(claim)
+            if content is None:
+                answer = await work(claim)
+            else:
+                answer = await self._renewed(claim, work)
+                body = await content()
             done = answer.status < 500
         finally:
             if not done:
@@ -114,17 +132,43 @@ class Idempotency:
         if done:
             # The work has happened and its client is owed the answer, also when there is no room to keep it.
             with suppress(errors.Unavailable, errors.Conflict):
-                await self._sql.write(lambda transaction: self.store(transaction, claim, answer))
+                await self._sql.write(lambda transaction: self.store(transaction, claim, answer, body))
         return answer, False
 
-    def store(self, transaction: Transaction, claim: Claim, answer: Answer) -> None:
+    async def _renewed(self, claim: Claim, work: Callable[[Claim], Awaitable[Answer]]) -> Answer:
+        """`work`, whose claim holds for as long as it takes."""
+        answer: Answer | None = None
+        refused: errors.NovaError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._renew, claim)
+            try:
+                answer = await work(claim)
+            except errors.NovaError as error:  # raised below: alone, not in a group
+                refused = error
+            nursery.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+        assert answer is not None
+        return answer
+
+    async def _renew(self, claim: Claim) -> None:
+        while True:
+            await trio.sleep(HELD / 2)
+            with suppress(errors.Unavailable):  # the next time is early enough
+                await self._sql.run(
+                    "UPDATE idempotency_answer SET held_until = ? WHERE lookup = ? AND claim = ? AND answer IS NULL",
+                    (self._now_ms() + int(HELD * 1000), claim.lookup, claim.id),
+                )
+
+    def store(self, transaction: Transaction, claim: Claim, answer: Answer, content: bytes = b"") -> None:
         """Keep `answer` in the transaction of the work itself: both are there after a crash, or neither.
 
-        Raises Conflict: the claim ran out and the work is somebody else's now; the transaction is to be undone.
+        content: SHA-256 of the body that the work has read. Raises Conflict: the claim ran out and the work is somebody else's now; the
+        transaction is to be undone.
         """
         changed = transaction.run(
-            "UPDATE idempotency_answer SET answer = ? WHERE lookup = ? AND claim = ?",
-            (_seal(claim.seal, answer), claim.lookup, claim.id),
+            "UPDATE idempotency_answer SET answer = ?, request = ? WHERE lookup = ? AND claim = ?",
+            (_seal(claim.seal, answer), claim.request + content, claim.lookup, claim.id),
         )
         if not changed:
             raise errors.Conflict("request_in_progress", "another request with this key has taken over")
@@ -147,28 +191,29 @@ class Idempotency:
     def _now_ms(self) -> int:
         return int(self._clock.wall() * 1000)
 
-    async def _begin(self, user: str, route: str, key: str, request: bytes) -> Claim | Answer:
+    async def _begin(self, user: str, route: str, key: str, request: bytes) -> Claim | _Kept:
         if _KEY.fullmatch(key) is None:
             raise errors.BadRequest("bad_request", "an Idempotency-Key is 1 to 255 visible ASCII characters")
         lookup = sha256(f"{user}\0{route}\0{key}".encode()).digest()
         now = self._now_ms()
-        claim = Claim(lookup, self._ids.new(), hmac.digest(key.encode(), b"nova idempotency" + lookup, "sha256"), now + self._ttl_ms)
+        seal = hmac.digest(key.encode(), b"nova idempotency" + lookup, "sha256")
+        claim = Claim(lookup, self._ids.new(), seal, now + self._ttl_ms, request)
 
-        def known(row: Row | None) -> Answer | None:
+        def known(row: Row | None) -> _Kept | None:
             """The kept answer, or None when the work is to be done."""
             if row is None or row[3] <= now:
                 return None
-            if row[0] != request:
-                raise errors.Unprocessable("idempotency_mismatch", "the key came with another request before")
+            if row[0][: len(request)] != request:
+                raise _mismatch()
             if row[2] is not None:
-                return _open(claim.seal, row[2])
+                return _Kept(_open(claim.seal, row[2]), bytes(row[0][len(request) :]))
             if row[1] > now:
                 raise errors.Conflict("request_in_progress", "the first request with this key has no answer yet", retry_after=RETRY_AFTER)
             return None
 
         select = "SELECT request, held_until, answer, expires_at FROM idempotency_answer WHERE lookup = ?"
 
-        def take(transaction: Transaction) -> Claim | Answer:
+        def take(transaction: Transaction) -> Claim | _Kept:
             answer = known(transaction.one(select, (lookup,)))
             if answer is not None:
                 return answer
@@ -195,6 +240,18 @@ class Idempotency:
             await self._sql.run(
                 "DELETE FROM idempotency_answer WHERE lookup = ? AND claim = ? AND answer IS NULL", (claim.lookup, claim.id)
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An answer from before. content: SHA-256 of the body that it answered, empty when that is in the request's."""
+
+    answer: Answer
+    content: bytes
+
+
+def _mismatch() -> errors.Unprocessable:
+    return errors.Unprocessable("idempotency_mismatch", "the key came with another request before")
 
 
 def _seal(key: bytes, answer: Answer) -> bytes:

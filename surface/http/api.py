@@ -154,6 +154,7 @@ def conventions(settings: Settings, services: Services, table: Sequence[Route]) 
         observe,
         services.error_page,
         settings.http.max_body,
+        max(settings.images.max_file, settings.uploads.max_size),
         settings.http.body_timeout,
         ((UPLOADS, tus.options(settings.uploads.max_size)),),
     )

@@ -31,7 +31,7 @@ from nova.core.addresses import Addresses, Client
 from nova.core.errors import BadRequest, Internal, MethodNotAllowed, NotFound, NovaError, TooLarge, problem
 from nova.core.idempotency import Answer, Claim
 from nova.core.log import Log, correlation_id
-from nova.surface.http import bodies, headers
+from nova.surface.http import bodies, headers, multipart
 from nova.surface.http.call import Call
 from nova.surface.http.ports import Credentials, Gate, Observe, RateLimiter, Replays
 from nova.surface.http.route import Reply, Route, Stream, read_query
@@ -55,6 +55,7 @@ class Conventions:
 
     base: of absolute URLs, from the scheme and host that the client used.
     error_page: HTML that a browser gets where there is nothing.
+    max_body, max_stream: bytes of a body that is read whole, and of one that a handler reads as it comes.
     protocols: below these paths OPTIONS answers with these headers, and every answer has the first of them (tus).
     """
 
@@ -68,6 +69,7 @@ class Conventions:
     observe: Observe
     error_page: bytes
     max_body: int
+    max_stream: int
     body_timeout: float
     protocols: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
 
@@ -220,12 +222,20 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         require(principal, route.scope)
     if route.rated:
         conventions.rates.check(None if principal is None else principal.user, client)
-    data, body = b"", None
+    key = sent.get("Idempotency-Key", "") if route.idempotent else ""
+    kind, data, body = sent.get("Content-Type", ""), b"", None
     if route.kind == "stream":
-        body = bodies.Incoming(scope["nova.receive"], request.content_length, conventions.body_timeout)
+        unwrap = None
+        if route.form_field and multipart.is_form(kind):
+            # Senders draw a new boundary for the same file: what is inside is what they send.
+            unwrap, kind = partial(multipart.file_of, content_type=kind, name=route.form_field), multipart.FORM
+        body = bodies.Incoming(
+            scope["nova.receive"], request.content_length, conventions.body_timeout, unwrap=unwrap, hashed=bool(key),
+            most=conventions.max_stream,
+        )  # fmt: skip
     elif route.kind != "none":
         data = await request.get_data(cache=True, as_text=False, parse_form_data=False)
-        body = _body(route, data, sent.get("Content-Type", ""))
+        body = _body(route, data, kind)
     call = Call(
         route,
         params,
@@ -241,17 +251,18 @@ async def _view(app: Application, route: Route, conventions: Conventions, **para
         scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1"),
         request.method,
     )
-    key = sent.get("Idempotency-Key", "") if route.idempotent else ""
     if not key:
         return _response(await route.handler(call))
     owner = f"user {principal.user}" if principal is not None else f"address {address}"
-    asked = sha256(b"\0".join((scope["path"].encode(), scope["query_string"], sent.get("Content-Type", "").encode(), data))).digest()
+    told = "\0".join((kind, *(sent.get(name, "") for name in route.asks)))
+    asked = sha256(b"\0".join((scope["path"].encode(), scope["query_string"], told.encode(), data))).digest()
+    content = body.digest if isinstance(body, bodies.Incoming) else None
 
     async def work(claim: Claim) -> Answer:
         reply = await route.handler(call)
         return Answer(reply.status, {"Content-Type": reply.content_type, **dict(reply.headers)}, _encoded(reply))
 
-    answer, replayed = await conventions.replays.once(owner, f"{route.method} {route.path}", key, asked, work)
+    answer, replayed = await conventions.replays.once(owner, f"{route.method} {route.path}", key, asked, work, content=content)
     kept = tuple((name, value) for name, value in answer.headers.items() if name != "Content-Type")
     response = _response(Reply(answer.status, answer.body or None, kept, answer.headers["Content-Type"]))
     if replayed:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, NoReturn
+from hashlib import sha256 as new_sha256
+from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import parse_qsl
 
 import trio
 
-from nova.core.errors import BadRequest, UnsupportedType
+from nova.core.errors import BadRequest, TooLarge, UnsupportedType
 
 Json = Any
 
@@ -65,6 +66,11 @@ def merge_patch(target: Json, patch: Json) -> Json:
     return merged
 
 
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
 class ClientLeft(BadRequest):
     """The body ended before its end: nobody will read the answer, and what came until then may count."""
 
@@ -72,17 +78,43 @@ class ClientLeft(BadRequest):
 class Incoming:
     """A body that its handler reads as it comes; the bytes that may come unread are the connection's to bound.
 
-    length: as declared, None without. stall: seconds that may pass without a byte.
+    length: as declared, None without. stall: seconds that may pass without a byte. unwrap: takes what is meant out of what is sent.
+    most: bytes that `digest` looks at.
     """
 
-    def __init__(self, receive: Callable[[], Awaitable[Any]], length: int | None, stall: float) -> None:
-        self._receive, self.length, self._stall = receive, length, stall
-        self._begun = False
+    def __init__(
+        self,
+        receive: Callable[[], Awaitable[Any]],
+        length: int | None,
+        stall: float,
+        *,
+        unwrap: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] | None = None,
+        hashed: bool = False,
+        most: int = 0,
+    ) -> None:
+        self._receive, self.length, self._stall, self._most = receive, length, stall, most
+        self._hash = new_sha256() if hashed else None
+        self._passed = 0
+        pieces = self._pieces() if unwrap is None else unwrap(self._pieces())
+        self._content = pieces if self._hash is None else self._hashed(pieces, self._hash)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        assert not self._begun, "a body comes once"
-        self._begun = True
-        return self._pieces()
+        """What has not been read yet."""
+        return self._content
+
+    async def digest(self) -> bytes:
+        """Reads what is left; the SHA-256 of all of it. With `hashed`. Raises TooLarge, ClientLeft."""
+        assert self._hash is not None
+        async for _ in self._content:
+            if self._passed > self._most:
+                raise TooLarge(detail=f"A body has at most {self._most} bytes.")
+        return self._hash.digest()
+
+    async def _hashed(self, pieces: AsyncIterator[bytes], into: _Hash) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            into.update(piece)
+            self._passed += len(piece)
+            yield piece
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         more = True

@@ -47,7 +47,14 @@ class Replays(Protocol):
     """Answers kept for a repeated Idempotency-Key."""
 
     async def once(
-        self, user: str, route: str, key: str, request: bytes, work: Callable[[Claim], Awaitable[Answer]]
+        self,
+        user: str,
+        route: str,
+        key: str,
+        request: bytes,
+        work: Callable[[Claim], Awaitable[Answer]],
+        *,
+        content: Callable[[], Awaitable[bytes]] | None = None,
     ) -> tuple[Answer, bool]:
         """See core.idempotency.Idempotency."""
 

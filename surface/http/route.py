@@ -63,7 +63,8 @@ class Route:
     name: unique; the operationId, and the label of the route in metrics and log.
     answers: status to shape; None: no body.
     errors: codes of the error table that belong to this route, beside those that every route may give.
-    idempotent: an Idempotency-Key is honoured (writes only).
+    idempotent: an Idempotency-Key is honoured (writes only). asks: headers that are part of what is asked then.
+    form_field: a stream that comes as a form is the content of this field, for the handler and for what makes two requests the same.
     secret: the answer shows something that is not shown again; the description says so.
     query_token: `?access_token=` counts, for clients that can not set headers (SSE, WebSocket).
     """
@@ -82,6 +83,8 @@ class Route:
     answers: Mapping[int, Shape | None] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
     idempotent: bool = False
+    asks: tuple[str, ...] = ()
+    form_field: str = ""
     secret: bool = False
     query_token: bool = False
     description: str = ""

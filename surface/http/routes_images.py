@@ -14,7 +14,7 @@ from nova.media.images.options import FORMATS, MAX_TEXT
 from nova.media.images.presets import TABLE
 from nova.media.images.service import LONGEST, Images, Variant, missing
 from nova.media.streams.model import UserId
-from nova.surface.http import cursors, multipart
+from nova.surface.http import cursors
 from nova.surface.http.call import Call
 from nova.surface.http.route import CURSOR, LIMIT, NO_CONTENT, Query, Reply, Route, created, page, short_text
 from nova.surface.http.schema import (
@@ -90,8 +90,8 @@ class ImageRoutes:
         write: dict[str, Any] = {"tag": tag, "scope": "media:write"}
         wrong = ("bad_image", "image_too_costly", "image_too_large", "unsupported_image", "bad_options", "quota_exceeded", "overloaded")
         return [
-            Route("POST", "/v1/images", "create_image", self.create, "Send a picture", kind="stream",
-                  answers={201: CREATED}, errors=wrong,
+            Route("POST", "/v1/images", "create_image", self.create, "Send a picture", kind="stream", form_field="file",
+                  idempotent=True, answers={201: CREATED}, errors=wrong,
                   query={"preset": Query(short_text(40), {"type": "string", "enum": [*TABLE]}, "", "Whose result is made at once.")},
                   description="A form with the field `file`, or the picture as the body. Its type is read from its bytes.", **write),
             Route("GET", "/v1/images", "list_images", self.find, "List one's own pictures, newest first", tag, access="user",
@@ -109,9 +109,7 @@ class ImageRoutes:
 
     async def create(self, call: Call) -> Reply:
         owner = UserId(call.require_user().user)
-        content_type = call.headers.get("Content-Type", "")
-        body = multipart.file_of(call.body, content_type) if multipart.is_form(content_type) else aiter(call.body)
-        image, variants = await self.images.create(owner, body, preset=call.query["preset"])
+        image, variants = await self.images.create(owner, aiter(call.body), preset=call.query["preset"])
         shown = self._shown(image, call) | {"variants": [_variant(each) for each in variants]}
         return created(f"/v1/images/{image.id}", shown)
 

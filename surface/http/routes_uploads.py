@@ -49,6 +49,7 @@ class UploadRoutes:
         more: dict[str, Any] = {"tag": "media", "scope": "media:write"}
         return [
             Route("POST", PATH, "create_upload", self.create, "Begin a resumable upload (tus 1.0.0)", kind="stream", answers={201: None},
+                  idempotent=True, asks=("Upload-Length", "Upload-Metadata", "Upload-Checksum"),
                   errors=("precondition_failed", "too_large", "quota_exceeded", "checksum_mismatch"), **more,
                   description="Headers: Tus-Resumable, Upload-Length, Upload-Metadata (filename, filetype, kind, preset, sha256, title). A "
                   "body of application/offset+octet-stream is the upload's beginning."),

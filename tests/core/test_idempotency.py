@@ -86,6 +86,48 @@ async def test_duplicate_in_flight_is_told_to_wait(keys: Idempotency) -> None:
     assert await keys.once("ada", ROUTE, "k1", b"digest", slow) == (CREATED, True)
 
 
+class Body:
+    """A body that its reader asks for; `digest` as the work finds it."""
+
+    def __init__(self, digest: bytes) -> None:
+        self.value, self.asked = digest, 0
+
+    async def __call__(self) -> bytes:
+        self.asked += 1
+        return self.value
+
+
+async def test_a_body_that_the_work_reads_is_compared_afterwards(keys: Idempotency) -> None:
+    work, body = Work(), Body(b"body")
+    assert await keys.once("ada", ROUTE, "k1", b"digest", work, content=body) == (CREATED, False)
+    assert await keys.once("ada", ROUTE, "k1", b"digest", work, content=body) == (CREATED, True)
+    assert (work.done, body.asked) == (1, 2)
+    for head, content in ((b"digest", Body(b"other")), (b"others", body)):
+        with pytest.raises(errors.Unprocessable) as refused:
+            await keys.once("ada", ROUTE, "k1", head, work, content=content)
+        assert refused.value.code == "idempotency_mismatch"
+    assert body.asked == 2, "a request that is another one already need not be read"
+
+    async def fails(claim: Claim) -> Answer:
+        raise errors.TooLarge()
+
+    with pytest.raises(errors.TooLarge):
+        await keys.once("ada", ROUTE, "k2", b"digest", fails, content=body)
+    assert await keys.once("ada", ROUTE, "k2", b"digest", work, content=body) == (CREATED, False)
+
+
+async def test_a_claim_holds_for_as_long_as_a_body_comes(keys: Idempotency, clock: FakeClock, autojump_clock: trio.abc.Clock) -> None:
+    async def slow(claim: Claim) -> Answer:
+        for _ in range(5):
+            clock.advance(idempotency.HELD / 2)
+            await trio.sleep(idempotency.HELD / 2 + 0.001)
+            with pytest.raises(errors.Conflict):
+                await keys.once("ada", ROUTE, "k1", b"digest", Work(), content=Body(b"body"))
+        return CREATED
+
+    assert await keys.once("ada", ROUTE, "k1", b"digest", slow, content=Body(b"body")) == (CREATED, False)
+
+
 async def test_failed_or_cancelled_work_frees_the_key(keys: Idempotency) -> None:
     async def fails(claim: Claim) -> Answer:
         raise errors.Unprocessable()

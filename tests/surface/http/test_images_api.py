@@ -112,6 +112,29 @@ async def test_a_form_is_as_good_as_the_body(site: Site) -> None:
     assert (await send(site, body, kind="multipart/form-data")).json["code"] == "bad_request"
 
 
+async def test_a_picture_that_is_sent_twice_with_one_key_is_one(site: Site) -> None:
+    data = material.saved(material.corners(), "png")
+    key = {"Idempotency-Key": "k1"}
+
+    async def send_form(content: bytes, boundary: str) -> Answer:
+        body, kind = form(content)
+        headers = {**key, "Content-Type": kind.replace("x1", boundary)}
+        return await site.ask("POST", "/v1/images", body=body.replace(b"--x1", b"--" + boundary.encode()), user="alice", headers=headers)
+
+    first, again = await send_form(data, "x1"), await send_form(data, "y2y2")
+    assert (first.status, again.status, again["idempotency-replayed"]) == (201, 201, "true")
+    assert (again.json, again["location"]) == (first.json, first["location"])
+    other = await send_form(data + b"more", "x1")
+    assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
+    raw = {**key, "Content-Type": "image/png"}
+    mixed = await site.ask("POST", "/v1/images", body=data, user="alice", headers=raw)
+    assert (mixed.status, mixed.json["code"]) == (422, "idempotency_mismatch")
+    assert len((await site.ask("GET", "/v1/images", user="alice")).json["items"]) == 1
+    raw["Idempotency-Key"] = "k2"
+    assert (await site.ask("POST", "/v1/images", body=b"no picture", user="alice", headers=raw)).status == 415
+    assert (await site.ask("POST", "/v1/images", body=data, user="alice", headers=raw)).status == 201, "what failed frees the key"
+
+
 async def test_a_preset_says_what_is_made_at_once(site: Site) -> None:
     found = await made(site, query="?preset=avatar")
     assert {each["preset"] for each in found["variants"]} == {"avatar"}

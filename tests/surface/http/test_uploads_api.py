@@ -73,6 +73,15 @@ async def test_creation_brings_the_first_bytes(site: Site) -> None:
     assert (await ended(site, answer["location"].removeprefix("http://nova.test:8080")))["status"] == "ready"
 
 
+async def test_a_creation_that_is_sent_twice_with_one_key_is_one(site: Site) -> None:
+    headers = {**TUS, "Upload-Length": "10", "Idempotency-Key": "k1"}
+    first = await site.ask("POST", "/v1/uploads", user="alice", headers=headers)
+    again = await site.ask("POST", "/v1/uploads", user="alice", headers=headers)
+    assert (again.status, again["location"], again["idempotency-replayed"]) == (201, first["location"], "true")
+    other = await site.ask("POST", "/v1/uploads", user="alice", headers={**headers, "Upload-Length": "11"})
+    assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
+
+
 async def test_offsets_and_checksums_are_held(site: Site) -> None:
     path = await create(site, 100)
     wrong = await patch(site, path, 7, b"abc")

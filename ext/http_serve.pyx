@@ -588,11 +588,14 @@ cdef void http_resume(Thread* t, Conn* c) noexcept nogil:
 
 
 cdef void http_again(Thread* t, Conn* c) noexcept nogil:
-    """A turn later: go on with what was read, then with what OpenSSL has read and the socket does not show."""
-    if c.rbuf.len == 0:
+    """A turn later: go on with what is followed or was read, then with what OpenSSL has read and the socket does not show."""
+    if c.follow != NULL:
+        http_follow(t, c)
+    elif c.rbuf.len == 0:
         http_input(t, c)
         return
-    http_resume(t, c)
+    else:
+        http_resume(t, c)
     if c.fd >= 0 and c.ssl != NULL and c.flags & CF_IN and SSL_pending(c.ssl) > 0:
         http_input(t, c)
 

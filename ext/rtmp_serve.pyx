@@ -13,8 +13,8 @@ from nova.ext.buffer cimport buf_unref
 from nova.ext.bytevec cimport ByteVec, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_get, conn_id, conn_owe, timer_clear, timer_set
 from nova.ext.io cimport (
-    CF_CLOSE_AFTER, CF_DRAIN, CF_FOLLOWS, CF_KNOWN, CF_LISTED, CF_STARVED, CF_VIDEO, Follow, Limits, NO_CONN, P_RTMP, RECV_SIZE, RW_ALWAYS,
-    RW_AT, Rtmp,
+    CF_AGAIN, CF_CLOSE_AFTER, CF_DRAIN, CF_FOLLOWS, CF_KNOWN, CF_LISTED, CF_STARVED, CF_VIDEO, Follow, Limits, NO_CONN, P_RTMP, RECV_SIZE,
+    RW_ALWAYS, RW_AT, Rtmp,
 )
 from nova.ext.http_serve cimport http_follow
 from nova.ext.lifecycle cimport conn_close, conn_linger, follow_end, records_up
@@ -336,5 +336,5 @@ cdef void follow_news(Thread* t, Seq* seq) noexcept nogil:
         if c.out_bytes < FOLLOW_BACKLOG:
             if c.proto == P_RTMP:
                 pump(t, c)
-            else:
+            elif not c.flags & CF_AGAIN:  # else its turn comes without this
                 http_follow(t, c)

@@ -10,7 +10,7 @@ from libc.string cimport memchr, memcmp
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
 from nova.ext.buffer cimport buf_unref
-from nova.ext.conn cimport conn_at, timer_clear
+from nova.ext.conn cimport conn_again, conn_at, timer_clear
 from nova.ext.hot cimport answer_error
 from nova.ext.http1 cimport (
     HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, HF_CHUNKED, HF_HAS_CONDITION, HF_HAS_RANGE, HF_UPGRADE_OTHER, HF_UPGRADE_WEBSOCKET,
@@ -27,6 +27,7 @@ cdef enum:
     SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
     BACKLOG = 262144            # bytes unsent above which a reader takes nothing new
     TAKE = 32
+    TURN_BYTES = 4194304        # a reader as fast as we are gets this much of a growing body before everybody else has had a turn
 
 
 cdef uint16_t site_named(Thread* t, const uint8_t* path, size_t size, size_t* skip) noexcept nogil:
@@ -321,17 +322,23 @@ cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guar
 
 
 cdef int fill_pump(Thread* t, Conn* c) noexcept nogil:
-    """Send what has come, as far as the reader takes it."""
+    """Send what has come, as far as the reader takes it; after TURN_BYTES it goes on in the next turn."""
     cdef Item items[TAKE]
     cdef char line[20]
     cdef uint64_t lost = 0
     cdef bint ended = False, broken
     cdef int count, i, n
     cdef uint8_t framing
+    cdef size_t given = 0
     while c.fd >= 0 and c.follow != NULL and c.out_bytes < BACKLOG:
         count = seq_take(c.follow.seq, &c.follow.cursor, items, TAKE, &lost, &ended)
         framing = c.follow.framing
         for i in range(count):
+            if given >= TURN_BYTES:  # the rest of these is taken again later
+                c.follow.cursor -= 1
+                buf_unref(items[i].buf)
+                continue
+            given += items[i].size
             if framing == FR_CHUNKED:
                 n = snprintf(line, sizeof(line), b"%zx\r\n", items[i].size)
                 tx_copy(t, c, line, <size_t> n)
@@ -355,4 +362,8 @@ cdef int fill_pump(Thread* t, Conn* c) noexcept nogil:
         if tx_flush(t, c) < 0:
             conn_close(t, c, R_RESET)
             return PU_CLOSED
+        if given >= TURN_BYTES:
+            if c.out_count == 0:
+                conn_again(t, c)
+            return PU_MORE
     return PU_MORE

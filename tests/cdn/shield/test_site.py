@@ -72,6 +72,26 @@ async def test_many_ask_and_one_fetch_serves_them_while_it_comes(house: ModuleTy
         assert (status, headers["cache-status"], body) == (200, "nova; hit; ttl=60", b"first-second")
 
 
+async def test_fast_reader_of_a_growing_body_shares_its_turns(house: ModuleType) -> None:
+    size, rest = 4 << 20, trio.Event()
+    pieces = [bytes([at]) * (size // 16) for at in range(160)]
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, pieces=[*pieces, rest, b"end"], length=None)
+
+    async with house.site(script, capacity=512 << 20, max_object=256 << 20) as site, site.client() as first, site.client() as second:
+        await first.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: site.keeper.growing == 10 * size)  # all but the end is there
+        turns = site.reactor.engine.stats()["turns"]
+        await second.send(b"GET /big HTTP/1.0\r\nHost: h\r\n\r\n")
+        await second.until(b"\r\n\r\n")
+        got = await second.exactly(10 * size)
+        assert site.reactor.engine.stats()["turns"] - turns >= 10 // 2  # one looks at what was left over and at news
+        assert got == b"".join(pieces)
+        rest.set()
+        assert await second.to_end() == b"end"
+
+
 async def test_what_may_not_be_kept_releases_everybody_at_once(house: ModuleType) -> None:
     first, others = trio.Event(), trio.Event()
     asked = []

@@ -9,6 +9,7 @@ from bench.method.results import Question, Sample
 from bench.method.versus import Versus
 from nova.cdn.errors import OriginError
 from nova.cdn.origins.fetcher import Origins
+from nova.core import log
 from nova.ext.cdn_token import CdnTokenKeys
 from tests.cdn.origins.running import Process, fetching, get, processes, site, who, whole
 
@@ -69,6 +70,7 @@ def bench_primary_frozen(versus: Versus, seconds: float) -> None:
 
 async def trouble(what: Callable[[Process], None], seconds: float) -> Sample:
     """first_ms: from the deed to the secondary's first answer. slowest_ms: of every answer after it."""
+    log.configure(level="info", format="json", sample=100).settle()  # as a server does when it is ready: it costs 60 ms once
     wall, cpu = time.perf_counter(), time.process_time()
     with processes("one", "two") as pair:
         tables = [{"url": pair[0].url, "connect_timeout": CONNECT}, {"url": pair[1].url, "backup": True}]

@@ -33,6 +33,7 @@ from nova.media.library.service import Draft, Library
 from nova.media.library.store_sql import SCHEMA as LIBRARY
 from nova.media.library.store_sql import SqlVideos
 from nova.media.uploads import kinds
+from nova.media.uploads.direct import HEAD, Direct
 from nova.media.uploads.model import Status, Upload
 from nova.media.uploads.scanner import ProgramScanner
 from nova.media.uploads.service import Limits as UploadLimits
@@ -117,7 +118,7 @@ class Making:
 
     async def __call__(self, upload: Upload, body: AsyncIterable[bytes], sha256: str) -> tuple[str, str]:
         said = upload.metadata
-        kind, format = kinds.kind(await self._staging.head(upload.id, kinds.HEAD), said.kind)
+        kind, format = kinds.kind(await self._staging.head(upload.id, HEAD), said.kind)
         if kind == "image":
             image, _ = await self._images.create(upload.owner, body, preset=said.preset, digest=sha256)
             return kind, image.id
@@ -179,10 +180,13 @@ def open_media(
             kind = "UploadCompleted" if upload.status is Status.READY else "UploadFailed"
             tell(kind, upload.id, {"owner": upload.owner, **shown(upload)})
 
+    store_of_its_own = blobs if isinstance(blobs, s3.S3Blobs) else None
+    direct = Direct(store_of_its_own, keys, kinds.kind)
     uploads = Uploads(
         SqlUploads(sql), staging, Making(images, library, staging), clock, ids.new, tell=changed,
         limits=UploadLimits(chosen.max_size, chosen.per_user, chosen.user_bytes, chosen.keep),
         scan=ProgramScanner(chosen.scanner, chosen.scanner_timeout) if chosen.scanner else None,
+        direct=direct,
     )  # fmt: skip
 
     def poster(image: str) -> str:

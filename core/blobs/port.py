@@ -99,3 +99,32 @@ class Blobs(Protocol):
 
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[Stat]:
         """Blobs whose key begins with `prefix`, in the order of their keys' bytes, from the first one behind `after`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a blob that its sender puts by itself: the bytes from `first` on, `size` of them, by PUT to `url`. number: from 1."""
+
+    number: int
+    first: int
+    size: int
+    url: str
+
+
+class DirectBlobs(Blobs, Protocol):
+    """A store that also takes a blob from whoever has its signed addresses; nothing of it passes through here.
+
+    Every method raises Unavailable, as the others do.
+    """
+
+    async def open_direct(self, key: Key, size: int) -> str:
+        """Begin; the ticket that the other methods want."""
+
+    async def direct_parts(self, key: Key, ticket: str, size: int, *, seconds: int) -> list[Part]:
+        """Where its pieces go, in order; every address is good for `seconds`, and for a piece of just that size."""
+
+    async def close_direct(self, key: Key, ticket: str, size: int) -> None:
+        """The blob exists from now on, with `size` bytes; also when it did already. Raises Unprocessable: a piece is missing."""
+
+    async def drop_direct(self, key: Key, ticket: str) -> None:
+        """Afterwards there is nothing of it; it is no error when there was nothing."""

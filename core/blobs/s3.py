@@ -7,7 +7,7 @@ before that leaves nothing but an abort. boto3 takes a third of a second to load
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from hashlib import sha256 as new_sha256
 from threading import Lock
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from nova.core import errors
-from nova.core.blobs.port import CHUNK, Download, Key, Stat, Stored, blob_key, blob_prefix
+from nova.core.blobs.port import CHUNK, Download, Key, Part, Stat, Stored, blob_key, blob_prefix
 from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.core.offload import NETWORK, Offload
@@ -27,13 +27,18 @@ PAGE: Final = 1000  # keys of one answer, the most that S3 gives
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 RETRY_AFTER: Final = 5.0  # seconds
-_GONE: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+SINGLE: Final = 64 << 20  # bytes that a sender puts in one piece
+DIRECT_PART: Final = 16 << 20  # bytes of a piece at least, when there are several
+DIRECT_PARTS: Final = 100  # pieces, as long as none is above LARGEST_PART
+LARGEST_PART: Final = 5 << 30  # bytes; S3's limit
+_ONE: Final = "one"  # the ticket of a blob that comes in one piece; those of several are S3's
+_GONE: Final = frozenset({"404", "NoSuchKey", "NoSuchUpload", "NotFound"})
 
 _log = Log("nova.blobs")
 
 
 class S3Blobs:
-    """`Blobs` in a bucket, below a prefix (empty, or with a slash at its end).
+    """`DirectBlobs` in a bucket, below a prefix (empty, or with a slash at its end).
 
     endpoint: of a service that is not Amazon's. Credentials are where boto3 looks for them: environment, profile, role.
     """
@@ -112,7 +117,8 @@ class S3Blobs:
 
     async def _abort(self, name: dict[str, str], upload: str) -> None:
         try:
-            await self._run(lambda s3: s3.abort_multipart_upload(**name, UploadId=upload))
+            with suppress(errors.NotFound):
+                await self._run(lambda s3: s3.abort_multipart_upload(**name, UploadId=upload))
         except errors.NovaError as error:  # a rule of the bucket's life cycle takes it away
             _log.warning("multipart_upload_left", code=error.code)
 
@@ -149,6 +155,67 @@ class S3Blobs:
     async def delete(self, key: Key) -> None:
         await self._run(lambda s3: s3.delete_object(**self._name(key)))
 
+    async def signed_put(self, key: Key, *, seconds: int) -> str:
+        """A URL that takes the blob by PUT until then, from whoever has it."""
+        return await self._run(lambda s3: str(s3.generate_presigned_url("put_object", self._name(key), seconds)))
+
+    async def open_direct(self, key: Key, size: int) -> str:
+        if size <= SINGLE:
+            return _ONE
+        return str((await self._run(lambda s3: s3.create_multipart_upload(**self._name(key))))["UploadId"])
+
+    async def direct_parts(self, key: Key, ticket: str, size: int, *, seconds: int) -> list[Part]:
+        def sign(s3: Any) -> list[Part]:
+            parts = []
+            for number, first, length in _pieces(size):
+                # The length is signed, too: what is announced is what may come.
+                wanted: dict[str, object] = {**self._name(key), "ContentLength": length}
+                call = "put_object"
+                if ticket != _ONE:
+                    call, wanted = "upload_part", {**wanted, "UploadId": ticket, "PartNumber": number}
+                parts.append(Part(number, first, length, str(s3.generate_presigned_url(call, wanted, seconds))))
+            return parts
+
+        return await self._run(sign)
+
+    async def close_direct(self, key: Key, ticket: str, size: int) -> None:
+        try:
+            if ticket != _ONE:
+                with suppress(errors.NotFound):  # made whole before: then it is there
+                    await self._join(key, ticket, size)
+            found = (await self.stat(key)).size_bytes
+        except errors.NotFound:
+            raise errors.Unprocessable(detail="No byte of it has come.") from None
+        if found != size:
+            raise errors.Unprocessable(detail=f"{found} bytes have come, {size} were announced.")
+
+    async def _join(self, key: Key, ticket: str, size: int) -> None:
+        name = {**self._name(key), "UploadId": ticket}
+        come: dict[int, tuple[int, str]] = {}
+        marker = 0
+        while True:
+            page = await self._run(partial(_come, name, marker))
+            come |= {each["PartNumber"]: (each["Size"], each["ETag"]) for each in page.get("Parts", ())}
+            if not page.get("IsTruncated"):
+                break
+            marker = page["NextPartNumberMarker"]
+        parts = []
+        for number, _, length in _pieces(size):
+            got, etag = come.get(number, (0, ""))
+            if got != length:
+                raise errors.Unprocessable(detail=f"Of part {number}, {got} bytes have come, {length} belong to it.")
+            parts.append({"PartNumber": number, "ETag": etag})
+        await self._run(lambda s3: s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts}))
+
+    async def drop_direct(self, key: Key, ticket: str) -> None:
+        if ticket != _ONE:
+            await self._abort(self._name(key), ticket)
+        await self.delete(key)
+
+    async def signed_get(self, key: Key, *, seconds: int) -> str:
+        """A URL that gives the blob until then, to whoever has it."""
+        return await self._run(lambda s3: str(s3.generate_presigned_url("get_object", self._name(key), seconds)))
+
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[Stat]:
         blob_prefix(prefix)
         found: list[Stat] = []
@@ -165,13 +232,16 @@ class S3Blobs:
             after = found[-1].key
         return found
 
-    async def signed_put(self, key: Key, *, seconds: int) -> str:
-        """A URL that takes the blob by PUT until then, from whoever has it."""
-        return await self._run(lambda s3: str(s3.generate_presigned_url("put_object", self._name(key), seconds)))
 
-    async def signed_get(self, key: Key, *, seconds: int) -> str:
-        """A URL that gives the blob until then, to whoever has it."""
-        return await self._run(lambda s3: str(s3.generate_presigned_url("get_object", self._name(key), seconds)))
+def _pieces(size: int) -> Iterator[tuple[int, int, int]]:
+    """(number, first byte, bytes) of what a sender puts; one when it is small."""
+    step = size if size <= SINGLE else min(LARGEST_PART, max(DIRECT_PART, -(-size // DIRECT_PARTS)))
+    for at, first in enumerate(range(0, size, step), 1):
+        yield at, first, min(step, size - first)
+
+
+def _come(name: dict[str, str], marker: int, s3: Any) -> Any:
+    return s3.list_parts(**name, PartNumberMarker=marker)
 
 
 def _send_part(name: dict[str, str], upload: str, number: int, data: bytes, s3: Any) -> Any:

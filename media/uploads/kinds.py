@@ -7,7 +7,6 @@ from typing import Final
 from nova.core.errors import UnsupportedType
 from nova.media.images import sniff
 
-HEAD: Final = 400  # bytes; two packets of a transport stream
 _PACKET: Final = 188
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from nova.core.blobs import Part
 from nova.core.clock import Clock
 from nova.core.errors import (
     BadRequest,
@@ -23,13 +24,15 @@ from nova.core.errors import (
     TooLarge,
     Unavailable,
     Unprocessable,
+    UnsupportedType,
 )
 from nova.core.guard import guard
 from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UnixMs, UserId
-from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.direct import Direct
+from nova.media.uploads.model import HERE, Status, Upload, UploadId
 from nova.media.uploads.ports import Maker, Scanner, Tell, UploadStore
 from nova.media.uploads.staging import Staging, Writer
 from nova.media.uploads.tus import Checksum, Metadata
@@ -76,10 +79,12 @@ class Uploads:
         limits: Limits | None = None,
         scan: Scanner | None = None,
         tell: Tell = lambda upload: None,
+        direct: Direct | None = None,
     ) -> None:
+        """direct: takes the bytes of those who ask for signed addresses."""
         self._store, self._staging, self._make, self._clock, self._new_id = store, staging, make, clock, new_id
         self.limits = limits or Limits()
-        self._scan, self._tell = scan, tell
+        self._scan, self._tell, self._direct = scan, tell, direct or Direct()
         self._turns: dict[UploadId, _Turn] = {}
         self._makers = trio.CapacityLimiter(MAKERS)
         self._nursery: trio.Nursery | None = None
@@ -108,6 +113,10 @@ class Uploads:
 
     async def create(self, owner: UserId, size: int, metadata: Metadata) -> Upload:
         """A new upload. Raises TooLarge, BadRequest, RateLimited `quota_exceeded`."""
+        await self._admit(owner, size)
+        return await self._added(owner, size, metadata)
+
+    async def _admit(self, owner: UserId, size: int) -> None:
         limits = self.limits
         if size > limits.max_size:
             raise TooLarge(detail=f"An upload has at most {limits.max_size} bytes.")
@@ -118,11 +127,26 @@ class Uploads:
             raise RateLimited(
                 "quota_exceeded", f"Unfinished uploads: at most {limits.per_user}, with {limits.user_bytes} bytes; end some first."
             )
+
+    async def _added(self, owner: UserId, size: int, metadata: Metadata, id: str = "", direct: str = "") -> Upload:
         now = self._now()
-        upload = Upload(UploadId(self._new_id()), owner, size, metadata, now, self._until(now))
+        upload = Upload(UploadId(id or self._new_id()), owner, size, metadata, now, self._until(now), direct=direct)
         await self._store.add(upload)
         self._tell(upload)
         return upload
+
+    async def create_direct(self, owner: UserId, size: int, metadata: Metadata, seconds: float) -> tuple[Upload, list[Part]]:
+        """A new upload whose bytes come by signed addresses, each good for `seconds`. Raises as `create`; Unavailable."""
+        await self._admit(owner, size)
+        id, until = self._new_id(), min(seconds, self.limits.keep)
+        ticket = await self._direct.open(id, size)
+        try:
+            parts = await self._direct.parts(id, ticket, size, until, self._clock.wall())
+            return await self._added(owner, size, metadata, id, ticket), parts
+        except BaseException:
+            with cleanup():
+                await self._direct.drop(id, ticket)
+            raise
 
     async def get(self, upload: UploadId, caller: Caller) -> Upload:
         """Raises NotFound: there is none, or it is another's."""
@@ -147,6 +171,8 @@ class Uploads:
         try:
             with turn.scope:
                 found = await self.get(upload, caller)
+                if found.direct:
+                    raise Conflict(detail="The bytes of this upload go to its signed addresses.")
                 if found.status is not Status.UPLOADING:
                     raise Conflict(detail="Every byte of this upload is there already.")
                 if offset != found.offset:
@@ -157,6 +183,53 @@ class Uploads:
             turn.over.set()
         raise Conflict("upload_offset", "Another request goes on with this upload.")
 
+    async def put(self, upload: UploadId, body: AsyncIterable[bytes], *, expires: int, signature: str) -> Upload:
+        """All bytes of a direct upload, from whoever has its signed address; they count together or not at all.
+
+        Raises Forbidden `bad_signature`, `url_expired`; NotFound; Conflict; TooLarge; Unprocessable: some are missing; Unavailable.
+        """
+        self._direct.verify(upload, expires, signature, self._clock.wall())
+        turn = await self._take(upload)
+        try:
+            with turn.scope:
+                found = await self._store.get(upload)
+                if found is None:
+                    raise missing(upload)
+                if found.status is not Status.UPLOADING:
+                    raise Conflict(detail="Every byte of this upload is there already.")
+                return await self._write(found, body, None)
+        finally:
+            del self._turns[upload]
+            turn.over.set()
+        raise Conflict("upload_offset", "Another request sends this upload.")
+
+    async def complete(self, upload: UploadId, caller: Caller) -> Upload:
+        """What was sent to signed addresses is whole: something is made of it now. Once it was, nothing happens.
+
+        Raises NotFound; Unprocessable: bytes are missing; UnsupportedType: it is none of what is taken here; Unavailable.
+        """
+        found = await self.get(upload, caller)
+        if found.status is not Status.UPLOADING or not found.direct or found.direct == HERE:
+            return await self.finished(upload, caller)
+        turn = await self._take(upload)
+        try:
+            with turn.scope:
+                found = await self.get(upload, caller)
+                return await self._completed(found) if found.status is Status.UPLOADING else found
+        finally:
+            del self._turns[upload]
+            turn.over.set()
+        raise Conflict("upload_offset", "Another request completes this upload.")
+
+    async def _completed(self, upload: Upload) -> Upload:
+        await self._direct.close(upload.id, upload.direct, upload.size)
+        try:
+            await self._direct.look(upload)
+        except UnsupportedType as wrong:
+            await self._fail(upload, wrong)
+            raise
+        return await self._counted(upload, upload.size)
+
     async def _take(self, upload: UploadId) -> _Turn:
         while (other := self._turns.get(upload)) is not None:
             other.scope.cancel()
@@ -165,6 +238,8 @@ class Uploads:
         return turn
 
     async def _write(self, upload: Upload, body: AsyncIterable[bytes], checksum: Checksum | None) -> Upload:
+        # What has a checksum, or comes in one piece, counts together.
+        whole = checksum is not None or bool(upload.direct)
         began, writer = upload.offset, await self._staging.open(upload.id, upload.offset)
         kept = total = began
         try:
@@ -178,16 +253,19 @@ class Uploads:
                     if checksum is not None:
                         checksum.update(piece)
                     await writer.write(piece)
-                    if checksum is None and writer.at - kept >= SYNC_EVERY and writer.at < upload.size:
+                    if not whole and writer.at - kept >= SYNC_EVERY and writer.at < upload.size:
                         kept = (await self._safe(upload, writer)).offset
             except BaseException:
-                if checksum is None:
+                if not whole:
                     with cleanup():
                         await self._safe(upload, writer)
                 raise
             if checksum is not None and not checksum.holds():
                 await writer.cut(began)
                 raise ChecksumMismatch(detail=f"The upload goes on at {began}.")
+            if upload.direct and total != upload.size:
+                await writer.cut(began)
+                raise Unprocessable(detail=f"{total} bytes have come, {upload.size} were announced.")
             return await self._safe(upload, writer)
         finally:
             writer.close()
@@ -195,10 +273,13 @@ class Uploads:
     async def _safe(self, upload: Upload, writer: Writer) -> Upload:
         """What was written is on stable storage and counts; with the last byte something begins to be made of it."""
         await writer.flush(sync=True)
+        return await self._counted(upload, writer.at)
+
+    async def _counted(self, upload: Upload, offset: int) -> Upload:
         until = self._until(self._now())
-        await self._store.advance(upload.id, writer.at, until)
-        status = Status.PROCESSING if writer.at == upload.size else upload.status
-        done = replace(upload, offset=writer.at, expires_at=until, status=status)
+        await self._store.advance(upload.id, offset, until)
+        status = Status.PROCESSING if offset == upload.size else upload.status
+        done = replace(upload, offset=offset, expires_at=until, status=status)
         if done.status is Status.PROCESSING:
             self._process(done)
         self._tell(done)
@@ -206,14 +287,19 @@ class Uploads:
 
     async def delete(self, upload: UploadId, caller: Caller) -> None:
         """The upload and its bytes; what was made of them stays. Raises NotFound."""
-        await self.get(upload, caller)
+        found = await self.get(upload, caller)
         turn = await self._take(upload)
         try:
-            await self._store.delete(upload)
-            await self._staging.remove(upload)
+            with cleanup():  # also when the caller leaves: bytes without a record would never be found again
+                await self._forget(found)
         finally:
             del self._turns[upload]
             turn.over.set()
+
+    async def _forget(self, upload: Upload) -> None:
+        await self._direct.drop(upload.id, upload.direct)  # first: without the record nobody would find it
+        await self._store.delete(upload.id)
+        await self._staging.remove(upload.id)
 
     async def finished(self, upload: UploadId, caller: Caller) -> Upload:
         """The upload, when every byte is there. Raises NotFound; Unprocessable: some are missing."""
@@ -244,10 +330,14 @@ class Uploads:
                     await self._end(replace(upload, status=Status.READY, result_kind=result[0], result_id=result[1]))
                     return
         assert error is not None
+        await self._fail(upload, error)
+
+    async def _fail(self, upload: Upload, error: NovaError) -> None:
         detail = "" if error.kind == "internal" else error.detail
         await self._end(replace(upload, status=Status.FAILED, error_code=error.code, error_detail=detail))
 
     async def _made(self, upload: Upload) -> tuple[str, str]:
+        await self._direct.fetch(upload, self._staging)
         digest = await self._staging.digest(upload.id)
         if upload.metadata.sha256 and digest != upload.metadata.sha256:
             raise Unprocessable("digest_mismatch", f"the content has the SHA-256 {digest}")
@@ -261,6 +351,7 @@ class Uploads:
         )
         await self._store.advance(upload.id, upload.offset, self._until(self._now()))
         await self._staging.remove(upload.id)
+        await self._direct.drop(upload.id, upload.direct)
         self._tell(upload)
 
     async def sweep(self) -> int:
@@ -269,8 +360,7 @@ class Uploads:
         for upload in found:
             if upload.id in self._turns:
                 continue
-            await self._store.delete(upload.id)
-            await self._staging.remove(upload.id)
+            await self._forget(upload)
         return len(found)
 
     def _now(self) -> UnixMs:

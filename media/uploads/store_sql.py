@@ -25,14 +25,19 @@ SCHEMA: Final = Schema(
         ),
         # Earlier versions stored the last byte and the status one after the other, and could die between.
         Migration("whole_uploads", ("UPDATE uploads SET status = 'processing' WHERE status = 'uploading' AND stored = size",)),
+        Migration("direct", ("ALTER TABLE uploads ADD COLUMN direct TEXT NOT NULL DEFAULT ''",)),
     ),
 )
-_UPLOAD: Final = "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail"
+_UPLOAD: Final = (
+    "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail, direct"
+)
 
 
 def _upload(row: Row) -> Upload:
-    id, owner, size, metadata, created_at, expires_at, stored, status, kind, result, code, detail = row
-    return Upload(id, owner, size, parse_metadata(metadata), created_at, expires_at, stored, Status(status), kind, result, code, detail)
+    id, owner, size, metadata, created_at, expires_at, stored, status, kind, result, code, detail, direct = row
+    return Upload(
+        id, owner, size, parse_metadata(metadata), created_at, expires_at, stored, Status(status), kind, result, code, detail, direct
+    )
 
 
 class SqlUploads:
@@ -43,10 +48,10 @@ class SqlUploads:
 
     async def add(self, upload: Upload) -> None:
         await self._sql.run(
-            f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 upload.id, upload.owner, upload.size, write_metadata(upload.metadata), upload.created_at, upload.expires_at, upload.offset,
-                upload.status, upload.result_kind, upload.result_id, upload.error_code, upload.error_detail,
+                upload.status, upload.result_kind, upload.result_id, upload.error_code, upload.error_detail, upload.direct,
             ),
         )  # fmt: skip
 

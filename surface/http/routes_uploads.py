@@ -1,4 +1,4 @@
-"""`/v1/uploads`: resumable uploads by tus 1.0.0, and their state as JSON."""
+"""`/v1/uploads`: resumable uploads by tus 1.0.0, and their state as JSON; `/v1/direct-uploads`: the same by signed addresses."""
 
 from __future__ import annotations
 
@@ -12,28 +12,55 @@ from nova.core.ids import parse_id
 from nova.media.images import presets
 from nova.media.streams.model import UserId
 from nova.media.uploads import tus
+from nova.media.uploads.direct import LONGEST
 from nova.media.uploads.model import Status, Upload, UploadId
 from nova.media.uploads.service import Uploads, missing
 from nova.surface.http.call import Call
-from nova.surface.http.route import NO_CONTENT, Headers, Reply, Route
-from nova.surface.http.schema import ID, Choice, Integer, Object, OrNull, Text, optional, required
+from nova.surface.http.route import NO_CONTENT, Headers, Query, Reply, Route, created, short_text
+from nova.surface.http.schema import ID, URL, Array, Choice, Integer, Object, OrNull, Text, optional, required
 from nova.surface.media import shown
 
 Json = Any
 
 PATH: Final = "/v1/uploads"
+DIRECT: Final = "/v1/direct-uploads"
+HOUR: Final = 3600
 RESULT: Final = Object({"kind": required(Choice((*tus.KINDS,))), "id": required(ID)}, "UploadResult")
 ERROR: Final = Object({"code": required(Text(40)), "detail": required(Text(400))}, "UploadError")
-UPLOAD: Final = Object(
+_UPLOAD: Final = {
+    "id": required(ID),
+    "offset": required(Integer(0, 2**53, "Bytes that have arrived and are safe.")),
+    "size": required(Integer(1, 2**53)),
+    "status": required(Choice([*Status])),
+    "result": required(OrNull(RESULT)),
+    "error": optional(OrNull(ERROR)),
+}
+UPLOAD: Final = Object(_UPLOAD, "Upload", open=True)
+CREATE: Final = Object(
     {
-        "id": required(ID),
-        "offset": required(Integer(0, 2**53, "Bytes that have arrived and are safe.")),
-        "size": required(Integer(1, 2**53)),
-        "status": required(Choice([*Status])),
-        "result": required(OrNull(RESULT)),
-        "error": optional(OrNull(ERROR)),
+        "size": required(Integer(1, 2**53, "Bytes of the file.")),
+        "filename": optional(Text(200), ""),
+        "filetype": optional(Text(200), ""),
+        "kind": optional(OrNull(Choice(tus.KINDS, "What it must be; null: by its bytes."))),
+        "preset": optional(Text(40, doc="Whose result is made at once."), ""),
+        "sha256": optional(OrNull(Text(64, 64, "[0-9a-fA-F]{64}", doc="Of the whole file; else nothing is compared."))),
+        "title": optional(Text(200, doc="Of a video."), ""),
+        "expires_in": optional(Integer(60, LONGEST, "Seconds that the addresses are good for."), HOUR),
     },
-    "Upload",
+    "DirectUploadCreate",
+)
+PART: Final = Object(
+    {
+        "number": required(Integer(1, 10_000)),
+        "first": required(Integer(0, 2**53, "The first byte of the file that belongs to it.")),
+        "size": required(Integer(1, 2**53)),
+        "url": required(URL),
+    },
+    "DirectUploadPart",
+)
+CREATED: Final = Object(
+    _UPLOAD | {"parts": required(Array(PART, 10_000, doc="Put each piece of the file to its URL.")), "complete_url": required(URL)},
+    "DirectUpload",
     open=True,
 )
 
@@ -60,6 +87,15 @@ class UploadRoutes:
                   **more),
             Route("POST", one, "override_upload", self.override, "The same, for clients that cannot send PATCH", kind="stream",
                   answers={204: None}, errors=("not_found", "upload_offset"), shown=False, **more),
+            Route("POST", DIRECT, "create_direct_upload", self.create_direct, "Begin an upload by signed addresses", body=CREATE,
+                  kind="json", answers={201: CREATED}, errors=("too_large", "quota_exceeded", "bad_options"), idempotent=True, **more,
+                  description="PUT each piece to its URL, in any order and as often as needed, then POST to complete_url."),
+            Route("POST", f"{DIRECT}/{{id}}/complete", "complete_direct_upload", self.complete, "Say that every piece has been put",
+                  answers={200: UPLOAD}, errors=("not_found", "unprocessable", "unsupported_type"), **more),
+            Route("PUT", f"{one}/content", "put_upload", self.put, "Put a whole file to its signed address", "media", access="secret",
+                  kind="stream", answers={204: None}, query={"expires": Query(_seconds, {"type": "integer"}, 0, "As signed."),
+                  "signature": Query(short_text(100), {"type": "string"}, "", "As signed.")},
+                  errors=("not_found", "bad_signature", "url_expired", "conflict", "too_large", "unprocessable")),
             Route("DELETE", one, "delete_upload", self.delete, "End an upload; what was made of it stays", answers={204: None},
                   errors=("not_found",), **more),
         ]  # fmt: skip
@@ -75,6 +111,28 @@ class UploadRoutes:
             upload = await self.uploads.append(upload.id, call.caller, 0, _body(call), checksum=_checksum(call.headers))
             headers = (("Upload-Offset", str(upload.offset)),)
         return Reply(201, None, (("Location", f"{call.base}{PATH}/{upload.id}"), *headers, *_common(upload)))
+
+    async def create_direct(self, call: Call) -> Reply:
+        body = call.body
+        said = {name: body[name] or "" for name in ("filename", "filetype", "kind", "preset", "sha256", "title")}
+        # Through the form that tus gives them: one place says what is allowed.
+        metadata = tus.parse_metadata(tus.write_metadata(tus.Metadata(**said)))
+        presets.chosen(metadata.preset)
+        owner = UserId(call.require_user().user)
+        upload, parts = await self.uploads.create_direct(owner, body["size"], metadata, body["expires_in"])
+        urls = [call.base + part.url if part.url.startswith("/") else part.url for part in parts]
+        pieces = [
+            {"number": part.number, "first": part.first, "size": part.size, "url": url} for part, url in zip(parts, urls, strict=True)
+        ]
+        found = shown(upload) | {"parts": pieces, "complete_url": f"{call.base}{DIRECT}/{upload.id}/complete"}
+        return created(f"{PATH}/{upload.id}", found)
+
+    async def complete(self, call: Call) -> Reply:
+        return Reply(body=shown(await self.uploads.complete(_id(call), call.caller)))
+
+    async def put(self, call: Call) -> Reply:
+        await self.uploads.put(_id(call), aiter(call.body), expires=call.query["expires"], signature=call.query["signature"])
+        return NO_CONTENT
 
     async def get(self, call: Call) -> Reply:
         upload = await self.uploads.get(_id(call), call.caller)
@@ -129,6 +187,12 @@ def _body(call: Call) -> AsyncIterator[bytes]:
 
 def _checksum(headers: Mapping[str, str]) -> tus.Checksum | None:
     return tus.parse_checksum(headers.get("Upload-Checksum", ""))
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > tus.MAX_DIGITS:
+        raise ValueError("must be Unix seconds")
+    return int(text)
 
 
 def _id(call: Call) -> UploadId:

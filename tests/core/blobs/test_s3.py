@@ -93,3 +93,70 @@ def test_other_urls_are_refused(url: str) -> None:
         parse_url(url)
     assert parse_url("s3://b/x/y/") == ("b", "x/y/")
     assert parse_url("s3://b") == ("b", "")
+
+
+def put(url: str, data: bytes) -> int:
+    """By somebody who has nothing but the address."""
+    import requests
+
+    return requests.put(url, data=data, timeout=5).status_code
+
+
+async def test_a_small_blob_is_put_by_others_in_one_piece() -> None:
+    data = os.urandom(70_000)
+    with bucket() as blobs:
+        ticket = await blobs.open_direct(KEY, len(data))
+        (part,) = await blobs.direct_parts(KEY, ticket, len(data), seconds=60)
+        assert (part.number, part.first, part.size) == (1, 0, len(data))
+        assert "X-Amz-SignedHeaders=content-length%3Bhost" in part.url, "S3 takes no other length"
+        with pytest.raises(errors.Unprocessable):
+            await blobs.close_direct(KEY, ticket, len(data))
+        assert put(part.url, data[:-1]) == 200
+        with pytest.raises(errors.Unprocessable):
+            await blobs.close_direct(KEY, ticket, len(data))
+        assert put(part.url, data) == 200
+        for _ in range(2):
+            await blobs.close_direct(KEY, ticket, len(data))
+        async with blobs.get(KEY) as download:
+            assert b"".join([chunk async for chunk in download.chunks]) == data
+        for _ in range(2):
+            await blobs.drop_direct(KEY, ticket)
+        with pytest.raises(errors.NotFound):
+            await blobs.stat(KEY)
+
+
+async def test_a_large_blob_is_put_by_others_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.core.blobs.s3.SINGLE", 1 << 20)
+    monkeypatch.setattr("nova.core.blobs.s3.DIRECT_PART", PART)
+    data = os.urandom(2 * PART + 99)
+    with bucket() as blobs:
+        ticket = await blobs.open_direct(KEY, len(data))
+        parts = await blobs.direct_parts(KEY, ticket, len(data), seconds=60)
+        assert [(part.number, part.first, part.size) for part in parts] == [(1, 0, PART), (2, PART, PART), (3, 2 * PART, 99)]
+        for part in (parts[2], parts[0]):
+            assert put(part.url, data[part.first : part.first + part.size]) == 200
+        with pytest.raises(errors.Unprocessable, match="part 2"):
+            await blobs.close_direct(KEY, ticket, len(data))
+        assert put(parts[1].url, data[PART : 2 * PART]) == 200
+        for _ in range(2):  # the answer to the first one may have been lost
+            await blobs.close_direct(KEY, ticket, len(data))
+        async with blobs.get(KEY) as download:
+            assert b"".join([chunk async for chunk in download.chunks]) == data
+        await blobs.drop_direct(KEY, ticket)
+        other = await blobs.open_direct(KEY, len(data))
+        assert unfinished() == 1
+        for _ in range(2):
+            await blobs.drop_direct(KEY, other)
+        assert unfinished() == 0
+
+
+def test_no_blob_takes_more_parts_than_s3_allows() -> None:
+    from nova.core.blobs.s3 import LARGEST_PART, _pieces
+
+    for size in (1, 64 << 20, (64 << 20) + 1, 4 << 30, 1 << 40):
+        pieces = list(_pieces(size))
+        assert [number for number, _, _ in pieces] == list(range(1, len(pieces) + 1))
+        assert len(pieces) <= 1000
+        assert sum(length for _, _, length in pieces) == size
+        assert all(length >= 5 << 20 for _, _, length in pieces[:-1])
+        assert all(length <= LARGEST_PART for _, _, length in pieces)

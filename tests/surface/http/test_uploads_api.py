@@ -82,6 +82,36 @@ async def test_a_creation_that_is_sent_twice_with_one_key_is_one(site: Site) -> 
     assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
 
 
+async def test_a_picture_by_a_signed_address(site: Site) -> None:
+    data = material.saved(material.photo(90, 60), "png")
+    wanted = {"size": len(data), "filename": "a.png", "kind": "image", "preset": "avatar", "sha256": sha256(data).hexdigest()}
+    assert (await site.ask("POST", "/v1/direct-uploads", wanted)).status == 401
+    answer = await site.ask("POST", "/v1/direct-uploads", wanted, user="alice", headers={"Idempotency-Key": "k1"})
+    assert answer.status == 201, answer.body
+    found = answer.json
+    assert answer["location"] == f"/v1/uploads/{found['id']}"
+    (part,) = found["parts"]
+    assert (part["number"], part["first"], part["size"], found["status"]) == (1, 0, len(data), "uploading")
+    url, done = (each.removeprefix("http://nova.test:8080") for each in (part["url"], found["complete_url"]))
+    early = await site.ask("POST", done, user="alice")
+    assert (early.status, early.json["code"]) == (422, "unprocessable")
+    forged = await site.ask("PUT", url + "x", body=data)
+    assert (forged.status, forged.json["code"]) == (403, "bad_signature")
+    short = await site.ask("PUT", url, body=data[:-1])
+    assert (short.status, short.json["code"]) == (422, "unprocessable")
+    assert (await site.ask("PUT", url, body=data)).status == 204, "without any credential"
+    assert (await site.ask("POST", done, user="bob")).status == 404
+    assert (await site.ask("POST", done, user="alice")).json["status"] in ("processing", "ready")
+    state = await ended(site, answer["location"])
+    assert (state["status"], state["result"]["kind"]) == ("ready", "image")
+    for wrong, code in (
+        ({"size": 0}, "bad_request"),
+        ({"size": 5, "preset": "x"}, "bad_options"),
+        ({"size": 5, "sha256": "x"}, "bad_request"),
+    ):
+        assert (await site.ask("POST", "/v1/direct-uploads", wrong, user="alice")).json["code"] == code
+
+
 async def test_offsets_and_checksums_are_held(site: Site) -> None:
     path = await create(site, 100)
     wrong = await patch(site, path, 7, b"abc")

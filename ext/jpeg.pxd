@@ -98,6 +98,8 @@ cdef extern from "nova_jpeg.h" nogil:
     void nova_jpeg_pad(NovaJpegPlane* p)
     int nova_jpeg_from_rgb(NovaJpegArena* arena, const uint8_t* rgb, int channels, int width, int height, int sub, int shift_x, int shift_y,
                            NovaJpegPlane* planes)
+    int nova_jpeg_resize_packed(NovaJpegArena* arena, const NovaJpegKernels* k, const uint8_t* source, int in_width, int in_height,
+                                int channels, const double* window, int width, int height, uint8_t* to)
     int nova_jpeg_encode(const NovaJpegKernels* k, NovaJpegArena* arena, const NovaJpegPlane* planes, int count, int sub,
                          const NovaJpegOptions* options, NovaJpegOut* out)
 

@@ -138,3 +138,15 @@ def encode(
     memory: int = ...,
     kernels: str = "",
 ) -> Result: ...
+def resize_linear(
+    data: ReadableBuffer,
+    width: int,
+    height: int,
+    channels: int,
+    to_width: int,
+    to_height: int,
+    *,
+    window: tuple[float, float, float, float] | None = None,
+    memory: int = ...,
+    kernels: str = "",
+) -> bytes: ...

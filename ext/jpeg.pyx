@@ -6,7 +6,7 @@ Pure: no I/O, no state between calls, no GIL while it computes. What is right bu
 has a slow path. Truncated or damaged data is an error, never half a picture.
 """
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport INFINITY, isfinite
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -315,5 +315,45 @@ def encode(data, int width, int height, *, int quality=80, int max_bytes=0, int 
     finally:
         if t.out.cap:
             free(t.out.data)
+        nova_jpeg_free(&arena)
+        PyBuffer_Release(&view)
+
+
+def resize_linear(data, int width, int height, int channels, int to_width, int to_height, *, window=None, uint64_t memory=256 << 20,
+                  str kernels=""):
+    """Packed samples (channels: 1 grey, 3 RGB, 4 RGBA; width * height * channels bytes, not retained) resized in linear light with
+    Lanczos3: as many channels of to_width x to_height pixels. Colours are weighed by their alpha. window: x, y, width, height of the source.
+
+    Raises ValueError: a value out of its range, or `data` of another size. JpegError: memory.
+    """
+    cdef NovaJpegArena arena
+    cdef Py_buffer view
+    cdef double[4] part
+    cdef const NovaJpegKernels* k = kernels_named(kernels)
+    cdef bytes made
+    cdef uint8_t* to
+    cdef int rc
+    if not (1 <= to_width <= JPEG_MAX_SIDE and 1 <= to_height <= JPEG_MAX_SIDE and 1 <= width and 1 <= height):
+        raise ValueError(f"a side is 1 to {JPEG_MAX_SIDE} pixels")
+    if channels not in (1, 3, 4):
+        raise ValueError("channels are 1, 3 or 4")
+    given = (0, 0, width, height) if window is None else tuple(window)
+    if len(given) != 4 or not all([isfinite(value) for value in given]) or given[2] <= 0 or given[3] <= 0:
+        raise ValueError("a window is x, y, width, height")
+    part[0], part[1], part[2], part[3] = given
+    memset(&arena, 0, sizeof(arena))
+    arena.limit = memory
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if view.len != <Py_ssize_t> width * height * channels:
+            raise ValueError("not the bytes of so many samples")
+        made = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> to_width * to_height * channels)
+        to = <uint8_t*> PyBytes_AS_STRING(made)
+        with nogil:
+            rc = nova_jpeg_resize_packed(&arena, k, <const uint8_t*> view.buf, width, height, channels, part, to_width, to_height, to)
+        if rc != JPEG_OK:
+            raise JpegError(CODES[rc - 1])
+        return made
+    finally:
         nova_jpeg_free(&arena)
         PyBuffer_Release(&view)

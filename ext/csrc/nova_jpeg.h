@@ -257,6 +257,9 @@ void nova_jpeg_orient(const NovaJpegPlane *from, NovaJpegPlane *to, int orientat
 /* In linear light: planes of one size to packed RGB (grey: one sample a pixel) of across->out x down->out. */
 int nova_jpeg_resize_linear(NovaJpegArena *arena, const NovaJpegKernels *k, const NovaJpegPlane *from, int count,
                             const NovaJpegWeights *across, const NovaJpegWeights *down, uint8_t *rgb);
+/* The same for packed samples (1 grey, 3 RGB, 4 RGBA): window (x, y, width, height) of `from` to width x height of the same kind. */
+int nova_jpeg_resize_packed(NovaJpegArena *arena, const NovaJpegKernels *k, const uint8_t *from, int in_width, int in_height, int channels,
+                            const double window[4], int width, int height, uint8_t *to);
 
 /* -- writing ------------------------------------------------------------------------------------------------------------ */
 

@@ -234,9 +234,9 @@ def is_srgb(profile: bytes) -> bool:
         return True
 
 
-def from_rgb(width: int, height: int, data: bytes) -> Pixels:
-    """A picture from packed RGB bytes."""
-    return Image.frombytes("RGB", (width, height), data)
+def from_packed(mode: str, size: Size, data: bytes) -> Pixels:
+    """A picture from packed samples of 8 bits. mode: L, RGB or RGBA."""
+    return Image.frombytes(mode, size, data)
 
 
 def cut(image: Pixels, size: Size, focus: tuple[float, float]) -> Pixels:

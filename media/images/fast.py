@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
-from nova.core.errors import NovaError, TooLarge, Unprocessable
+from nova.core.errors import BadRequest, NovaError, TooLarge, Unprocessable
 from nova.media.images import codec
 from nova.media.images.codec import Encoding, Pixels
-from nova.media.images.geometry import Plan, plan
+from nova.media.images.geometry import Plan, Size, Window, plan
 from nova.media.images.job import Done, Facts, Job, Made, Output
 from nova.media.images.options import ATTENTION, Options
 
@@ -46,7 +46,8 @@ class _Part:
 
 def render(data: bytes, job: Job, *, finish: Finish, deadline: float) -> Done | None:
     """The results; None: not a file, or not options, for this path. Raises as render.render."""
-    if any(not each.options.upright for each in job.outputs):
+    linear = any(each.options.linear for each in job.outputs)
+    if any(not each.options.upright or each.options.linear != linear for each in job.outputs):
         return None
     try:
         info = _jpeg.probe(data, max_pixels=job.limits.pixels, max_file=job.limits.file_bytes)
@@ -59,8 +60,8 @@ def render(data: bytes, job: Job, *, finish: Finish, deadline: float) -> Done | 
         began = perf_counter()
         done = _jpeg.thumbnail(
             data, [_target(each, profile) for each in parts], fast=bool(parts) and all(each.output.options.fast for each in parts),
-            placeholder=job.facts, deadline=deadline, memory=MEMORY, max_pixels=job.limits.pixels, max_file=job.limits.file_bytes,
-            max_scans=job.limits.scans,
+            linear=linear, placeholder=job.facts, deadline=deadline, memory=MEMORY, max_pixels=job.limits.pixels,
+            max_file=job.limits.file_bytes, max_scans=job.limits.scans,
         )  # fmt: skip
     except _jpeg.JpegError as error:
         if error.code == "unsupported":
@@ -71,6 +72,22 @@ def render(data: bytes, job: Job, *, finish: Finish, deadline: float) -> Done | 
     if job.facts:
         facts = Facts("jpeg", *size, 1, info.orientation, False, done.color, done.thumbhash)
     return Done(facts, [_made(part, result, profile, finish, share) for part, result in zip(parts, done.results, strict=True)])
+
+
+def resize_linear(image: Pixels, size: Size, window: Window) -> Pixels:
+    """As codec.resize, in linear light: by sRGB's curve, which the profiles of most pictures share.
+
+    image: grey, RGB or RGBA. Raises BadRequest: the compiled path is not built; TooLarge: memory.
+    """
+    if _jpeg is None:
+        raise BadRequest("bad_options", "option 'li': not on this machine")
+    if size == image.size and window == (0.0, 0.0, float(image.width), float(image.height)):
+        return image
+    try:
+        data = _jpeg.resize_linear(image.tobytes(), *image.size, len(image.getbands()), *size, window=window, memory=MEMORY)
+    except _jpeg.JpegError as error:
+        raise _told(error) from None
+    return codec.from_packed(image.mode, size, data)
 
 
 def _part(output: Output, size: tuple[int, int], native: bool) -> _Part:
@@ -116,7 +133,7 @@ def _made(part: _Part, result: Any, profile: bytes, finish: Finish, share: float
     if part.direct:
         return Made("jpg", result.width, result.height, result.quality, round(share, 2), result.data)
     began = perf_counter()
-    pixels = codec.from_rgb(result.width, result.height, result.data)
+    pixels = codec.from_packed("RGB", (result.width, result.height), result.data)
     if part.whole:
         pixels = codec.cut(pixels, part.plan.size, codec.attention(pixels))
     pixels = codec.place(pixels, part.plan.canvas, part.plan.at, options.background)

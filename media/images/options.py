@@ -76,6 +76,7 @@ class Options:
     keep_profile: bool = False
     still: bool = False
     fast: bool = False
+    linear: bool = False
     expires: int = 0
 
     @property
@@ -230,6 +231,8 @@ WORDS: Final[Mapping[str, Word]] = {
                 "`icc:keep`: the source's colours with their profile, instead of sRGB"),
     "still": Word(_flag("still"), _value("still"), ("still",), "`still:1`: the first picture of an animation"),
     "fast": Word(_flag("fast"), _value("fast"), ("fast",), "`fast:1`: quicker, up to 1 dB less"),
+    "li": Word(_flag("linear"), _value("linear"), ("linear",),
+               "`li:1`: resized in linear light, slower: fine patterns keep their brightness"),
     "exp": Word(_single("expires", lambda text: _whole(text, 1, 2**40)), _value("expires"), ("expires",),
                 "`exp:unix seconds`: the URL is refused from then on"),
 }  # fmt: skip

@@ -96,7 +96,9 @@ def _orientation(opened: Opened, options: Options) -> int:
 
 
 def _largest(opened: Opened, outputs: Sequence[Output], facts: bool) -> Size | None:
-    """How large, as stored, the whole source must be decoded for all of these."""
+    """How large, as stored, the whole source must be decoded for all of these; None: as it is."""
+    if any(each.options.linear for each in outputs):
+        return None
     width, height = (SAMPLE, SAMPLE) if facts or outputs else (1, 1)
     for output in outputs:
         orientation = _orientation(opened, output.options)
@@ -137,7 +139,11 @@ def _fitted(opened: Opened, image: Pixels, factor: float, options: Options, focu
     chosen = plan(size, options, focus)
     x, y, width, height = geometry.stored(chosen.window, size, orientation)
     wanted = geometry.upright(chosen.size, orientation)
-    pixels = codec.resize(image, wanted, (x / factor, y / factor, width / factor, height / factor))
+    resize = codec.resize
+    if options.linear:
+        # Inks are no light; what is RGB already has nothing to do with this profile afterwards.
+        resize, image = fast.resize_linear, codec.to_srgb(image, opened.profile) if image.mode == "CMYK" else image
+    pixels = resize(image, wanted, (x / factor, y / factor, width / factor, height / factor))
     return codec.place(codec.turn(pixels, orientation), chosen.canvas, chosen.at, options.background)
 
 

@@ -100,6 +100,29 @@ def test_alpha_is_premultiplied_and_flattened_where_it_must_be() -> None:
     assert filled[1] > 240 and filled[0] < 15
 
 
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("text", ["rs:inside:16:16/li:1", "rs:inside:16:16/li:1/or:0", "rs:cover:16:16/g:attention/li:1"])
+def test_fine_stripes_keep_their_light_when_asked(format: str, text: str) -> None:
+    """Black and white in turn are half of the light: a sample of 188, not of 128."""
+    stripes = numpy.zeros((128, 128, 3), numpy.uint8)
+    stripes[:, ::2] = 255
+    data = material.saved(Image.fromarray(stripes), format, **({"quality": 100, "subsampling": 0} if format == "jpeg" else {}))
+    linear, plain = (numpy.asarray(seen(make(data, each).data), float) for each in (text, text.replace("/li:1", "")))
+    assert abs(linear.mean() - 188) < 4
+    assert abs(plain.mean() - 128) < 4
+    cmyk = material.saved(Image.fromarray(stripes).convert("CMYK"), "jpeg", quality=100)
+    assert abs(numpy.asarray(seen(make(cmyk, text).data), float).mean() - 188) < 6
+
+
+def test_light_of_some_results_is_no_matter_of_the_others() -> None:
+    stripes = numpy.zeros((128, 128), numpy.uint8)
+    stripes[:, ::2] = 255
+    data = material.saved(Image.fromarray(stripes), "jpeg", quality=100)
+    outputs = [Output(parse(text)[0], "png") for text in ("rs:inside:16:16/li:1", "rs:inside:16:16")]
+    linear, plain = (numpy.asarray(seen(made.data), float).mean() for made in render(data, Job(outputs)).made)
+    assert (round(linear / 20), round(plain / 20)) == (9, 6)
+
+
 def test_contain_leaves_room_that_is_transparent_or_coloured() -> None:
     data = material.saved(material.corners(), "png")
     clear = Image.open(io.BytesIO(make(data, "rs:contain:96:96").data))

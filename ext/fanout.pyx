@@ -1,8 +1,8 @@
 # nova: libraries=ssl,crypto,z
 """Fan-out on one I/O thread: sweeps over the members of a channel, in slices, with bytes that all members share.
 
-A quiet channel is swept at once. A busy one waits for its tick and sends what has gathered as one frame (an array), made once for
-each form in use. Who has a backlog is passed over and goes on from its cursor when its socket takes bytes again; what the window has left
+A quiet channel is swept at once. A busy one gathers, at most for a tick from its oldest item on, and sends that as one frame (an array),
+made once for each form in use. Who has a backlog is passed over and goes on from its cursor when its socket takes bytes again; what the window has left
 behind by then is told in a `gap`.
 """
 from libc.stdint cimport uint8_t, uint32_t
@@ -29,13 +29,19 @@ from nova.ext.ws_conn cimport Place, Room, Sub, WF_LATE
 from nova.ext.ws_deflate cimport WS_WINDOW_BITS, WsZip, ws_deflate
 from nova.ext.ws_send cimport ws_close, ws_item_done, ws_item_open, ws_items, ws_settle
 
+cdef extern from * nogil:
+    void prefetch "__builtin_prefetch"(const void* at)
+
 cdef enum:
     SLICE = 256                 # sends of one sweep in one turn
     TURN = 512                  # ... of all sweeps
     FRAME_MOST = 49152          # bytes of items in one frame, unless one alone is longer
     DEFLATE_LEAST = 256
+    AHEAD = 8                   # members of a sweep whose memory is asked for before their turn comes
+    RATE_MS = 500               # what the rate of publications is an average of
+    SILENCE = 4                 # times the usual distance of publications: after that without one the writer has paused
     PROBE_AFTER = 3             # ticks in a row that gathered nothing: the writer waits for its readers, so waiting is of no use
-    PROBE_AGAIN = 64            # sweeps after which that is tried again
+    PROBE_AGAIN = 256           # sweeps after which that is tried again, unless one gathers something by itself
 
 cdef enum:                      # Room.batch_made
     NOT_MADE = 0
@@ -251,28 +257,37 @@ cdef void begin(Thread* t, Room* room, bint waited) noexcept nogil:
     room.pubs = <uint32_t> (room.told - room.start)
     newest(room)
     room.at = room.count
-    room.due = 0
+    room.due = room.first_ms = 0
     room.flushed_ms = t.now_ms
     if waited:
         room.alone = room.alone + 1 if room.pubs == 1 else 0
     elif room.alone >= PROBE_AFTER:
         room.alone += 1
-        if room.alone >= PROBE_AGAIN:
+        if room.alone >= PROBE_AGAIN or room.pubs > 1:
             room.alone = PROBE_AFTER - 1
     t.stats.ws_sweeps += 1
     room_list(t, room)
 
 
 cdef void decide(Thread* t, Room* room) noexcept nogil:
-    """New items: send them now, or wait for the tick."""
+    """New items: send them now, or wait for more.
+
+    A wait ends a tick after its oldest item came, or when the writer has paused: it may be waiting for its readers.
+    """
     cdef Chan* chan = room.chan
+    cdef int64_t paused_ms
     cdef uint64_t waiting = nova_load64(&chan.next) - room.told
     cdef uint64_t kept = chan.next - chan.first
     if waiting == 0:
         return
-    if chan.tick_ms and not chan.closed and t.now_ms < room.flushed_ms + chan.tick_ms and room.alone < PROBE_AFTER and \
+    if room.first_ms == 0:
+        room.first_ms = t.now_ms
+    if chan.tick_ms and not chan.closed and (room.due or t.now_ms < room.flushed_ms + chan.tick_ms) and room.alone < PROBE_AFTER and \
             room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * 2 < chan.max_items and waiting * (chan.bytes // (kept if kept else 1)) < chan.flush_bytes:
-        room.due = room.flushed_ms + chan.tick_ms
+        paused_ms = t.now_ms + SILENCE * 1000000 // <int64_t> room.rate + 1
+        room.due = room.first_ms + chan.tick_ms
+        if paused_ms < room.due:
+            room.due = paused_ms
         room_list(t, room)
         return
     begin(t, room, False)
@@ -288,12 +303,14 @@ cdef void fan_news(Thread* t, Chan* chan) noexcept nogil:
     next = nova_load64(&chan.next)
     elapsed = t.now_ms - room.rate_ms
     room.rate_ms = t.now_ms
-    if elapsed >= 1000 or elapsed < 0:
+    if elapsed >= RATE_MS or elapsed < 0:
         room.rate = 0
     else:
-        room.rate -= room.rate * <uint64_t> elapsed // 1000
-    room.rate += (next - room.seen) * 1000
+        room.rate -= room.rate * <uint64_t> elapsed // RATE_MS
+    room.rate += (next - room.seen) * (1000000 // RATE_MS)
     room.seen = next
+    if room.first_ms == 0 and next > room.told:
+        room.first_ms = t.now_ms
     if room.at == 0:  # else the end of the sweep under way looks again
         decide(t, room)
 
@@ -341,6 +358,9 @@ cdef int slice_of(Thread* t, Room* room, int budget) noexcept nogil:
     cdef Place* place
     cdef int which, said, used = 0
     while room.at > 0 and used < budget:
+        if room.at > 2 * AHEAD:
+            prefetch(conn_at(t, room.subs[room.at - 2 * AHEAD].conn))
+            prefetch(conn_at(t, room.subs[room.at - AHEAD].conn).ws)
         room.at -= 1
         sub = &room.subs[room.at]
         c = conn_at(t, sub.conn)

@@ -102,25 +102,27 @@ ctypedef struct Follow:         # a reader of a sequence
     uint8_t framing
 
 ctypedef struct Conn:
+    # what a sweep looks at comes first: it passes by thousands of these
     int fd
     uint32_t index
     uint32_t generation
     uint32_t flags
+    Ws* ws
+    SSL* ssl
+    uint32_t out_count
     uint8_t proto
     uint8_t phase
     uint16_t listener
-    uint16_t peer_port
+    uint64_t moved              # bytes taken by the peer, or given of a body, since the last look at the least rate
     uint8_t peer[16]            # IPv6, or IPv4 mapped into it
-    SSL* ssl
+    uint16_t peer_port
     # input
     ByteVec rbuf                # bytes not parsed yet; no memory between requests
     # output
     Out* out
     uint32_t out_first
-    uint32_t out_count
     uint32_t out_cap
     size_t out_bytes
-    uint64_t moved              # bytes taken by the peer, or given of a body, since the last look at the least rate
     # time, ms of the reactor's clock
     int64_t since               # when the look at the least rate began, or the backlog
     int64_t deadline            # 0: none
@@ -139,8 +141,6 @@ ctypedef struct Conn:
     # RTMP
     Rtmp* rtmp
     Follow* follow
-    # WebSocket
-    Ws* ws
 
 ctypedef struct Limits:
     uint32_t max_head           # bytes

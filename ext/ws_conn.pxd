@@ -22,12 +22,12 @@ ctypedef struct Room:           # one thread's part of a channel
     uint32_t at                 # the sweep goes from the end to 0: members from here on are done
     bint listed                 # in the thread's list of rooms with something to do
     int64_t due                 # ms: when a busy channel is flushed; 0: not waiting
+    int64_t first_ms            # when the oldest item that no sweep has taken came; 0: there is none
     int64_t flushed_ms          # when the last sweep began
     int64_t rate_ms             # when `rate` was last brought up to date
     uint64_t seen               # number behind the newest item that `rate` counts
-    uint64_t rate               # thousandths of publications in the last second, fading
+    uint64_t rate               # thousandths of publications a second, over the last RATE_MS, fading
     uint32_t alone              # sweeps in a row whose wait has gathered nothing
-    bint waited                 # the sweep was one that a tick has begun
     uint64_t last               # offset of the newest publication of the sweep
     bint ends                   # its last item is the channel's end
     uint32_t pubs               # items in it
@@ -52,21 +52,22 @@ cdef enum WsConnFlag:
     WF_GREETED = 32             # `connect` was answered, or is being
 
 ctypedef struct Ws:
-    WsReader reader
-    uint8_t path                # WsPath
-    uint8_t protocol            # WsProtocol
+    # what a sweep looks at, in one line of the cache
     uint8_t form                # of values.pxd
     uint8_t deflate             # permessage-deflate was agreed
     uint8_t window_bits
     uint8_t open_items          # commands whose ids are in `ids`
     uint16_t flags              # WsConnFlag
+    uint8_t path                # WsPath
+    uint8_t protocol            # WsProtocol
+    uint32_t item_count
+    WsReader reader
     uint16_t place_count
     uint16_t place_cap
     uint32_t asked              # subscriptions asked for that are not answered yet
     Place* places               # in channels
     uint32_t* ids               # of commands that are not answered yet, oldest first; no memory when there are none
     ByteVec items               # replies and pushes that go out at the end of the turn, behind WS_HEAD_MAX + 1 bytes of room
-    uint32_t item_count
     # who asks
     uint32_t claims_size
     uint32_t sub                # offset of the user's name within the claims

@@ -87,14 +87,15 @@ static inline int nova_uring_said(nova_uring *u, uint64_t *user, int *result) {
     return 1;
 }
 
-/* Whether a short send posts a completion even though successes post none. */
+/* Two sends, to see whether the ring may be entered (a sandbox may allow to set one up, but not that) and what it tells: 1: a short send
+ * posts a completion even though successes post none; 0: it does not; -1 with errno: the ring is of no use. */
 static inline int nova_uring_tells_short(nova_uring *u) {
-    int pair[2], small = 4096, told = 0, result;
+    int pair[2], small = 4096, told = 0, result, error;
     uint64_t user;
     char *data = calloc(1, 1 << 22);
     if (!data || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
         free(data);
-        return 0;
+        return -1;
     }
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     u->quiet = 1;
@@ -106,10 +107,14 @@ static inline int nova_uring_tells_short(nova_uring *u) {
             count++;
             told = count == 1 && user == 2 && result > 0 && result < 1 << 22;
         }
+    } else {
+        told = -1;
     }
+    error = errno;
     close(pair[0]);
     close(pair[1]);
     free(data);
+    errno = error;
     return told;
 }
 
@@ -151,6 +156,12 @@ static inline int nova_uring_open(nova_uring *u, unsigned entries) {
     unsigned *array = (unsigned *)(base + p.sq_off.array);
     for (unsigned i = 0; i < p.sq_entries; i++) array[i] = i;
     u->quiet = nova_uring_tells_short(u);
+    if (u->quiet < 0) {
+        int error = errno;
+        nova_uring_close(u);
+        errno = error;
+        return -1;
+    }
     return 0;
 }
 

@@ -12,7 +12,7 @@ import trio
 
 from nova.core.reactor import ChannelRules, WsRules
 from nova.ext.ws import PING, TEXT, frame
-from tests.core.reactor.served import until
+from tests.core.reactor.served import Clock, until
 from tests.core.reactor.talking import JSON, KEY, MSGPACK, House, Talker, house, talk
 
 
@@ -73,6 +73,77 @@ async def test_a_busy_channel_gathers_publications_in_frames(form: int, deflate:
         for talker, frames in zip(members, before, strict=True):
             assert await talker.publications(1000) == list(range(1000))
             assert talker.frames - frames < 100
+
+
+def publish_at_once(h: House, items: list[Any]) -> None:
+    """The thread hears of all of them together."""
+    channel = h.hub.channel("public:a")
+    channel.feed(lambda _: None)
+    for item in items[:-1]:
+        h.hub.publish("public:a", item)
+    channel.feed(h.reactor.engine.ws_news)
+    h.hub.publish("public:a", items[-1])
+
+
+@asynccontextmanager
+async def busy(count: int) -> AsyncIterator[tuple[House, Clock, Talker]]:
+    """A channel that just had so many publications, its one member, which has them, and a clock that stands still."""
+    async with house() as h, crowd(h, 1) as (member,):
+        clock = Clock(h.reactor)
+        publish_at_once(h, list(range(count)))
+        assert await member.publications(count) == list(range(count))
+        await clock.advance(0.002)
+        yield h, clock, member
+
+
+async def test_a_busy_channel_waits_for_a_tick_from_its_oldest_publication_on() -> None:
+    async with busy(100) as (h, clock, member):
+        sweeps, frames = h.stats["ws_sweeps"], member.frames
+        h.hub.publish("public:a", "first")
+        await clock.advance(0)  # it has come
+        await clock.advance(0.018)
+        h.hub.publish("public:a", "second")
+        await clock.advance(0)  # it has come
+        await clock.advance(0.001)
+        assert h.stats["ws_sweeps"] == sweeps
+        await clock.advance(0.001)
+        assert await member.publications(2) == ["first", "second"]
+        assert (h.stats["ws_sweeps"], member.frames) == (sweeps + 1, frames + 1)
+
+
+async def test_a_wait_ends_when_the_writer_pauses() -> None:
+    async with busy(1000) as (h, clock, member):  # one every half a millisecond
+        sweeps = h.stats["ws_sweeps"]
+        h.hub.publish("public:a", "first")
+        await clock.advance(0)  # it has come
+        await clock.advance(0.001)
+        h.hub.publish("public:a", "second")
+        await clock.advance(0)  # it has come
+        await clock.advance(0.002)
+        assert h.stats["ws_sweeps"] == sweeps
+        await clock.advance(0.001)
+        assert await member.publications(2) == ["first", "second"]
+
+
+async def test_who_waits_for_the_readers_is_not_waited_for() -> None:
+    async with busy(100) as (h, clock, member):
+        for n in range(3):
+            h.hub.publish("public:a", n)
+            await clock.advance(0)
+            await clock.advance(0.020)
+            assert await member.publications(1) == [n]
+        for n in range(20):
+            h.hub.publish("public:a", n)
+            assert await member.publications(1) == [n]
+        publish_at_once(h, ["together", "with this"])
+        assert await member.publications(2) == ["together", "with this"]
+        sweeps = h.stats["ws_sweeps"]
+        h.hub.publish("public:a", "again something to wait for")
+        await clock.advance(0)  # it has come
+        await clock.advance(0.010)
+        assert h.stats["ws_sweeps"] == sweeps
+        await clock.advance(0.010)
+        assert await member.publications(1) == ["again something to wait for"]
 
 
 async def test_frames_of_many_publications_stay_below_64_kib() -> None:

@@ -99,7 +99,7 @@ class Sites:
         assert self._nursery is not None
         number = self._numbers.get(config.name)
         if number is None:
-            number = next(free for free in range(1, 64) if free not in self._numbers.values())
+            number = next(free for free in range(1, k.PICTURES) if free not in self._numbers.values())
             self._numbers[config.name] = number
         site = Site(
             number,
@@ -270,7 +270,7 @@ class Sites:
         seen = set()
         for stretch in self.keeper.names(number):
             for where, key, answer in stretch:
-                if answer.flags & (k.PASS | k.VARY | k.PIECE):
+                if answer.flags & (k.PASS | k.VARY | k.PIECE) or where == k.PICTURES:
                     continue
                 name = self._name_of(where)
                 name_key = primary(key)
@@ -289,6 +289,8 @@ class Sites:
         hot: dict[Name, tuple[int, int]] = {}
         cold: dict[Name, tuple[int, int, int]] = {}
         for (number, key), (requests, size) in self.keeper.drain_usage().items():
+            if number == k.PICTURES:  # no object of a site
+                continue
             before = hot.get((number, primary(key)), (0, 0))
             hot[number, primary(key)] = (before[0] + requests, before[1] + size)
         for running in self._sites.values():

@@ -197,7 +197,7 @@ class Cdn(Section):
 
     disk: ByteSize = row("0B", "Bytes that objects may take in `<data>/cdn`; 0: memory only.", "A disk is worth its place when origins are slow or dear.", least="0B", most="1PiB")
     edge: str | None = row("off", "Name of this node among the edges; off: the host name and its port.")
-    memory: ByteSize = row("256MiB", "Bytes that objects may take in memory.", "A quarter of a small machine.", least="1MiB", most="1TiB")
+    memory: ByteSize = row("256MiB", "Bytes that objects, and results of pictures, may take in memory.", "A quarter of a small machine.", least="1MiB", most="1TiB")
     policy: Literal["s3fifo", "lru", "sieve", "fifo"] = row("s3fifo", "What goes first when a tier is full.", "Best or close to it on most published traces, and a hit moves nothing.")
     region: str = row("local", "Where this node stands, as `/v1/cdn/edges` shows it.")
     sites: tuple[CdnSite, ...] = row([], "The sites, each a table `[[cdn.sites]]`.")
@@ -318,13 +318,6 @@ class Https(Section):
 class Images(Section):
     """Pictures: what is read, what is made, who may ask."""
 
-    hot_bytes: ByteSize = row(
-        "64MiB",
-        "Results kept in the object table, where they are answered without Python; the oldest go first.",
-        "Ten thousand avatars, or a thousand pictures of a feed.",
-        least="1MiB",
-        most="64GiB",
-    )
     keys: tuple[Secret, ...] = row(
         [],
         "Keys that sign picture URLs, as `id:key`, `id:hex:…` or `id:base64:…`; the first one signs, all are good. Empty: one in the data directory.",

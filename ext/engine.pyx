@@ -16,6 +16,7 @@ from nova.ext.io cimport (
     MAX_LISTENERS, MAX_SITES, MAX_THREADS, P_HTTP, P_RAW, P_RTMP, S_DIRECTIVES, S_HOST, S_OPEN, S_UP, Listener, Shared, SiteRule, Thread,
     session_check, token_check,
 )
+from nova.ext.kept cimport PICTURES_SITE
 from nova.ext.loop cimport loop_close, loop_open, loop_run
 from nova.ext.objects cimport ObjectTable
 from nova.ext.peers cimport Peers
@@ -440,13 +441,13 @@ cdef class Engine:
         return number
 
     def site(self, int number, bytes name, *, bint host_in_key=True, bint directives=False, bint always_up=False) -> None:
-        """Serve the site `number` (1 to 63): on listeners of that number, and as `/cdn/s/<name>/…` elsewhere when it has a name.
+        """Serve the site `number` (1 to 62): on listeners of that number, and as `/cdn/s/<name>/…` elsewhere when it has a name.
 
         host_in_key: the Host is part of what an object is called. directives: requests with Cache-Control go up. always_up: all do.
         """
         cdef SiteRule* rule
-        if not 1 <= number < MAX_SITES or len(name) > sizeof(rule.name):
-            raise ValueError(f"sites have numbers from 1 to {MAX_SITES - 1} and names of at most 32 bytes")
+        if not 1 <= number < PICTURES_SITE or len(name) > sizeof(rule.name):
+            raise ValueError(f"sites have numbers from 1 to {PICTURES_SITE - 1} and names of at most 32 bytes")
         rule = &self.shared.sites[number]
         rule.flags = 0
         memcpy(rule.name, <const char*> name, len(name))

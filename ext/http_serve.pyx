@@ -20,7 +20,7 @@ from nova.ext.io cimport (
     CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD, CF_PROXY,
     CF_RATED, CF_STARTED, CF_STARVED, FR_CLOSE, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP, S_HOST, SiteStats,
 )
-from nova.ext.kept cimport KF_FULL, KF_HIT, KF_LEAD, KF_PARKED, KF_STALE, KF_UP, kept_find, kept_key, kept_unask
+from nova.ext.kept cimport KF_FULL, KF_HIT, KF_LEAD, KF_PARKED, KF_STALE, KF_UP, PICTURES_SITE, kept_find, kept_key, kept_unask
 from nova.ext.lifecycle cimport conn_close, conn_linger, conn_part
 from nova.ext.objects cimport (
     E_VERSIONED, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, Kept, body_unref, kept_unref, objects_find, objects_unask,
@@ -294,12 +294,7 @@ cdef int serve_site(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_
     if found != KF_FULL and not answer_suits(data, head, kept, skip > 0):
         kept_unref(kept)
         return hand_up_to(t, c, data, head, site, False)
-    keep = head.flags & HF_KEEP_ALIVE and not t.draining
-    c.flags &= ~<uint32_t> (CF_LATE | CF_KEEP)
-    c.park_deadline = 0
-    t.stats.hot += 1
-    if keep:
-        c.flags |= CF_KEEP
+    keep = begin_kept(t, c, head)
     if found == KF_FULL:
         answer_error(t, c, 503, head.method == HTTP_HEAD, not keep)
         r = PU_END
@@ -307,11 +302,44 @@ cdef int serve_site(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_
         stats.hits += 1
         r = answer_kept(t, c, data, head, kept, keep, skip > 0, waited, site)
         kept_unref(kept)
+    end_kept(c, r)
+    return T_ANSWERED
+
+
+cdef inline bint begin_kept(Thread* t, Conn* c, Head* head) noexcept nogil:
+    """Whether the connection stays."""
+    cdef bint keep = head.flags & HF_KEEP_ALIVE and not t.draining
+    c.flags &= ~<uint32_t> (CF_LATE | CF_KEEP)
+    c.park_deadline = 0
+    t.stats.hot += 1
+    if keep:
+        c.flags |= CF_KEEP
+    return keep
+
+
+cdef inline void end_kept(Conn* c, int r) noexcept nogil:
     if r == PU_END:
         c.phase = H_HEAD
         if not c.flags & CF_KEEP:  # a body whose end is the connection's own takes it away
             c.flags |= CF_CLOSE_AFTER
-    return T_ANSWERED
+
+
+cdef bint serve_picture(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nogil:
+    """Answer with a picture's result that is kept; False: there is none that suits, and the application makes it. Nobody waits here: the
+    application joins those who ask for the same."""
+    cdef Kept* kept = NULL
+    cdef bint keep
+    if head.flags & HF_ABSOLUTE or not kept_key(&t.key, data, head, False, 0):
+        return False
+    if kept_find(t.shared.objects, PICTURES_SITE, &t.key, data, head, <uint32_t> t.now_unix, False, False, 0, &c.waiter, &kept) != KF_HIT:
+        return False
+    if not answer_suits(data, head, kept, False):
+        kept_unref(kept)
+        return False
+    keep = begin_kept(t, c, head)
+    end_kept(c, answer_kept(t, c, data, head, kept, keep, False, False, PICTURES_SITE))
+    kept_unref(kept)
+    return True
 
 
 cdef void http_follow(Thread* t, Conn* c) noexcept nogil:
@@ -361,6 +389,8 @@ cdef int serve(Thread* t, Conn* c, const uint8_t* data, Head* head) noexcept nog
     if (head.method != HTTP_GET and head.method != HTTP_HEAD) or head.content_length > 0 or \
             head.flags & (HF_CHUNKED | HF_UPGRADE_OTHER | HF_UPGRADE_WEBSOCKET):
         return hand_up(t, c, data, head)
+    if path_len > 5 and memcmp(path, b"/img/", 5) == 0:
+        return T_ANSWERED if serve_picture(t, c, data, head) else hand_up(t, c, data, head)
     # A signed session in the path is checked and taken out, so that its bytes are everybody's.
     if path_len > 8 and memcmp(path, b"/live/~", 7) == 0:
         session = session_of(t, path, path_len, &stripped, &stripped_len, &viewer)

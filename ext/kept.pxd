@@ -12,6 +12,9 @@ cdef enum KeptFound:
     KF_PARKED = 4
     KF_FULL = 5
 
+cdef enum:
+    PICTURES_SITE = 63          # no site of the settings: results of pictures, on the listeners of the application
+
 # The key of a request: host when `host` is set, path and query. False when memory is out.
 cdef bint kept_key(ByteVec* key, const uint8_t* data, Head* head, bint host, size_t skip) noexcept nogil
 cdef int kept_find(ObjectMap* map, uint16_t site, ByteVec* key, const uint8_t* data, Head* head, uint32_t now, bint park, bint lead,

@@ -12,6 +12,7 @@ PIECE: int
 COOKIE: int
 WHOLE: int
 SPENT: int
+PICTURES: int
 
 class Answer:
     @property

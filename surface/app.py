@@ -172,7 +172,6 @@ class Server:
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)
-        self._services.media.images.delivery.attach(reactor.objects)
         listeners.bound(reactor, self._settings)
         reactor.websockets.configure(listeners.websockets(self._settings, identity.host_rules))
         await reactor.run(task_status=task_status)
@@ -253,6 +252,7 @@ class Server:
             self._settings, sites, services.sql, services.bus, self._clock, services.ids, services.offload, services.metrics,
             services.urls, self._opened, self._data.path,
         )  # fmt: skip
+        services.media.images.delivery.attach(cdn.HotPictures(sites.keeper, self._clock))
         async with trio.open_nursery() as nursery:
             await nursery.start(sites.run)
             task_status.started()

@@ -19,7 +19,10 @@ from nova.core.offload import Offload
 from nova.core.reactor import Reactor
 from nova.core.settings_table import CdnSite, Settings
 from nova.surface import listeners
+from nova.surface.hot_pictures import HotPictures
 from nova.surface.listeners import Opened
+
+__all__ = ["HotPictures", "build", "follow_settings"]
 
 _LOOK: Final = 1.0  # seconds between two looks at the settings file
 _log = Log("nova.cdn")

@@ -157,7 +157,7 @@ def open_media(
 
     pool = Pool(bounds, observe=observe)
     limits = Limits(file_bytes=wanted.max_file, pixels=wanted.max_pixels, frames=wanted.max_frames, total_pixels=wanted.max_total_pixels)
-    rules = Rules(limits, wanted.offer, wanted.sources, wanted.hot_bytes)
+    rules = Rules(limits, wanted.offer, wanted.sources)
     store = SqlImages(sql)
     keys = image_keys.keys(wanted.keys, data)
     fetch = CheckedFetch(wanted.sources) if wanted.sources else None

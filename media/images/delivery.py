@@ -1,8 +1,7 @@
 """From a URL to the bytes of a result: signature, options, format, and who has it already.
 
 A result has one name, made of its source's digest, its canonical options and its format. It is looked for in the blob store, else made
-once, however many ask, and kept there; what is asked for under a complete address (extension, no hints, no end) stands in the object table
-from then on, where it is answered without Python.
+once, however many ask, and kept there; from then on memory answers for its address without Python, by the fields that it varies with.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,7 +22,6 @@ from nova.core.errors import BadRequest, Forbidden, NotFound, NovaError
 from nova.core.ids import parse_id
 from nova.core.log import Log
 from nova.core.offload import DISK, Offload
-from nova.ext.buffer import Buffer
 from nova.media.images import negotiate
 from nova.media.images.flights import Flights
 from nova.media.images.job import MAX_MARKS, Facts, Job, Made, Output
@@ -41,7 +38,6 @@ MAX_PATH: Final = 4096  # characters after the signature
 FOREVER: Final = 31_536_000  # seconds; a picture's id never means another picture
 REMOTE_SECONDS: Final = 86_400  # that what lies elsewhere is kept
 MAX_RESULT: Final = 64 << 20  # bytes
-HOT_EXTRA: Final = 512  # bytes that an entry of the object table takes beside its path, head and body
 _SOURCE: Final = re.compile(r"(?P<id>[0-9a-f-]{36}|~[A-Za-z0-9_-]{1,2700})(?:\.(?P<ext>[a-z]{3,4}))?")
 _EXTENSIONS: Final = {"jpeg": "jpg", **{each: each for each in FORMATS}}
 
@@ -52,7 +48,8 @@ _log = Log("nova.images")
 class Asked:
     """A request for a result.
 
-    signature, rest: of the path, as sent; rest begins with its slash. accept, ratio, width: of the headers, empty without.
+    signature, rest: of the path, as sent; rest begins with its slash. accept, ratio (Sec-CH-DPR, DPR), width (Sec-CH-Width, Width): of the
+    headers, empty without.
     """
 
     signature: str
@@ -61,6 +58,18 @@ class Asked:
     ratio: Sequence[str] = ()
     width: Sequence[str] = ()
     if_none_match: str = ""
+
+    @property
+    def path(self) -> bytes:
+        """The whole of it."""
+        return f"/img/{self.signature}{self.rest}".encode("latin-1", "replace")
+
+    @property
+    def sent(self) -> list[tuple[bytes, bytes]]:
+        """The fields that a result may vary with, as far as they came."""
+        names = (negotiate.VARY.lower().encode(), *negotiate.HINT_FIELDS)
+        pairs = zip(names, (self.accept, *self.ratio, *self.width), strict=False)
+        return [(name, value.encode("latin-1", "replace")) for name, value in pairs if value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,6 @@ class Rules:
     limits: Limits = field(default_factory=Limits)
     offered: Sequence[str] = ("avif", "webp")
     sources: Sequence[str] = ()
-    hot_bytes: int = 64 << 20
 
 
 class Delivery:
@@ -112,8 +120,6 @@ class Delivery:
         self._clock, self._offload = clock, offload
         self.rules = rules or Rules()
         self._flights: Flights[bytes] = Flights()
-        self._warm: OrderedDict[bytes, tuple[str, int]] = OrderedDict()  # path to picture and bytes, the oldest first
-        self._warm_bytes = 0
         self._forgotten = 0  # pictures that were deleted
         self.run = self._flights.run
 
@@ -136,10 +142,18 @@ class Delivery:
         kind = negotiate.media_type(chosen)
         if asked.if_none_match and matches(asked.if_none_match, etag):
             return Served(None, kind, etag, headers)
-        data = await self._flights.get(f"{source.key}/{name}", lambda: self._obtain(source, options, chosen, name))
-        # Not what was deleted while it was made, which would stay for ever.
-        if ext and image is not None and not wish.expires and not wish.hinted and forgotten == self._forgotten:
-            self._heat(f"/img/{asked.signature}{asked.rest}".encode("latin-1", "replace"), image.id, kind, headers, etag, data)
+        path = asked.path
+        data = self._hot.find(path, asked.sent) if self._hot is not None else None
+        if data is None:
+            data = await self._flights.get(f"{source.key}/{name}", lambda: self._obtain(source, options, chosen, name))
+            # Not what was deleted while it was made, which would stay for ever. One picture has one hot address: other spellings of it are
+            # answered, and not kept.
+            if image is not None and forgotten == self._forgotten and self._hot is not None and not (b"%" in path or b"=" in path):
+                lines = (("Content-Type", kind), ("ETag", etag), *headers, *PUBLIC)
+                self._hot.put(
+                    path, lines, data, vary=_varies(wish, negotiated=not ext), sent=asked.sent, image=image.id,
+                    until=wish.expires or self._clock.wall() + FOREVER,
+                )  # fmt: skip
         return Served(data, kind, etag, headers)
 
     def _read(self, asked: Asked) -> tuple[Options, str, str]:
@@ -287,34 +301,15 @@ class Delivery:
 
     # What is hot.
 
-    def _heat(self, path: bytes, image: str, kind: str, headers: tuple[tuple[str, str], ...], etag: str, data: bytes) -> None:
-        # One picture has one hot address: other spellings of it are answered, and not kept.
-        if self._hot is None or len(data) > self.rules.hot_bytes // 4 or path in self._warm or b"%" in path or b"=" in path:
-            return
-        lines = (("Content-Type", kind), *headers, *PUBLIC)
-        text = "".join(f"{name}: {value}\r\n" for name, value in lines)
-        self._hot.put(path, text.encode("ascii"), [Buffer(data)], etag=etag.encode())
-        size = len(data) + 2 * len(path) + len(text) + HOT_EXTRA
-        self._warm[path] = (image, size)
-        self._warm_bytes += size
-        while self._warm_bytes > self.rules.hot_bytes:
-            self._cool(next(iter(self._warm)))
-
-    def _cool(self, path: bytes) -> None:
-        _, size = self._warm.pop(path)
-        self._warm_bytes -= size
-        assert self._hot is not None
-        self._hot.remove(path)
-
     def attach(self, hot: Hot) -> None:
-        """From now on results may stand in this table."""
+        """From now on results may be hot."""
         self._hot = hot
 
     async def forget(self, image: str) -> None:
         """Every byte of a picture: its source, its results, what is hot."""
         self._forgotten += 1
-        for path in [path for path, (of, _) in self._warm.items() if of == image]:
-            self._cool(path)
+        if self._hot is not None:
+            self._hot.forget(image)
         while found := await self._blobs.list(f"{FOLDER}/{image}/", limit=200):
             for stat in found:
                 await self._blobs.delete(stat.key)
@@ -338,6 +333,12 @@ def name_of(digest: str, options: Options, format: str) -> str:
     """The name of a result: the same wish for the same source, and nothing else, has it."""
     text = f"{digest}\n{canonical(replace(options, expires=0))}\n{format}\n{ENCODER}"
     return urlsafe_b64encode(sha256(text.encode()).digest()[:18]).decode().replace("-", "_").rjust(24, "0")
+
+
+def _varies(options: Options, *, negotiated: bool) -> list[bytes]:
+    """The fields that decide about a result beside its address."""
+    found = [negotiate.VARY.lower().encode()] if negotiated else []
+    return [*found, *negotiate.HINT_FIELDS] if options.hinted else found
 
 
 def leaves_room(options: Options) -> bool:

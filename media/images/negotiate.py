@@ -12,6 +12,7 @@ from nova.media.images.sniff import TYPES
 MAX_ACCEPT: Final = 4096  # characters that are looked at
 VARY: Final = "Accept"
 HINTS: Final = "Sec-CH-DPR, Sec-CH-Width, DPR, Width"
+HINT_FIELDS: Final = (b"sec-ch-dpr", b"dpr", b"sec-ch-width", b"width")  # in the order in which they are looked at
 _NUMBER: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{0,4})?")
 _MEDIA: Final = {"jpg": TYPES["jpeg"], **{name: TYPES[name] for name in ("png", "webp", "avif", "gif")}}
 

@@ -1,11 +1,10 @@
-"""What pictures need from others: a store of records, a table of hot answers, a way to fetch what lies elsewhere."""
+"""What pictures need from others: a store of records, a memory of hot answers, a way to fetch what lies elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from nova.ext.buffer import Buffer
 from nova.media.images.model import Image, ImageId
 from nova.media.streams.model import UserId
 
@@ -29,10 +28,33 @@ class ImageStore(Protocol):
 
 
 class Hot(Protocol):
-    """The object table, as far as pictures use it: what stands there is answered without Python."""
+    """Memory that answers for results without Python, on one's own terms about room.
 
-    def put(self, path: bytes, headers: bytes, body: Sequence[Buffer], *, etag: bytes) -> None: ...
-    def remove(self, path: bytes) -> bool: ...
+    path: as sent. sent: the fields of a request that decide, lower case. An answer is good for every request that sends the same values of
+    the fields in `vary`.
+    """
+
+    def put(
+        self,
+        path: bytes,
+        fields: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        vary: Sequence[bytes],
+        sent: Sequence[tuple[bytes, bytes]],
+        image: str,
+        until: float,
+    ) -> None:
+        """Answer so, with status 200, until then (Unix seconds). image: whose result it is."""
+        ...
+
+    def find(self, path: bytes, sent: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+        """The body of the answer that suits such a request."""
+        ...
+
+    def forget(self, image: str) -> None:
+        """Every answer of this picture."""
+        ...
 
 
 class Fetch(Protocol):

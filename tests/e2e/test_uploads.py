@@ -164,17 +164,23 @@ def test_pictures_over_the_network_are_hot_and_leave_no_process(tmp_path: Path) 
             "POST", f"/v1/images/{image['id']}/url", b'{"options":"rs:cover:64:64","ext":"webp"}', Content_Type="application/json"
         )
         url = "/" + json.loads(signed[2])["url"].split("/", 3)[3]
-        answers = [client.ask("GET", url) for _ in range(3)]
-        assert {(status, body) for status, _, body in answers} == {(200, answers[0][2])}
-        assert {headers["etag"] for _, headers, _ in answers} == {answers[0][1]["etag"]}
-        assert "age" in answers[-1][1] or "accept-ranges" in answers[-1][1], "the table answered"
-        assert client.ask("GET", url, If_None_Match=answers[0][1]["etag"])[0] == 304
-        assert client.ask("GET", url, Range="bytes=0-9")[0] == 206
+        negotiated = "/" + image["urls"]["thumb"].split("/", 3)[3]
+        for each, accept, kind in ((url, "", "webp"), (negotiated, "image/avif,*/*", "avif"), (negotiated, "*/*", "jpeg")):
+            answers = [client.ask("GET", each, Accept=accept) for _ in range(3)]
+            assert {(status, body) for status, _, body in answers} == {(200, answers[0][2])}
+            assert {(found["etag"], found["content-type"], found.get("vary")) for _, found, _ in answers} == {
+                (answers[0][1]["etag"], f"image/{kind}", None if each == url else "Accept")
+            }
+            assert answers[-1][1]["cache-status"].startswith("nova; hit"), "without Python"
+            assert client.ask("GET", each, Accept=accept, If_None_Match=answers[0][1]["etag"])[0] == 304
+            status, headers, part = client.ask("GET", each, Accept=accept, Range="bytes=0-9")
+            assert (status, part) == (206, answers[0][2][:10])
+            assert headers["access-control-allow-origin"] == "*"
         tasks = Path(f"/proc/{served.process.pid}/task").glob("*/children")
         children = [pid for each in tasks for pid in each.read_text().split()]
         assert children
         libraries = Path(f"/proc/{served.process.pid}/maps").read_text()
         assert "PIL/_imaging" not in libraries, "no decoder is loaded into the server"
         assert client.ask("DELETE", f"/v1/images/{image['id']}")[0] == 204
-        assert client.ask("GET", url)[0] == 404
+        assert {client.ask("GET", each)[0] for each in (url, negotiated)} == {404}
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]

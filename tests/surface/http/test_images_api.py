@@ -12,8 +12,11 @@ import pytest
 import trio
 from PIL import Image
 
+from nova.cdn.cache.keeper import Keeper
+from nova.ext.kept import PICTURES
 from nova.ext.objects import ObjectTable
 from nova.surface.fetch import CheckedFetch
+from nova.surface.hot_pictures import HotPictures
 from tests.media.images import material
 from tests.surface.http.asgi import STRANGER, Answer
 from tests.surface.http.conftest import Site
@@ -250,25 +253,71 @@ async def test_only_the_owner_signs_and_deletes(site: Site) -> None:
     assert await site.media.images._blobs.list("images/") == []
 
 
-async def test_what_is_asked_for_by_its_whole_name_becomes_hot(site: Site) -> None:
-    table = ObjectTable()
-    site.media.images.delivery.attach(table)
+def attached(site: Site, capacity: int = 1 << 20) -> Keeper:
+    """The memory that answers without Python."""
+    keeper = Keeper(ObjectTable(), policy="s3fifo", capacity=capacity)
+    site.media.images.delivery.attach(HotPictures(keeper, site.clock))
+    return keeper
+
+
+def is_hot(keeper: Keeper, url: str, **sent: str) -> bool:
+    """As the I/O threads find it."""
+    fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()]
+    return keeper.find(PICTURES, url.encode(), fields)[1] is not None
+
+
+async def test_what_was_asked_for_once_is_hot(site: Site) -> None:
+    keeper = attached(site)
     image = (await made(site))["id"]
-    hot, negotiated, ends = (
+    whole, negotiated, ends, hinted = (
         await signed(site, image, "rs:inside:9:9", "png"), await signed(site, image, "rs:inside:9:9"),
-        await signed(site, image, "q:9", "png", expires_in=9),
+        await signed(site, image, "q:9", "png", expires_in=9), await signed(site, image, "rs:inside:auto:0/dpr:auto", "png"),
     )  # fmt: skip
-    for url in (hot, negotiated, ends):
+    for url in (whole, negotiated, ends, hinted):
         assert (await site.ask("GET", url)).status == 200
-    assert [url.encode() in table for url in (hot, negotiated, ends)] == [True, False, False]
+    assert [is_hot(keeper, url) for url in (whole, negotiated, ends, hinted)] == [True] * 4
+    # What it varies with decides, and nothing else does.
+    avif = await site.ask("GET", negotiated, headers={"Accept": CHROMIUM})
+    assert avif["content-type"] == "image/avif"
+    assert is_hot(keeper, negotiated, accept=CHROMIUM) and not is_hot(keeper, negotiated, accept="image/webp")
+    assert is_hot(keeper, whole, accept="image/webp", dpr="3")
+    assert is_hot(keeper, hinted, accept="image/webp") and not is_hot(keeper, hinted, dpr="2")
+    for accept, kind in (("", "image/jpeg"), (CHROMIUM, "image/avif"), ("", "image/jpeg")):
+        again = await site.ask("GET", negotiated, headers={"Accept": accept} if accept else {})
+        assert (again["content-type"], again["vary"]) == (kind, "Accept")
+    answer = keeper.find(PICTURES, ends.encode(), [])[1]
+    assert answer is not None
+    assert answer.fresh_until == int(site.clock.wall()) + 9
     await site.ask("DELETE", f"/v1/images/{image}", user="alice")
-    assert hot.encode() not in table
+    assert not any(is_hot(keeper, url, accept=accept) for url in (whole, negotiated, ends, hinted) for accept in ("", CHROMIUM))
+
+
+async def test_hot_results_make_room_and_have_one_spelling(site: Site) -> None:
+    keeper = attached(site, capacity=60_000)
+    image = (await made(site))["id"]
+    thumb = local((await site.ask("GET", f"/v1/images/{image}")).json["urls"]["thumb"])
+    for accept in range(20):
+        await site.ask("GET", thumb, headers={"Accept": f"a/{accept}"})
+    assert keeper.table.bytes <= keeper.capacity
+    url = await signed(site, image, "rs:inside:9:9", "png")
+    for spelling in (url.replace("rs:", "rs%3A"), url.replace("/rs:", "=/rs:")):
+        await site.ask("GET", spelling)
+        assert not is_hot(keeper, spelling)
+
+
+async def test_a_purge_of_a_pictures_tag_drops_its_results(site: Site) -> None:
+    keeper = attached(site)
+    image = (await made(site))["id"]
+    url = await signed(site, image, "rs:inside:9:9", "png")
+    await site.ask("GET", url)
+    assert keeper.purge_names(keeper.tagged(f"image:{image}".encode(), None), soft=False, now=0) == 1
+    assert not is_hot(keeper, url)
+    assert (await site.ask("GET", url)).status == 200 and is_hot(keeper, url)
 
 
 async def test_picture_that_is_deleted_while_it_is_made_is_not_hot_afterwards(site: Site) -> None:
-    table = ObjectTable()
+    keeper = attached(site)
     delivery = site.media.images.delivery
-    delivery.attach(table)
     image = (await made(site))["id"]
     url = await signed(site, image, "rs:inside:8:8", "png")
     obtain = delivery._obtain
@@ -280,7 +329,7 @@ async def test_picture_that_is_deleted_while_it_is_made_is_not_hot_afterwards(si
 
     delivery._obtain = slow  # type: ignore[method-assign]
     await site.ask("GET", url)
-    assert url.encode() not in table
+    assert not is_hot(keeper, url)
     assert (await site.ask("GET", url)).status == 404
 
 

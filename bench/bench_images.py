@@ -16,8 +16,12 @@ from PIL import Image
 
 from bench.method.results import Question, Sample
 from bench.method.versus import Versus
-from bench.pictures import fit, photo, psnr
+from bench.pictures import clear, fit, photo, psnr
 from nova.ext import jpeg
+from nova.media.images.codec import WEBP_METHOD
+from nova.media.images.job import Job, Output
+from nova.media.images.options import Options
+from nova.media.images.render import render
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
@@ -143,6 +147,45 @@ def bench_jpeg_shared(versus: Versus, seconds: float) -> None:
     same_quality(data, longest, vips_shared, ours)
     compare(
         versus, "12mp-4-variants-shared", "four sizes of 12 MP from one decode each", data, longest, 1.9, vips_shared, ours, seconds / 3
+    )
+
+
+def vips_webp(data: bytes, longest: Sequence[int]) -> list[bytes]:
+    """libwebp with the effort that ours has."""
+    return [
+        bytes(pyvips.Image.thumbnail_buffer(data, side, height=side).webpsave_buffer(Q=QUALITY, effort=WEBP_METHOD, strip=True))
+        for side in longest
+    ]
+
+
+def ours_webp(data: bytes, longest: Sequence[int]) -> list[bytes]:
+    """All of the way that an upload takes in a worker."""
+    outputs = [Output(Options(width=side, height=side, quality=QUALITY), "webp") for side in longest]
+    return [made.data for made in render(data, Job(outputs)).made]
+
+
+def bench_jpeg_webp(versus: Versus, seconds: float) -> None:
+    data = photo(*SIZES["6mp"])
+    same_quality(data, (1080,), vips_webp, ours_webp)
+    name = f"libvips {pyvips.version(0)}.{pyvips.version(1)}, libwebp's method {WEBP_METHOD} too"
+    versus(
+        Question("jpeg-webp-6mp-1080", "a JPEG of 6 MP to a WebP of 1080", "pictures per CPU-second", "higher", 1.15),
+        anchor=lambda: timed(vips_webp, data, (1080,), seconds / 2),
+        ours=lambda: timed(ours_webp, data, (1080,), seconds / 2),
+        anchor_name=name,
+    )
+
+
+def bench_png_rgba(versus: Versus, seconds: float) -> None:
+    """Whose alpha has soft edges; the result as WebP, which is what clients get of it."""
+    data = clear(1920, 1568)
+    theirs, made = (Image.open(io.BytesIO(make(data, (320,))[0])).convert("RGBA") for make in (vips_webp, ours_webp))
+    assert theirs.size == made.size
+    versus(
+        Question("png-rgba-3mp-320", "an RGBA PNG of 3 MP to a WebP of 320", "pictures per CPU-second", "higher", 1.5),
+        anchor=lambda: timed(vips_webp, data, (320,), seconds / 2),
+        ours=lambda: timed(ours_webp, data, (320,), seconds / 2),
+        anchor_name=f"libvips {pyvips.version(0)}.{pyvips.version(1)}, libwebp's method {WEBP_METHOD} too",
     )
 
 

@@ -46,6 +46,21 @@ def photo(width: int, height: int, *, progressive: bool = False, seed: int = 7) 
     return path.read_bytes()
 
 
+@cache
+def clear(width: int, height: int, *, seed: int = 7) -> bytes:
+    """A PNG of RGBA, opaque in a disc with a soft edge."""
+    path = KEPT / f"{width}x{height}-{seed}-clear.png"
+    if not path.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        y, x = np.mgrid[0:height, 0:width]
+        far = np.hypot(x - width / 2, y - height / 2) / (min(width, height) / 2)
+        alpha = np.clip((1 - far) * 900 + 128, 0, 255).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(np.dstack([scene(width, height, seed), alpha]), "RGBA").save(buffer, "PNG")
+        path.write_bytes(buffer.getvalue())
+    return path.read_bytes()
+
+
 def fit(width: int, height: int, longest: int) -> tuple[int, int]:
     scale = longest / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

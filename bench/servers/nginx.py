@@ -98,6 +98,35 @@ class StaticFiles(_Nginx):
         self._write(STATIC.format(port=self.port, folder=folder, tls=tls))
 
 
+DAV = """
+http {{
+  access_log off;
+  keepalive_timeout 300;
+  client_max_body_size 1g;
+  client_body_temp_path {folder}/body;
+  server {{
+    listen 127.0.0.1:{port};
+    root {folder}/www;
+    location / {{ dav_methods PUT; }}
+  }}
+}}
+"""
+
+
+class Uploads(_Nginx):
+    """Takes files by PUT: into one of its own, then renamed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.name = version()
+        self.port = free_port()
+        self.ports = [self.port]
+        for name in ("www", "body"):
+            (folder / name).mkdir()
+            (folder / name).chmod(0o777)
+        self._write(DAV.format(port=self.port, folder=folder))
+
+
 PROXY = """
 http {{
   access_log off;

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -33,7 +33,7 @@ class Both(NamedTuple):
         return server.addresses["site:bench"] if isinstance(server, Nova) else server.ports[0]
 
 
-def nova(folder: Path, origin: int, **more: object) -> Nova:
+def nova(folder: Path, origin: int, **more: Any) -> Nova:
     return Nova(folder, site(origin, **more), *(f"{key}={value}" for key, value in MOST.items()))
 
 
@@ -116,12 +116,12 @@ def bench_shield_herd(versus: Versus, ram: Path, generator_core: int) -> None:
 
 
 def bench_shield_uncacheable(versus: Versus, ram: Path, generator_core: int) -> None:
-    """Nobody may wait in a line behind an answer that is not shared."""
+    """Nobody may wait in a line behind an answer that is not shared. Both may have a connection to the origin for every client."""
     numbers = count()
     with (
         SlowOrigin(10_240, DELAY_MS, "no-store") as origin,
         Varnish(ram / "varnish", origin.port) as anchor,
-        nova(ram / "ours", origin.port, fetch_slots=CLIENTS) as ours,
+        nova(ram / "ours", origin.port, fetch_slots=CLIENTS, connections=CLIENTS) as ours,
     ):
         versus(
             Question(

@@ -37,9 +37,12 @@ class SlowOrigin:
         return int(fetch(self.port, "/count"))
 
 
-def site(port: int, **more: object) -> str:
-    """The setting of a site `bench` in front of 127.0.0.1:`port`."""
+def site(port: int, *, connections: int | None = None, **more: object) -> str:
+    """The setting of a site `bench` in front of 127.0.0.1:`port`. connections: to the origin at most, idle ones included."""
     import json
 
-    row = {"name": "bench", "listen": "127.0.0.1:0", "origins": [{"url": f"http://127.0.0.1:{port}"}], **more}
+    origin: dict[str, object] = {"url": f"http://127.0.0.1:{port}"}
+    if connections is not None:
+        origin |= {"max_connections": connections, "max_idle": connections}
+    row = {"name": "bench", "listen": "127.0.0.1:0", "origins": [origin], **more}
     return "cdn.sites=" + json.dumps([row])

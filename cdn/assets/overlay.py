@@ -6,8 +6,8 @@ The cache sees it as fields of the origin's answer, whoever asked: a client, a p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import trio
 
@@ -26,17 +26,30 @@ class Overlay:
     def __init__(self, site: str, origins: Origins, assets: Assets) -> None:
         self.origins, self._site, self._assets = origins, site, assets
 
-    @asynccontextmanager
-    async def fetch(self, request: FetchRequest, *, informational: Informational | None = None) -> AsyncIterator[Answer | AssetAnswer]:
-        asset = await self._assets.of_origin(self._site, request.target) if request.method in ("GET", "HEAD") else None
-        async with self.origins.fetch(request, informational=informational) as answer:
-            yield answer if asset is None else AssetAnswer(answer, asset, request.method)
+    def fetch(self, request: FetchRequest, *, informational: Informational | None = None) -> AssetFetch:
+        return AssetFetch(self._site, self._assets, request, self.origins.fetch(request, informational=informational))
 
     def down(self) -> bool:
         return self.origins.down()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self.origins.run(task_status=task_status)
+
+
+class AssetFetch:
+    """One fetch, with what is registered of its object."""
+
+    def __init__(self, site: str, assets: Assets, request: FetchRequest, fetch: AbstractAsyncContextManager[Answer]) -> None:
+        self._site, self._assets, self._request, self._fetch = site, assets, request, fetch
+
+    async def __aenter__(self) -> Answer | AssetAnswer:
+        request = self._request
+        asset = await self._assets.of_origin(self._site, request.target) if request.method in ("GET", "HEAD") else None
+        answer = await self._fetch.__aenter__()
+        return answer if asset is None else AssetAnswer(answer, asset, request.method)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        return await self._fetch.__aexit__(kind, error, trace)
 
 
 class AssetAnswer:

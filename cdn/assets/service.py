@@ -57,6 +57,7 @@ class Assets:
         self._store, self._cache, self._invalidations, self._clock = store, cache, invalidations, clock
         self._sites, self._new_id = sites, new_id
         self._known: OrderedDict[str, Asset | None] = OrderedDict()
+        self._without: set[str] = set()  # sites that have no assets
         self._changes = 0
 
     async def register(self, owner: str, draft: Draft) -> Asset:
@@ -138,8 +139,14 @@ class Assets:
         return found
 
     async def of_origin(self, site: str, target: bytes) -> Asset | None:
-        """The asset whose object this is."""
-        return await self._store.of_origin(site, target.decode("latin-1"))
+        """The asset whose object this is. Asked for every fetch: a site without any needs no look into the store."""
+        if site in self._without:
+            return None
+        changes = self._changes
+        found = await self._store.of_origin(site, target.decode("latin-1"))
+        if found is None and not await self._store.find(limit=1, site=site) and changes == self._changes:
+            self._without.add(site)
+        return found
 
     async def usage(self, begin: int, end: int, **which: Any) -> list[UsageRow]:
         """By hour. What was used in the last seconds is counted before."""
@@ -193,6 +200,7 @@ class Assets:
     def _forget(self, path: str) -> None:
         self._changes += 1
         self._known.pop(path, None)
+        self._without.clear()
 
     def _now(self) -> UnixMs:
         return UnixMs(int(self._clock.wall() * 1000))

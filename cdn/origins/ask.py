@@ -47,6 +47,8 @@ def head(request: FetchRequest, where: Where, *, own_host: bool, extra: tuple[tu
         lines.append(b"transfer-encoding: chunked" if request.length is None else b"content-length: %d" % request.length)
     elif request.method in ("POST", "PUT", "PATCH"):
         lines.append(b"content-length: 0")
-    if any(byte in line for line in lines for byte in (b"\r", b"\n", b"\0")) or lines[0].count(b" ") != 2:
+    text = b"\r\n".join((*lines, b"", b""))
+    ends = len(lines) + 1
+    if text.count(b"\r") != ends or text.count(b"\n") != ends or b"\0" in text or lines[0].count(b" ") != 2:
         raise ValueError("a line of the request would be two")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return text

@@ -11,6 +11,7 @@ import trio
 from nova.cdn.errors import OriginError
 from nova.cdn.origins.addresses import Guard, public_only
 from nova.cdn.origins.ask import Where
+from nova.cdn.origins.wire import Call, Wire
 from nova.core.errors import NovaError
 from nova.core.limits import parse_address
 from nova.core.tls.client import ClientTls
@@ -27,22 +28,33 @@ class Dialer:
     def __init__(self, where: Where, *, timeout: float, tls: ClientTls, name: str | None = None, public: bool = False) -> None:
         self.where = where
         self._timeout, self._tls, self._name = timeout, tls, name
-        self._guard = None if public else Guard(literal=parse_address(where.host) is not None)
+        literal = parse_address(where.host) is not None
+        self._guard = None if public else Guard(literal=literal)
+        self._address = where.host if literal and not public else None  # nothing is to be looked up, nothing to be checked
 
-    async def dial(self) -> tuple[trio.abc.Stream, trio.SocketStream]:
+    async def dial(self) -> tuple[trio.abc.Stream, Wire]:
         """A connection, and the socket under it. Raises OriginError `origin_unreachable`."""
+        call = None
+        if self._address is not None:
+            call = self._call(self._address)
+            if call.there and not self.where.secure:
+                wire = call.wire()
+                return wire, wire
         with trio.move_on_after(self._timeout) as scope:
-            return await self._dial()
+            return await self._dial(call)
         assert scope.cancelled_caught
         raise OriginError("origin_unreachable", f"{self.where.host} could not be connected to within {self._timeout:g} s")
 
-    async def _dial(self) -> tuple[trio.abc.Stream, trio.SocketStream]:
+    async def _dial(self, call: Call | None) -> tuple[trio.abc.Stream, Wire]:
         where = self.where
-        plain = await self._connect(self._admitted(await addresses_of(where.host, where.port)))
+        if call is not None:
+            wire = await self._made(call)
+        else:
+            wire = await self._connect(self._admitted(await addresses_of(where.host, where.port)))
         if not where.secure:
-            return plain, plain
+            return wire, wire
         try:
-            return await self._tls.secure(plain, self._name or where.host), plain
+            return await self._tls.secure(wire, self._name or where.host), wire
         except NovaError as error:
             raise OriginError("origin_unreachable", f"TLS with {where.host} failed: {error.detail}") from error
 
@@ -52,25 +64,38 @@ class Dialer:
             raise OriginError("origin_unreachable", f"the addresses of {self.where.host} are not of the kind that they may be")
         return admitted[:ADDRESSES]
 
-    async def _connect(self, addresses: Sequence[str]) -> trio.SocketStream:
+    def _call(self, address: str) -> Call:
+        try:
+            return Call(address, self.where.port)
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    async def _made(self, call: Call) -> Wire:
+        try:
+            await call.wait()
+        except OSError as error:
+            call.give_up()
+            raise self._unreachable(error) from error
+        except BaseException:
+            call.give_up()
+            raise
+        return call.wire()
+
+    async def _connect(self, addresses: Sequence[str]) -> Wire:
         """To the first address that takes it; a silent one leaves the others their share of the time."""
-        failure: OSError | None = None
+        failure: OriginError | None = None
         for at, address in enumerate(addresses):
             left = max(0.0, trio.current_effective_deadline() - trio.current_time())
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            sock = trio.socket.socket(family, socket.SOCK_STREAM)
             try:
                 with trio.move_on_after(left / (len(addresses) - at)):
-                    await sock.connect((address, self.where.port))
-                    return trio.SocketStream(sock)
-            except OSError as error:
+                    return await self._made(self._call(address))
+            except OriginError as error:
                 failure = error
-            except BaseException:
-                sock.close()
-                raise
-            sock.close()
-        said = "no address answered in time" if failure is None else failure.strerror or type(failure).__name__
-        raise OriginError("origin_unreachable", f"{self.where.host} cannot be connected to: {said}") from failure
+        raise failure or self._unreachable(None)
+
+    def _unreachable(self, error: OSError | None) -> OriginError:
+        said = "no address answered in time" if error is None else error.strerror or type(error).__name__
+        return OriginError("origin_unreachable", f"{self.where.host} cannot be connected to: {said}")
 
 
 async def addresses_of(host: str, port: int) -> list[str]:

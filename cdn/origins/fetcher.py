@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -150,40 +151,38 @@ class Origins:
         for each in (*self.origins, *self.nodes):
             each.close()
 
-    @asynccontextmanager
-    async def fetch(self, request: FetchRequest, *, informational: Informational | None = None) -> AsyncIterator[Answer]:
+    def fetch(self, request: FetchRequest, *, informational: Informational | None = None) -> AbstractAsyncContextManager[Answer]:
         """Entering raises OriginError: nobody answered."""
         self.counts.requests += 1
         self._budget.request(self._clock.monotonic())
         if request.body is not None or request.upgrade is not None:
-            async with self._once(request, informational) as answer:
-                yield answer
-            return
+            return self._once(request, informational)
+        return Asked(self, request, informational)
+
+    async def answer(self, request: FetchRequest, informational: Informational | None) -> Answer:
+        """The answer behind any redirects, whose end is the caller's. Raises OriginError: nobody answered."""
         try:
             answer = Answer(self, request, *await self.ask(request, informational))
         except OriginError:
             self.counts.failed += 1
             raise
-        try:
-            answer = await self._follow(request, answer)
-            yield answer
-        finally:
-            answer.end()
+        return await self._follow(request, answer)
 
     async def ask(self, request: FetchRequest, informational: Informational | None) -> tuple[Origin, Exchange]:
         """The first good answer's origin and exchange. Raises OriginError."""
         origins = self._candidates(request)
         again = request.method in ask.IDEMPOTENT
         hedges = again and request.method in ask.SAFE and self._site.hedge_after is not None
-        if again and len(origins) == 1:
+        several = len(origins) > 1
+        if again and not several:
             origins *= 2  # one that is alone gets a second chance, when it has not used up the patience of the first
         race = Race(
             origins if again else origins[:1],
             request,
             self._budget,
             self._clock.monotonic,
-            hedge=self._hedge_after if hedges and len(set(map(id, origins))) > 1 else lambda origin: None,
-            retry=self._site.retry_statuses if again and len(set(map(id, origins))) > 1 else (),
+            hedge=self._hedge_after if hedges and several else None,
+            retry=self._site.retry_statuses if again and several else (),
             informational=informational,
         )
         try:
@@ -267,7 +266,7 @@ class Origins:
                 else:
                     request, origin = self._elsewhere.request(request, url)
                     found = origin, await origin.attempt(request)
-            except OriginError:
+            except BaseException:
                 answer.end()
                 raise
             answer.end()
@@ -289,6 +288,22 @@ class Origins:
                 query = f"?{parts.query}".encode("latin-1", "replace") if parts.query else b""
                 return (path[len(where.path) :] or b"/") + query
         return None
+
+
+class Asked:
+    """A fetch without a body: a class, for it stands round every one of them."""
+
+    __slots__ = ("_answer", "_informational", "_origins", "_request")
+
+    def __init__(self, origins: Origins, request: FetchRequest, informational: Informational | None) -> None:
+        self._origins, self._request, self._informational = origins, request, informational
+
+    async def __aenter__(self) -> Answer:
+        self._answer = await self._origins.answer(self._request, self._informational)
+        return self._answer
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._answer.end()
 
 
 class _Sender:

@@ -6,37 +6,36 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import trio
 
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins.answer import AnswerError, AnswerReader, End, Event, Head, Interim
 from nova.cdn.origins.dial import Dialer
+from nova.cdn.origins.wire import READ, Wire
 from nova.cdn.ports import Informational
-
-READ: Final = 262_144  # bytes a receive, and the longest piece of a body
 
 
 class Connection:
     """One connection. used: exchanges that it has carried."""
 
-    def __init__(self, stream: trio.abc.Stream, sock: trio.SocketStream, now: float) -> None:
-        self.stream, self._sock = stream, sock
+    def __init__(self, stream: trio.abc.Stream, wire: Wire, now: float) -> None:
+        self.stream, self._wire = stream, wire
         self.used = 0
         self.idle_since = now
 
     def quiet(self) -> bool:
         """Whether nothing has come while nobody asked: the peer has neither closed nor said anything."""
-        return not self._sock.socket.is_readable()
+        return self._wire.quiet()
 
-    async def close(self) -> None:
-        """At once, without a word: an origin's TLS end is not worth a round trip."""
-        await trio.aclose_forcefully(self.stream)
+    def send_now(self, data: bytes) -> int:
+        """Bytes that went out without waiting, 0 under TLS. Raises BrokenResourceError, ClosedResourceError."""
+        return self._wire.send_now(data) if self.stream is self._wire else 0
 
     def close_now(self) -> None:
-        """The same where nothing can be awaited."""
-        self._sock.socket.close()
+        """At once, without a word: an origin's TLS end is not worth a round trip."""
+        self._wire.close_now()
 
 
 class Pool:
@@ -64,12 +63,15 @@ class Pool:
         Raises OriginError: `origin_busy`, `origin_unreachable`.
         """
         owner = object()
-        with trio.move_on_after(self._patience) as scope:
-            await self._room.acquire_on_behalf_of(owner)
-        if scope.cancelled_caught:
-            raise OriginError(
-                "origin_busy", f"{self._room.total_tokens:g} connections to {self._dialer.where.host} are in use", retry_after=1.0
-            )
+        try:
+            self._room.acquire_on_behalf_of_nowait(owner)
+        except trio.WouldBlock:
+            with trio.move_on_after(self._patience) as scope:
+                await self._room.acquire_on_behalf_of(owner)
+            if scope.cancelled_caught:
+                raise OriginError(
+                    "origin_busy", f"{self._room.total_tokens:g} connections to {self._dialer.where.host} are in use", retry_after=1.0
+                ) from None
         try:
             connection = None if fresh else self._kept()
             if connection is None:
@@ -101,11 +103,12 @@ class Pool:
     def sweep(self) -> None:
         """Close what has been idle for too long, or was closed over there."""
         now = trio.current_time()
-        kept = [each for each in self._idle if now - each.idle_since < self._keep and each.quiet()]
-        for connection in self._idle:
-            if connection not in kept:
+        for _ in range(len(self._idle)):
+            connection = self._idle.popleft()
+            if now - connection.idle_since < self._keep and connection.quiet():
+                self._idle.append(connection)
+            else:
                 connection.close_now()
-        self._idle = deque(kept)
 
     def close(self) -> None:
         """Idle connections now, others when they are given back."""
@@ -162,36 +165,38 @@ class Exchange:
     async def send(self, data: bytes) -> None:
         """Raises OriginError: nothing more can be sent; OriginBroken never: an answer may have come nevertheless."""
         try:
-            with trio.fail_after(self._idle):
-                await self._stream.send_all(data)
-        except trio.TooSlowError:
-            raise OriginError("origin_timeout", f"nothing was taken for {self._idle:g} s") from None
+            sent = self._lease.connection.send_now(data)
+            if sent == len(data):
+                return
+            with trio.move_on_after(self._idle) as scope:
+                await self._stream.send_all(data[sent:])
+            if scope.cancelled_caught:
+                raise OriginError("origin_timeout", f"nothing was taken for {self._idle:g} s")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise OriginError("origin_unreachable", "the connection was closed while the request was sent") from error
 
     async def answer(self, informational: Informational | None) -> Head:
         """The head of the answer. Raises OriginError `origin_timeout`; OriginBroken."""
-        try:
-            with trio.fail_after(self._first_byte):
-                while True:
-                    event = await self._next()
-                    if isinstance(event, Head):
-                        self.head = event
-                        return event
-                    if isinstance(event, Interim) and informational is not None and event.status != 100:
-                        await informational(event.status, event.fields)
-        except trio.TooSlowError:
-            raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s") from None
+        with trio.move_on_after(self._first_byte):
+            while True:
+                event = self._come() or await self._next()
+                if isinstance(event, Head):
+                    self.head = event
+                    return event
+                if isinstance(event, Interim) and informational is not None and event.status != 100:
+                    await informational(event.status, event.fields)
+        raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s")
 
     async def read(self) -> bytes:
         """The next bytes of the body, empty at its clean end. Raises OriginBroken."""
         if self._ended:
             return b""
-        try:
-            with trio.fail_after(self._idle):
+        event = self._come()  # what came with the head waits for nobody
+        if event is None:
+            with trio.move_on_after(self._idle):
                 event = await self._next()
-        except trio.TooSlowError:
-            raise OriginBroken(f"the answer paused for {self._idle:g} s") from None
+        if event is None:
+            raise OriginBroken(f"the answer paused for {self._idle:g} s")
         if isinstance(event, bytes):
             return event
         assert isinstance(event, End)
@@ -200,18 +205,22 @@ class Exchange:
             self._lease.end(reusable=event.reusable)
         return b""
 
-    async def _next(self) -> Event:
+    def _come(self) -> Event | None:
+        """What the bytes that are here complete. Raises OriginBroken."""
         try:
-            while True:
-                for event in self._events:
-                    return event
-                try:
-                    data = bytes(await self._stream.receive_some(READ))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    raise OriginBroken("the connection broke within the answer") from None
-                self._events = self._reader.feed(data) if data else self._reader.eof()
+            return next(self._events, None)
         except AnswerError as error:
             raise OriginBroken(str(error)) from None
+
+    async def _next(self) -> Event:
+        while True:
+            try:
+                data = bytes(await self._stream.receive_some(READ))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise OriginBroken("the connection broke within the answer") from None
+            self._events = self._reader.feed(data) if data else self._reader.eof()
+            if (event := self._come()) is not None:
+                return event
 
     def spoil(self) -> None:
         """Not all of the request was sent: whatever comes next on this connection would be read as the rest of it."""

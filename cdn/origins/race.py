@@ -22,7 +22,8 @@ Attempt = tuple[Origin, Exchange | OriginError]
 class Race:
     """The attempts of one request.
 
-    origins: in the order in which they are asked. hedge: seconds without a first byte after which another is asked too; None: never.
+    origins: in the order in which they are asked. hedge: seconds without a first byte after which another is asked too; None, or without
+    any such function: never.
     retry: statuses after which another origin is asked; such an answer is kept for when no other one comes.
     """
 
@@ -33,7 +34,7 @@ class Race:
         budget: RetryBudget,
         now: Callable[[], float],
         *,
-        hedge: Callable[[Origin], float | None],
+        hedge: Callable[[Origin], float | None] | None,
         retry: Collection[int],
         informational: Informational | None,
     ) -> None:
@@ -41,13 +42,48 @@ class Race:
         self._request, self._budget, self._now = request, budget, now
         self._hedge, self._retry, self._informational = hedge, retry, informational
         self._running: list[tuple[Origin, trio.CancelScope]] = []
-        self._send, self._receive = trio.open_memory_channel[Attempt](len(origins) + 1)
         self._began: list[Origin] = []  # in the order of their start
         self._may_hedge = True
         self.hedged = self.retried = 0
 
     async def run(self) -> tuple[Origin, Exchange]:
         """The winner, whose exchange is the caller's to end. Raises OriginError: the last one of them all."""
+        return await (self._in_turn() if self._hedge is None else self._side_by_side())
+
+    async def _in_turn(self) -> tuple[Origin, Exchange]:
+        """One after another: no task of its own for any of them."""
+        kept: tuple[Origin, Exchange] | None = None
+        failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
+        free = True
+        try:
+            while self._waiting and (free or self._budget.take(self._now())):
+                self.retried += not free
+                origin = self._waiting.pop(0)
+                try:
+                    exchange = await origin.attempt(self._request, self._informational)
+                except OriginError as error:
+                    failure, free = error, costs_nothing(error)
+                    continue
+                if exchange.head.status in self._retry and self._waiting:
+                    free = False
+                    if kept is None:
+                        kept = origin, exchange
+                    else:
+                        exchange.end()
+                    continue
+                if kept is not None:
+                    kept[1].end()
+                return origin, exchange
+        except BaseException:
+            if kept is not None:
+                kept[1].end()
+            raise
+        if kept is None:
+            raise failure
+        return kept
+
+    async def _side_by_side(self) -> tuple[Origin, Exchange]:
+        self._send, self._receive = trio.open_memory_channel[Attempt](len(self._waiting) + 1)
         kept: tuple[Origin, Exchange] | None = None
         failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
         winner: tuple[Origin, Exchange] | None = None
@@ -71,7 +107,7 @@ class Race:
                     origin, outcome = found
                     self._running = [each for each in self._running if each[0] is not origin]
                     if isinstance(outcome, OriginError):
-                        failure, free = outcome, isinstance(outcome, Unreachable) or outcome.code == "origin_busy"
+                        failure, free = outcome, costs_nothing(outcome)
                     elif outcome.head.status in self._retry and (self._waiting or self._running):
                         free = False
                         if kept is None:
@@ -105,7 +141,7 @@ class Race:
     async def _outcome(self) -> Attempt | None:
         """What one of those that run has come to; None: it is time to ask another one too."""
         patience = None
-        if len(self._running) == 1 and self._waiting and self._may_hedge:
+        if len(self._running) == 1 and self._waiting and self._may_hedge and self._hedge is not None:
             patience = self._hedge(self._running[0][0])
         if patience is None:
             return await self._receive.receive()
@@ -138,3 +174,8 @@ class Race:
                 return
             if isinstance(outcome, Exchange):
                 outcome.end()
+
+
+def costs_nothing(error: OriginError) -> bool:
+    """Whether nothing was asked, so that the next one may be without a look at the budget."""
+    return isinstance(error, Unreachable) or error.code == "origin_busy"

@@ -42,6 +42,7 @@ from nova.ext.kept import Answer, variant_key
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
 _MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
 FAILING: Final = frozenset((500, 502, 503, 504))
+CONDITIONAL: Final = frozenset((206, 304, 412, 416))  # statuses that say something of the request more than of the object
 _log = Log("nova.cdn")
 
 
@@ -271,6 +272,7 @@ class Site:
         if incoming.lead is not None and incoming.lead != name:
             self.keeper.table.settle(self.number, incoming.lead)  # what it varies with has changed meanwhile
             incoming.lead = None
+        passes = found is not None and bool(found.flags & k.PASS) and found.fresh_until > now
         if found is not None and found.flags & (k.PASS | k.PIECE):
             found = None
         job = self._jobs.get(name) if name is not None else None
@@ -283,6 +285,9 @@ class Site:
             raise of("not_in_cache", "only-if-cached was asked for")
         if name is None or incoming.method == "HEAD" or f.value(incoming.fields, b"authorization") is not None:
             await self._pass(incoming, receive, send, "uri-miss" if found is None else "stale", old=found, name=name)
+            return
+        if passes and incoming.lead is None and job is None:
+            await self._pass(incoming, receive, send, "uri-miss", name=name, marked=True)
             return
         if f.value(incoming.fields, b"range") is not None and incoming.lead is None:
             if not await self._from_growing(incoming, send, name) and not (found is None and await self._from_slices(incoming, send, name)):
@@ -507,6 +512,15 @@ class Site:
             request_counts=self.config.request_directives,
         )  # fmt: skip
 
+    def _judge_new(self, request: FetchRequest, answer: FetchAnswer, requested_at: float, received_at: float) -> Verdict:
+        """What is to become of a whole answer, its size included."""
+        length = answer.length or 0
+        if self.keeper.growing + length > self.keeper.capacity:
+            return Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
+        if length > min(self.config.max_object, self.keeper.capacity // 2):
+            return Verdict(False, "too_large")
+        return self._judge(request, answer.status, answer.fields, requested_at, received_at)
+
     def _confirmed(
         self, key: bytes, request: FetchRequest, old: Answer, answer: FetchAnswer, outcome: Outcome, requested_at: float, received_at: float
     ) -> bool:
@@ -587,12 +601,8 @@ class Site:
         self, key: bytes, request: FetchRequest, answer: FetchAnswer, outcome: Outcome, leads: bool, requested_at: float, received_at: float
     ) -> None:
         """A new answer: kept while it comes, else the client's own."""
-        verdict = self._judge(request, answer.status, answer.fields, requested_at, received_at)
+        verdict = self._judge_new(request, answer, requested_at, received_at)
         length = answer.length
-        if length is not None and length > min(self.config.max_object, self.keeper.capacity // 2):
-            verdict = Verdict(False, "too_large")
-        if self.keeper.growing + (length or 0) > self.keeper.capacity:
-            verdict = Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
         doomed = id(outcome) in self._doomed
         if answer.status not in FAILING:
             self._backoff.worked(key)
@@ -794,8 +804,12 @@ class Site:
         *,
         old: Answer | None = None,
         name: bytes | None = None,
+        marked: bool = False,
     ) -> None:
-        """To the origin and back, unchanged but for what belongs to one hop; bound to the client."""
+        """To the origin and back, unchanged but for what belongs to one hop; bound to the client.
+
+        marked: a GET of an object that may not be kept, as its last answer said; when this one says otherwise, the mark goes.
+        """
         body = reply.body_of(receive) if incoming.has_body else None
         fields = self._cleaned(incoming, incoming.fields)
         request = FetchRequest(
@@ -817,6 +831,12 @@ class Site:
                     return
                 self._consequences(incoming, answer, old, name, requested_at)
                 line = cache_status.forwarded(why)
+                if marked and name is not None and answer.status not in CONDITIONAL:
+                    verdict = self._judge_new(request, answer, requested_at, self._clock.wall())
+                    if verdict.keep:
+                        self.keeper.drop(self.number, name)  # who asks next leads
+                    else:
+                        line = cache_status.forwarded(why, detail=verdict.why.replace("_", "-"))
                 await reply.send_passed(send, incoming, answer, reply.outgoing(answer.fields, self._via), line)
         except OriginError as error:
             now = self._clock.wall()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 import trio
 
@@ -22,9 +21,11 @@ class Slots:
     def busy(self) -> int:
         return int(self._limiter.borrowed_tokens)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        holder = object()
+    def slot(self) -> Slot:
+        """For one fetch. Entering raises OriginError."""
+        return Slot(self)
+
+    async def take(self, holder: Slot) -> None:
         try:
             self._limiter.acquire_on_behalf_of_nowait(holder)
         except trio.WouldBlock:
@@ -35,7 +36,21 @@ class Slots:
                 await self._limiter.acquire_on_behalf_of(holder)
             finally:
                 self.waiting -= 1
-        try:
-            yield
-        finally:
-            self._limiter.release_on_behalf_of(holder)
+
+    def give_back(self, holder: Slot) -> None:
+        self._limiter.release_on_behalf_of(holder)
+
+
+class Slot:
+    """A class, for it stands round every fetch."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+
+    async def __aenter__(self) -> None:
+        await self._slots.take(self)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._slots.give_back(self)

@@ -117,6 +117,31 @@ async def test_what_may_not_be_kept_releases_everybody_at_once(house: ModuleType
         assert len(asked) == before + 1
 
 
+async def test_object_that_may_be_kept_again_is_kept_by_the_next_fetch(house: ModuleType) -> None:
+    replies = [(b"cache-control", b"no-store"), (b"cache-control", b"private"), FRESH, FRESH]
+
+    async with house.site(lambda request: reply(house, b"hello", replies[len(site.origin.asked) - 1], ETAG)) as site:
+        said = [(await site.get("/p"))[1]["cache-status"] for _ in range(5)]
+        assert said == [
+            "nova; fwd=uri-miss; detail=no-store",
+            "nova; fwd=uri-miss; detail=private",
+            "nova; fwd=uri-miss",  # nobody waits for it: it goes by, and the mark with it
+            "nova; fwd=uri-miss; stored",
+            "nova; hit; ttl=60",
+        ]
+
+
+async def test_conditions_about_an_object_that_is_not_kept_are_the_origins(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        conditional = any(name == b"if-none-match" for name, _ in request.fields)
+        return reply(house, b"" if conditional else b"mine", (b"cache-control", b"no-store"), ETAG, status=304 if conditional else 200)
+
+    async with house.site(script) as site:
+        assert (await site.get("/p"))[2] == b"mine"
+        status, headers, _ = await site.get("/p", 'If-None-Match: "one"')
+        assert (status, headers["cache-status"]) == (304, "nova; fwd=uri-miss")
+
+
 async def test_client_that_leaves_does_not_end_the_fetch(house: ModuleType) -> None:
     gate = trio.Event()
     async with house.site(lambda request: reply(house, gate=gate)) as site:

@@ -69,7 +69,7 @@ async def test_a_flood_of_refusals_reaches_trio_some_at_a_time() -> None:
         made.engine.set_clock(ms=1_000_000)
         refused: list[tuple[object, ...]] = []
         dispatch = made._dispatch
-        made._dispatch = lambda event: refused.append(event) if event[0] == REFUSED else dispatch(event)  # type: ignore[method-assign]
+        made._dispatch = lambda event: refused.append(event) or 0 if event[0] == REFUSED else dispatch(event)  # type: ignore[method-assign]
         for _ in range(100):
             async with connect(address) as client:
                 await client.send(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n")

@@ -5,7 +5,6 @@ The cache sees it as fields of the origin's answer, whoever asked: a client, a p
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -13,7 +12,7 @@ import trio
 
 from nova.cdn.assets.model import Asset
 from nova.cdn.assets.service import Assets
-from nova.cdn.errors import OriginBroken
+from nova.cdn.origins.checked import Checked, Digests
 from nova.cdn.origins.fetcher import Answer, Origins
 from nova.cdn.ports import FetchRequest, Fields, Informational
 
@@ -53,18 +52,18 @@ class AssetFetch:
 
 
 class AssetAnswer:
-    """An origin's answer that is an asset's."""
+    """An origin's answer that is an asset's; its body is checked."""
 
     def __init__(self, answer: Answer, asset: Asset, method: str) -> None:
         self._answer = answer
         fine = answer.status in (200, 203, 206, 304)
         self.fields: Fields = laid_over(answer.fields, asset) if fine else answer.fields
         encoded = any(name == b"content-encoding" for name, _ in answer.fields)
+        self.read = answer.read
         # A part, or another encoding of it, has another digest.
-        checked = asset.digest is not None and method == "GET" and answer.status == 200 and not encoded
-        self._wanted = asset.digest if checked else None
-        self._hash = hashlib.sha256()
-        self._held = b""
+        if asset.digest is not None and method == "GET" and answer.status == 200 and not encoded:
+            digests = Digests([(b"sha-256", bytes.fromhex(asset.digest.partition(":")[2]))])
+            self.read = Checked(answer.read, digests, answer.length).read
 
     @property
     def status(self) -> int:
@@ -85,22 +84,6 @@ class AssetAnswer:
     @property
     def stream(self) -> trio.abc.Stream | None:
         return self._answer.stream
-
-    async def read(self) -> bytes:
-        """Raises OriginBroken: also when all of it came and it is something else. The last piece waits for that: who has it has all."""
-        if self._wanted is None:
-            return await self._answer.read()
-        while True:
-            piece = await self._answer.read()
-            self._hash.update(piece)
-            held, self._held = self._held, piece
-            if piece and held:
-                return held
-            if not piece:
-                if f"sha-256:{self._hash.hexdigest()}" != self._wanted:
-                    raise OriginBroken("the answer is not what the asset's digest says")
-                self._wanted = None
-                return held
 
 
 def laid_over(fields: Fields, asset: Asset) -> Fields:

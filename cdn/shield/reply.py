@@ -15,7 +15,7 @@ from nova.cdn.cache import ranges, validation
 from nova.cdn.cache.entry import TAG_FIELDS, Entry
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginBroken
-from nova.cdn.ports import FetchAnswer, Fields
+from nova.cdn.ports import FetchAnswer, Fields, Informational
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import Incoming, Receive, Send
 from nova.core.errors import NovaError, PreconditionFailed
@@ -61,6 +61,41 @@ def finish(incoming: Incoming, fields: list[tuple[bytes, bytes]], line: bytes | 
     if incoming.guarded:
         fields = [*(field for field in fields if field[0] != b"set-cookie"), *_GUARD]
     return fields
+
+
+class Sending:
+    """`send` of one request. A head waits for what comes behind it: until then an error can still be the answer."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._head: Any = None
+        self.started = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        if self._head is not None and message["type"] == "http.response.body":
+            head, self._head = self._head, None
+            self.started = True
+            await self._send(head)
+        await self._send(message)
+
+
+def early(send: Send, incoming: Incoming) -> Informational | None:
+    """What tells a client of 1xx answers, as its protocol has them (RFC 9110, 15.2; RFC 8297); None: it does not."""
+    if incoming.switch is None and not incoming.hints:
+        return None
+    gone = TAG_FIELDS | ({b"set-cookie"} if incoming.guarded else frozenset())
+
+    async def tell(status: int, lines: Fields) -> None:
+        with suppress(ClientDisconnected):  # the fetch goes on for the others
+            if incoming.switch is not None:
+                await send({"type": "nova.response.informational", "status": status, "headers": f.end_to_end(lines, gone)})
+            elif status == 103:
+                await send({"type": "http.response.early_hint", "links": f.values(lines, b"link")})
+
+    return tell
 
 
 async def refuse(send: Send, error: NovaError, incoming: Incoming, line: bytes | None = None) -> None:

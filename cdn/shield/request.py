@@ -20,7 +20,7 @@ SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 class Incoming:
     """target: origin-form as sent, without the prefix of the site. key: the name of the object. lead: the key that others wait for, None:
     nobody waits for this request. guarded: on the main listener. admitted: as an asset, its token is
-    checked. minor: HTTP/1.minor."""
+    checked. minor: HTTP/1.minor. switch: of HTTP/1.1, which also takes any 1xx; hints: of a protocol that takes 103 alone."""
 
     method: str
     target: bytes
@@ -37,6 +37,7 @@ class Incoming:
     upgrade: bytes | None
     secure: bool
     switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream] | None
+    hints: bool
 
 
 def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
@@ -61,4 +62,5 @@ def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
         scope["method"], target, host, fields, (scope.get("client") or ("", 0))[0], 0 if scope["http_version"] == "1.0" else 1,
         (host.lower() if host_in_key else b"") + target, nova.get("key"), guarded or admitted, admitted, body,
         int(length) if length is not None and length.isdigit() else None, upgrade, scope.get("scheme") == "https", nova.get("switch"),
+        "http.response.early_hint" in (scope.get("extensions") or {}),
     )  # fmt: skip

@@ -20,8 +20,9 @@ from nova.cdn.cache.entry import TAG_FIELDS, Entry, assemble, make, tags_of
 from nova.cdn.cache.freshness import Rules, Verdict, judge, wish
 from nova.cdn.cache.keeper import Keeper, primary
 from nova.cdn.cache.ranges import Span
-from nova.cdn.errors import OriginError
-from nova.cdn.ports import Admission, FetchAnswer, Fetcher, FetchRequest, Fields, Refusal, Warmed
+from nova.cdn.errors import OriginBroken, OriginError
+from nova.cdn.origins import checked
+from nova.cdn.ports import Admission, FetchAnswer, Fetcher, FetchRequest, Fields, Informational, Refusal, Warmed
 from nova.cdn.shield import live, reply, sliced
 from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
@@ -156,17 +157,11 @@ class Site:
         incoming = read(scope, prefix=self._prefix, host_in_key=self.host_in_key)
         self.counters.requests += 1
         self.counters.assets += incoming.admitted
-        started = False
-
-        async def sending(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
+        sending = reply.Sending(send)
         try:
             await self._serve(incoming, receive, sending)
         except NovaError as error:
-            if not started:  # else the answer ends where it broke: whoever called us closes visibly
+            if not sending.started:  # else the answer ends where it broke: whoever called us closes visibly
                 await reply.refuse(send, error, incoming)
         except ClientDisconnected:
             pass  # its own doing
@@ -309,7 +304,7 @@ class Site:
             passed = self.keeper.table.find(self.number, name)
             if passed is None or not passed.flags & k.PASS or passed.fresh_until <= now:
                 leads = self.keeper.table.lead(self.number, name)
-        outcome = self._start(name, request, found, leads=leads)
+        outcome = self._start(name, request, found, leads=leads, informational=reply.early(send, incoming))
         await outcome.known.wait()
         await self._send_outcome(incoming, send, outcome)
 
@@ -396,9 +391,14 @@ class Site:
                         verdict = self._judge(request, 200, answer.fields, requested_at, received_at)
                         if total is None or not verdict.keep or verdict.asked or verdict.vary:
                             return
+                        digests = checked.said(answer.fields, part=True)
                         fill = Fill(self._feed(), answer.length)
                         while data := await answer.read():
+                            if digests is not None:
+                                digests.feed(data)
                             fill.append(data)
+                        if digests is not None and not digests.fit():
+                            raise OriginBroken("the slice is not what its digest says")
                         fill.end()
                 entry = make(206, b"", answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
                 self.counters.fills += 1
@@ -444,7 +444,10 @@ class Site:
 
     # -- fetching --------------------------------------------------------------------------------------------------------
 
-    def _start(self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool) -> Outcome:
+    def _start(
+        self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None
+    ) -> Outcome:
+        """informational: tells the client who began it of 1xx answers; those who wait with it are told of none."""
         outcome = Outcome(why="uri-miss" if old is None else "stale")
         if self._nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
@@ -454,13 +457,15 @@ class Site:
             return outcome
         if leads:
             self._jobs[key] = outcome
-        self._nursery.start_soon(self._fetch, key, request, old, outcome, leads)
+        self._nursery.start_soon(self._fetch, key, request, old, outcome, leads, informational)
         return outcome
 
-    async def _fetch(self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool) -> None:
+    async def _fetch(
+        self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool, informational: Informational | None
+    ) -> None:
         with guarded(_log) as failed:
             try:
-                await self._fetch_once(key, request, old, outcome, leads)
+                await self._fetch_once(key, request, old, outcome, leads, informational)
             except OriginError as error:
                 self._failed(key, old, outcome, leads, error)
             finally:
@@ -484,12 +489,14 @@ class Site:
                 outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
 
-    async def _fetch_once(self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool) -> None:
+    async def _fetch_once(
+        self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool, informational: Informational | None
+    ) -> None:
         if old is None and self._disk is not None and leads and await self._from_disk(key, request, outcome):
             return
         async with self.slots.slot():
             requested_at = self._clock.wall()
-            async with self.fetcher.fetch(request) as answer:
+            async with self.fetcher.fetch(request, informational=informational) as answer:
                 received_at = self._clock.wall()
                 if answer.status == 304 and old is not None:
                     if self._confirmed(key, request, old, answer, outcome, requested_at, received_at):
@@ -609,6 +616,9 @@ class Site:
         if not verdict.keep or doomed:
             await self._hand_over(key, answer, outcome, leads and not doomed, verdict)
             return
+        read = answer.read if (digests := checked.said(answer.fields)) is None else checked.Checked(answer.read, digests, length).read
+        # What is short is shown when its first bytes are there: a wrong digest, or an origin that dies, is a whole error then.
+        first = await read() if length is not None and 0 < length <= checked.SHORT else b""
         self.counters.fills += 1
         total = 0 if answer.status == 204 else length
         entry = make(answer.status, answer.reason, answer.fields, verdict, received_at=received_at, total=total, via=self._via)
@@ -633,7 +643,8 @@ class Site:
         held = total or 0
         self.keeper.growing += held
         try:
-            while data := await answer.read():
+            while data := first or await read():
+                first = b""
                 fill.append(data)
                 if fill.size > held:
                     self.keeper.growing += fill.size - held
@@ -818,14 +829,9 @@ class Site:
         )  # fmt: skip
         self.counters.passed += 1
 
-        async def informational(status: int, lines: Fields) -> None:
-            if incoming.switch is None:
-                return  # only HTTP/1.1 of the reactor has a way for them
-            await send({"type": "nova.response.informational", "status": status, "headers": f.end_to_end(lines)})
-
         requested_at = self._clock.wall()
         try:
-            async with self.slots.slot(), self.fetcher.fetch(request, informational=informational) as answer:
+            async with self.slots.slot(), self.fetcher.fetch(request, informational=reply.early(send, incoming)) as answer:
                 if answer.status == 101 and answer.stream is not None and incoming.switch is not None:
                     await reply.tunnel(incoming.switch, answer, incoming.upgrade or b"")
                     return

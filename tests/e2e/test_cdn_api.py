@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -139,12 +140,18 @@ def test_an_asset_that_is_not_what_its_digest_says_is_not_served_whole(cdn: Cdn)
         )
     assert cdn.ask("GET", "/cdn/d/right")[1] == body_of(777)
     for _ in range(2):
-        try:
-            status, _, _ = cdn.ask("GET", "/cdn/d/wrong")
-            assert status >= 500
-        except (http.client.IncompleteRead, ConnectionError):
-            pass  # broken off, visibly
+        status, said, _ = cdn.ask("GET", "/cdn/d/wrong")
+        assert (status, said["code"]) == (502, "origin_broken")
     assert cdn.asked("/size/777?d/wrong") >= 1
+
+
+def test_an_origin_that_answers_1xx_for_ever_is_502(cdn: Cdn) -> None:
+    with socket.create_connection(cdn.served.address("site:films"), timeout=20) as client:
+        client.sendall(b"GET /interim HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        got = b"".join(iter(lambda: client.recv(65536), b""))
+    assert got.count(b"HTTP/1.1 103 ") == 32  # as many as are believed, of two attempts
+    assert b"HTTP/1.1 502 " in got
+    assert b"origin_broken" in got
 
 
 def test_private_assets_and_closed_sites_need_a_signed_address(cdn: Cdn) -> None:

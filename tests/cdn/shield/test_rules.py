@@ -116,6 +116,109 @@ async def test_9110_15_2_informational_answers_pass(house: ModuleType) -> None:
         assert (await client.answer())[2] == b"x"
 
 
+async def test_8297_early_hints_of_what_is_kept_reach_the_client_who_began_the_fetch(house: ModuleType) -> None:
+    gate = trio.Event()
+    early = [(103, [(b"link", b"</a.css>"), (b"connection", b"x-hop"), (b"x-hop", b"1"), (b"surrogate-key", b"t")])]
+    async with house.site(lambda request: reply(house, b"x", informational=early, gate=gate)) as site, site.client() as leader:
+        await leader.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        hint = await leader.until(b"\r\n\r\n")
+        assert hint == b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"
+        async with site.client() as follower:
+            await follower.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            while site.stats()["collapsed"] < 1:
+                await trio.sleep(0.001)
+            gate.set()
+            assert (await leader.answer())[2] == b"x"
+            assert (await follower.answer())[2] == b"x"  # without the hint: what it names is on its way in the answer
+        assert (await leader.get("/a"))[1]["cache-status"].startswith("nova; hit")
+        assert len(site.origin.asked) == 1
+
+
+async def test_8297_a_client_that_leaves_after_its_hints_ends_no_fetch(house: ModuleType) -> None:
+    gate = trio.Event()
+    early = [(103, [(b"link", b"</a.css>")])]
+    async with house.site(lambda request: reply(house, b"x", informational=early, gate=gate)) as site:
+        async with site.client() as leader:
+            await leader.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            await leader.until(b"\r\n\r\n")
+        gate.set()
+        assert (await site.get("/a"))[2] == b"x"
+        assert len(site.origin.asked) == 1
+
+
+async def test_8297_http_2_is_told_of_early_hints_by_its_own_message(house: ModuleType) -> None:
+    told: list[Any] = []
+    scope = {
+        "type": "http", "method": "GET", "http_version": "2", "path": "/a", "raw_path": b"/a", "query_string": b"", "scheme": "https",
+        "headers": [(b"host", b"h")], "client": ("127.0.0.1", 1), "extensions": {"http.response.early_hint": {}},
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    early = [(102, []), (103, [(b"link", b"</a.css>"), (b"x", b"y")])]
+    async with house.site(lambda request: reply(house, b"x", informational=early)) as site:
+        await site.site.app(scope, receive, send)
+    assert told[0] == {"type": "http.response.early_hint", "links": [b"</a.css>"]}
+    assert [message["type"] for message in told[1:]][:2] == ["http.response.start", "http.response.body"]
+
+
+async def test_9110_15_2_a_client_of_http_1_0_is_told_of_no_interim_answer(house: ModuleType) -> None:
+    early = [(103, [(b"link", b"</a.css>")])]
+    async with house.site(lambda request: reply(house, b"x", informational=early)) as site, site.client() as client:
+        await client.send(b"GET /a HTTP/1.0\r\nHost: h\r\n\r\n")
+        assert (await client.answer())[0] == 200
+
+
+async def test_9530_a_short_body_with_a_wrong_digest_is_502_and_not_kept(house: ModuleType) -> None:
+    from base64 import b64encode
+    from hashlib import sha256, sha512
+
+    right = b"sha-256=:" + b64encode(sha256(b"hello").digest()) + b":"
+    wrong = b"md5=:AAAA:, sha-512=:" + b64encode(sha512(b"other").digest()) + b":;x=1"
+    for name in (b"content-digest", b"repr-digest"):
+        replies = [reply(house, b"hello", FRESH, (name, value)) for value in (wrong, right)]
+        replies[0].pieces, replies[0].length = [b"hel", b"lo"], 5
+        async with house.site(lambda request, replies=replies: replies.pop(0), negative_backoff=0.0) as site:
+            status, headers, body = await site.get("/a")
+            assert (status, headers["content-type"], b"origin_broken" in body) == (502, "application/problem+json", True)
+            assert headers["cache-status"].startswith("nova; fwd=uri-miss")
+            site.advance(2)
+            assert (await site.get("/a"))[2] == b"hello"
+            assert (await site.get("/a"))[1]["cache-status"].startswith("nova; hit")
+
+
+async def test_9530_a_long_body_with_a_wrong_digest_breaks_off_and_is_not_kept(house: ModuleType) -> None:
+    wrong = (b"repr-digest", b"sha-256=:" + b"A" * 43 + b"=:")
+    pieces = [bytes(100_000), bytes(100_000)]
+    async with house.site(lambda request: reply(house, b"", FRESH, wrong, pieces=list(pieces), length=200_000)) as site:
+        async with site.client() as client:
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            got = await client.to_end()
+        assert got.startswith(b"HTTP/1.1 200")
+        assert len(got.partition(b"\r\n\r\n")[2]) == 100_000  # the last piece waited for the digest
+        assert site.keeper.find(1, b"h/a", [])[1] is None
+
+
+async def test_9530_a_digest_that_is_none_does_not_count(house: ModuleType) -> None:
+    odd = [(b"content-digest", value) for value in (b"sha-256=:AAAA:", b"sha-256=:!:", b"sha-256=abc", b"", b"crc32c=:AAAA:")]
+    async with house.site(lambda request: reply(house, b"hello", FRESH, *odd)) as site:
+        assert (await site.get("/a"))[2] == b"hello"
+
+
+async def test_an_origin_that_dies_before_the_first_byte_of_its_body_is_an_error_for_everybody(house: ModuleType) -> None:
+    from nova.cdn.errors import OriginBroken
+
+    dies = {"length": 10, "pieces": [OriginBroken("gone")]}
+    for fields in ((FRESH,), ((b"cache-control", b"no-store"),)):
+        async with house.site(lambda request, fields=fields: reply(house, b"", *fields, **dies)) as site:
+            status, headers, body = await site.get("/a")
+            assert (status, headers["content-type"], b"origin_broken" in body) == (502, "application/problem+json", True)
+
+
 async def test_9110_13_conditions_of_a_first_request_are_answered_here(house: ModuleType) -> None:
     async with house.site(lambda request: reply(house)) as site:
         assert (await site.get("/a", 'If-None-Match: "one"'))[0] == 304

@@ -1,4 +1,4 @@
-"""What keeps trio's thread from waiting behind the others: short turns for every thread, and no long collections.
+"""What keeps trio's thread from waiting behind the others: short turns for every thread, a larger share for trio's, no long collections.
 
 Trio, the I/O threads and the threads that compute may all want the same core. Who wakes waits for the turn of each one before it, and,
 when that one holds the GIL, for a second turn in which it can let go (docs/decisions/0215-short-turns.md).
@@ -7,20 +7,36 @@ when that one holds the GIL, for a second turn in which it can let go (docs/deci
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 from typing import Final
 
 from nova.ext.sched import set_slice
 
 SWITCH_INTERVAL: Final = 0.0002  # seconds until a thread that computes gives the GIL to one that asks
 SLICE_NS: Final = 300_000  # the kernel's own is 1.4 ms on two cores: three threads on one core then wait for 8 ms
+BACK: Final = 8  # nice levels behind trio: a sixth of its share of a core that both want
 YOUNG: Final = 20_000  # objects more than were freed, until the young ones are looked through: a burst of requests, not every tenth
+
+_stepped = threading.local()
 
 
 def short_turns() -> None:
     """For this thread and all that it starts from now on. A kernel that knows no such wish goes on as it did."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     set_slice(SLICE_NS)
+
+
+def step_back() -> None:
+    """For this thread, once: one that serves or computes beside trio, which the others wait for. Threads that it starts have it too.
+
+    Who uses more than an even share of a core is made to wait until the others have caught up, up to a timer tick (4 ms) each; trio, with
+    which all work begins and ends, may use more. Outside of this process nothing changes: Linux weighs sessions and services as a whole.
+    """
+    if not getattr(_stepped, "back", False):
+        _stepped.back = True
+        os.nice(BACK)  # of the calling thread alone, on Linux
 
 
 def settle_memory() -> None:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar, cast
 
 import trio
 
-from nova.core import errors
+from nova.core import awake, errors
 
 T = TypeVar("T")
 
@@ -111,9 +111,14 @@ class Offload:
         place = _Place(queue)
         asked = trio.current_time()
         outcome: Outcome = "error"
+
+        def run() -> T:
+            awake.step_back()
+            return call()
+
         try:
             value = await trio.to_thread.run_sync(
-                call,
+                run,
                 abandon_on_cancel=abandon,
                 limiter=cast(trio.CapacityLimiter, place),  # trio documents "a limiter-like object"
                 thread_name=f"nova-{lane.name}",

@@ -97,6 +97,9 @@ cdef extern from "time.h" nogil:
 cdef extern from "sys/random.h" nogil:
     Py_ssize_t getrandom(void* data, size_t size, unsigned int flags)
 
+cdef extern from "sched.h" nogil:
+    int sched_yield()
+
 cdef extern from "unistd.h" nogil:
     int close(int fd)
 
@@ -702,6 +705,8 @@ cdef void loop_run(Thread* t) noexcept nogil:
                     on_event(t, c, events[i].events)
         rtmp_turn(t)
         timeouts(t)
+        if not nova_load32(&t.events.sleeping):
+            sched_yield()  # trio is at work and may want this core; else a turn lasts until the kernel's next tick
         if t.accept_off and t.now_ms >= t.accept_retry:
             retry_accepts(t)
         if t.draining and t.live == 0 and not t.told:

@@ -83,6 +83,7 @@ async def main(options: argparse.Namespace) -> None:
 
 
 def compute() -> None:
+    awake.step_back()  # as the threads of core.offload do
     while True:
         sum(i * i for i in range(1000))
 

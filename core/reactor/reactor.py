@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from nova.core import awake
 from nova.core.clock import Clock
 from nova.core.errors import NotFound
 from nova.core.guard import guard, guarded
@@ -243,7 +244,11 @@ class Reactor:
     # -- events up -----------------------------------------------------------------------------------------------------
 
     async def _thread(self, index: int, limiter: trio.CapacityLimiter) -> None:
-        await trio.to_thread.run_sync(self.engine.run, index, limiter=limiter)
+        def run() -> None:
+            awake.step_back()
+            self.engine.run(index)
+
+        await trio.to_thread.run_sync(run, limiter=limiter)
 
     async def _events(self, index: int) -> None:
         engine = self.engine

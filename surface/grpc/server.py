@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from nova.core import errors
+from nova.core import awake, errors
 from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.core.offload import NETWORK, Offload
@@ -110,7 +110,7 @@ class GrpcServer:
         if config.tls is None and not config.insecure and not config.listen.loopback:
             raise errors.Unavailable("unavailable", f"gRPC on {config.listen} needs mTLS: set grpc.tls.*, or grpc.insecure = true")
         server = grpc.server(
-            ThreadPoolExecutor(max_workers=config.threads, thread_name_prefix="nova-grpc"),
+            ThreadPoolExecutor(max_workers=config.threads, thread_name_prefix="nova-grpc", initializer=awake.step_back),
             handlers=(self._router,),
             options=(
                 # On by default: a second server would share the port unnoticed.

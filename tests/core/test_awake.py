@@ -1,13 +1,31 @@
 """Short turns: who they hold for, and that what is loaded is left out of collections."""
 
 import gc
+import os
 import subprocess
 import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import trio
 
 from nova.core import awake
+from nova.core.clock import SystemClock
+from nova.core.offload import CPU, Offload
+from nova.core.reactor import Reactor
 from nova.ext.sched import get_slice
+
+
+@pytest.fixture
+async def reactor() -> AsyncIterator[Reactor]:
+    reactor = Reactor(SystemClock(), threads=1)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        yield reactor
+        nursery.cancel_scope.cancel()
+
 
 RUN = [sys.executable, "-c"]
 
@@ -38,6 +56,25 @@ def test_turns_that_the_kernel_does_not_have_are_refused_or_bounded() -> None:
     for line in subprocess.run([*RUN, script], check=True, capture_output=True, text=True).stdout.splitlines():
         refused, found = map(int, line.split())
         assert refused or found == 0 or 100_000 <= found <= 100_000_000
+
+
+async def test_threads_that_compute_stand_back_once_behind_trio() -> None:
+    offload = Offload([CPU])
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def level() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    found = [await offload.run(CPU, level) for _ in range(3)]
+    assert found == [min(19, mine + awake.BACK)] * 3
+    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
+
+
+async def test_io_threads_stand_back(reactor: Reactor) -> None:
+    del reactor  # it runs
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    levels = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
+    assert min(19, mine + awake.BACK) in levels
 
 
 def test_what_is_loaded_is_not_collected_again() -> None:

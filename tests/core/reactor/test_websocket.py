@@ -392,7 +392,7 @@ async def test_a_closed_channel_tells_its_members() -> None:
         for c in (a, b):
             assert await c.publications(1) == [1]
             assert await c.item() == {"unsub": {"channel": "public:a", "code": 4306, "reason": "not_found"}}
-        assert h.hub.channel("public:a").members == 0
+        await until(lambda: h.hub.channel("public:a").members == 0)  # told behind the pushes
         await a.ask(ping={})
 
 

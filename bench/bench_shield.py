@@ -1,7 +1,11 @@
 """The shield beside nginx's proxy_cache and Varnish: hits, and a thousand clients at once on one cold object."""
 
 import os
+import resource
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +25,8 @@ from bench.servers.varnish import Varnish
 
 FILES = {"1k.bin": os.urandom(1024), "10k.bin": os.urandom(10 * 1024), "2m.bin": os.urandom(2 << 20), "6m.bin": os.urandom(6 << 20)}
 CLIENTS = 1000
+IDLE = 10_000
+WARM = 256  # connections whose table is there before it is counted
 DELAY_MS = 500
 MOST = {"http.max_head": "32KiB", "limits.connections_per_address": "100000"}
 
@@ -68,6 +74,20 @@ def bench_shield_hit(versus: Versus, caches: Both, seconds: float, generator_cor
             "higher",
             goal,
         ),
+        anchor=lambda: once(caches.anchor),
+        ours=lambda: once(caches.ours),
+        anchor_name=caches.anchor.name,
+    )
+
+
+@pytest.mark.parametrize("size", ["1k", "10k"])
+def bench_shield_p99(versus: Versus, caches: Both, seconds: float, generator_core: int, size: str) -> None:
+    def once(server: Server) -> Sample:
+        found = measure.http(server, caches.port(server), [f"/{size}.bin"], seconds=seconds, core=generator_core, connections=64)
+        return Sample(found.work, found.cpu_s, found.wall_s, found.also["p99_ms"], found.also)
+
+    versus(
+        Question(f"shield-p99-{size}", f"{size[:-1]} KiB hit of a caching proxy, 64 connections", "p99, ms", "lower", 1.0),
         anchor=lambda: once(caches.anchor),
         ours=lambda: once(caches.ours),
         anchor_name=caches.anchor.name,
@@ -132,6 +152,37 @@ def bench_shield_uncacheable(versus: Versus, ram: Path, generator_core: int) -> 
             ours=lambda: _over(_herd(ours, ours.addresses["site:bench"], origin, f"/{next(numbers)}", generator_core, CLIENTS)),
             anchor_name=anchor.name,
         )  # fmt: skip
+
+
+def bench_shield_idle(versus: Versus, caches: Both, smoke: bool) -> None:
+    """Connections that have had an answer each, and wait for nothing."""
+    count = 200 if smoke else IDLE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, count + 500), hard), hard))
+
+    def run() -> Sample:
+        port = caches.port(caches.ours)
+        with ExitStack() as open_:
+            clients = [open_.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(WARM)]
+            ask(clients)
+            before, began = caches.ours.memory(), time.perf_counter()
+            clients = [open_.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(count)]
+            ask(clients)
+            held = (caches.ours.memory() - before) / count
+        return Sample(count, 0.0, time.perf_counter() - began, held)
+
+    def ask(clients: list[socket.socket]) -> None:
+        for client in clients:
+            client.sendall(b"GET /1k.bin HTTP/1.1\r\nHost: bench\r\n\r\n")
+        for client in clients:
+            got = client.recv(4096)
+            while len(got) < got.index(b"\r\n\r\n") + 4 + 1024:
+                got += client.recv(4096)
+
+    versus(
+        Question("shield-idle", f"{count} idle connections of a site", "bytes of the server each", "lower", limits={"figure": 2048.0}),
+        ours=run,
+    )
 
 
 def _over(sample: Sample) -> Sample:

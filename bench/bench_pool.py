@@ -246,7 +246,7 @@ def bench_drift(versus: Versus, smoke: bool) -> None:
 
 def bench_hostile(versus: Versus) -> None:
     """Each file to a worker that has seen none of the others' size: its CPU time, and how much further its memory goes."""
-    files = list(hostile.cases())
+    files = list(hostile.cases(1600, 1200))  # 2 MP, as phones' previews are
 
     async def ours(pool: Pool) -> Sample:
         (worker,) = [pid for pid in tree(os.getpid()) if pid != os.getpid()]

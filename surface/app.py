@@ -21,6 +21,7 @@ from nova import __version__
 from nova.core import awake
 from nova.core.clock import Clock, SystemClock, rfc3339
 from nova.core.errors import Unavailable, Unprocessable
+from nova.core.guard import guard
 from nova.core.lifecycle import Component, Lifecycle, State
 from nova.core.log import Log, Sink
 from nova.core.metrics import Metrics
@@ -315,6 +316,7 @@ class Server:
             task_status.started()
             await self._ready.wait()
             self._app.want()
+            await guard(_log, services.media.images.warm)  # the first picture shall not wait for a process to start
 
     async def _run_rtmp(self, *, task_status: trio.TaskStatus[None]) -> None:
         self._tell_opened(listeners.open_rtmp(self._reactor, self._settings, self._rtmp, self._data.path, self._clock, self._descriptors))

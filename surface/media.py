@@ -111,7 +111,10 @@ def shown(upload: Upload) -> dict[str, object]:
 
 
 class Making:
-    """uploads.ports.Maker: pictures become pictures, videos records of the library."""
+    """uploads.ports.Maker: pictures become pictures, videos records of the library.
+
+    What becomes of an upload has its id: a process that died between making and noting makes it once.
+    """
 
     def __init__(self, images: Images, library: Library, staging: Staging) -> None:
         self._images, self._library, self._staging = images, library, staging
@@ -120,10 +123,10 @@ class Making:
         said = upload.metadata
         kind, format = kinds.kind(await self._staging.head(upload.id, HEAD), said.kind)
         if kind == "image":
-            image, _ = await self._images.create(upload.owner, body, preset=said.preset, digest=sha256)
+            image, _ = await self._images.create(upload.owner, body, preset=said.preset, digest=sha256, once=upload.id)
             return kind, image.id
         draft = Draft(said.title or said.filename or "Untitled", Kind(kind))
-        video = await self._library.take(upload.owner, draft, format, upload.size, body, sha256)
+        video = await self._library.take(upload.owner, draft, format, upload.size, body, sha256, once=upload.id)
         return kind, video.id
 
 

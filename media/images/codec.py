@@ -103,7 +103,11 @@ def _strict(what: str) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Opened:
-    """A picture whose pixels are not decoded yet. size: as stored. orientation: 1 to 8. profile: ICC, empty without one."""
+    """A picture whose pixels are not decoded yet. size: as stored. orientation: 1 to 8. profile: ICC, empty without one.
+
+    turned: the orientation of a picture that Pillow itself turns upright while it decodes (TIFF); `size` is the upright one then, and
+    `orientation` 1.
+    """
 
     image: Pixels
     header: Header
@@ -111,6 +115,7 @@ class Opened:
     orientation: int
     profile: bytes
     data: bytes = b""
+    turned: int = 1
 
 
 def reopened(opened: Opened) -> Opened:
@@ -133,13 +138,13 @@ def open_picture(data: bytes, header: Header, limits: Limits) -> Opened:
         if image.size[0] * image.size[1] > limits.pixels:
             raise Image.DecompressionBombError
         profile = image.info.get("icc_profile") or b""
-        return Opened(image, header, image.size, _orientation(image), profile if len(profile) <= MAX_PROFILE else b"", data)
+        found = _orientation(image)
+        orientation, turned = (1, found) if header.format == "tiff" else (found, 1)
+        return Opened(image, header, image.size, orientation, profile if len(profile) <= MAX_PROFILE else b"", data, turned)
 
 
 def _orientation(image: Pixels) -> int:
-    """By the EXIF data, however broken the rest of it is; 1 when it says nothing sensible. Pillow turns a TIFF upright by itself."""
-    if image.format == "TIFF":
-        return 1
+    """By the EXIF data, however broken the rest of it is; 1 when it says nothing sensible."""
     with suppress(*_FAULTS):
         found = image.getexif().get(_ORIENTATION, 1)
         if isinstance(found, int) and 1 <= found <= 8:
@@ -213,6 +218,11 @@ def resize(image: Pixels, size: Size, window: Window) -> Pixels:
 def turn(image: Pixels, orientation: int) -> Pixels:
     """Upright."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def turn_back(image: Pixels, orientation: int) -> Pixels:
+    """As it was stored. image: upright."""
+    return turn(image, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def rotate(image: Pixels, degrees: int) -> Pixels:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from nova.core import errors
+from nova.core.guard import guard
 from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.media.images.job import MAX_MESSAGE, MAX_OUTPUTS, Done, Job, decode_done, sizes
@@ -68,6 +69,7 @@ class Pool:
         self._observe = observe
         self._free = trio.Semaphore(bounds.workers)
         self._waiting = 0
+        self._warming = False
         self._idle: list[_Worker] = []
         self._nursery: trio.Nursery | None = None
 
@@ -85,9 +87,13 @@ class Pool:
             self._idle.clear()
 
     async def warm(self) -> None:
-        """Have one worker ready before the first job."""
-        if not self._idle:
-            self._idle.append(await self._start())
+        """Have one worker ready before the next job. Raises Unavailable: it cannot be started."""
+        if not self._idle and not self._warming:
+            self._warming = True
+            try:
+                self._idle.append(await self._start())
+            finally:
+                self._warming = False
 
     @property
     def load(self) -> tuple[int, int]:
@@ -136,10 +142,13 @@ class Pool:
                 fresh = True
             finally:
                 worker.jobs += 1
-                if fresh and worker.jobs < WORN and self._nursery is not None:
+                room = len(self._idle) < self._bounds.workers
+                if fresh and room and worker.jobs < WORN and self._nursery is not None:
                     self._idle.append(worker)
                 else:
                     worker.end()
+                    if self._nursery is not None:  # the next job shall not wait for a process to start
+                        self._nursery.start_soon(guard, _log, self.warm)
         finally:
             for fd in files:
                 os.close(fd)

@@ -91,8 +91,11 @@ def _moves(header: sniff.Header, output: Output) -> bool:
     return header.frames > 1 and not output.options.still and output.format in ANIMATED
 
 
-def _orientation(opened: Opened, options: Options) -> int:
-    return opened.orientation if options.upright else 1
+def _lies(opened: Opened, options: Options) -> tuple[Size, int]:
+    """The size that `options` speak of, and the orientation that leads from the stored picture there."""
+    if options.upright:
+        return geometry.upright(opened.size, opened.orientation), opened.orientation
+    return geometry.upright(opened.size, opened.turned), 1
 
 
 def _largest(opened: Opened, outputs: Sequence[Output], facts: bool) -> Size | None:
@@ -101,8 +104,7 @@ def _largest(opened: Opened, outputs: Sequence[Output], facts: bool) -> Size | N
         return None
     width, height = (SAMPLE, SAMPLE) if facts or outputs else (1, 1)
     for output in outputs:
-        orientation = _orientation(opened, output.options)
-        size = geometry.upright(opened.size, orientation)
+        size, _ = _lies(opened, output.options)
         for chosen in _plans(size, output.options):
             scale = max(chosen.size[0] / chosen.window[2], chosen.size[1] / chosen.window[3])
             width, height = max(width, round(opened.size[0] * scale)), max(height, round(opened.size[1] * scale))
@@ -134,8 +136,9 @@ def facts_of(format: str, size: Size, frames: int, orientation: int, alpha: bool
 
 def _fitted(opened: Opened, image: Pixels, factor: float, options: Options, focus: tuple[float, float] | None) -> Pixels:
     """Window, size and orientation of one result, from pixels that are `factor` times fewer than the file's."""
-    orientation = _orientation(opened, options)
-    size = geometry.upright(opened.size, orientation)
+    size, orientation = _lies(opened, options)
+    if not options.upright:
+        image = codec.turn_back(image, opened.turned)
     chosen = plan(size, options, focus)
     x, y, width, height = geometry.stored(chosen.window, size, orientation)
     wanted = geometry.upright(chosen.size, orientation)

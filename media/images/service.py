@@ -69,18 +69,21 @@ class Images:
         await self._pool.warm()
 
     async def create(
-        self, owner: UserId, body: AsyncIterable[bytes], *, preset: str = "", digest: str | None = None
+        self, owner: UserId, body: AsyncIterable[bytes], *, preset: str = "", digest: str | None = None, once: str = ""
     ) -> tuple[Image, list[Variant]]:
         """A picture from its bytes, with the results of a preset (empty: the usual ones) from one decode.
 
-        digest: SHA-256 that the bytes must have. After an error or a cancellation nothing is left of it.
+        digest: SHA-256 that the bytes must have. once: an id for it, whoever repeats the call gets the picture of the first one. After an
+        error or a cancellation nothing is left of it.
         Raises RateLimited `quota_exceeded`; BadRequest `bad_options`; TooLarge; UnsupportedType `unsupported_image`; Unprocessable
         `bad_image`, `image_too_costly`, `digest_mismatch`; Unavailable.
         """
         wanted = presets.chosen(preset)
+        if once and (known := await self._store.get(ImageId(once))) is not None:
+            return known, []
         if await self._store.count(owner) >= self._per_user:
             raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} pictures; delete one first.")
-        id = ImageId(self._new_id())
+        id = ImageId(once or self._new_id())
         kept = False
         try:
             stored = await self._blobs.put(source_key(id), body, max_bytes=self.delivery.rules.limits.file_bytes, sha256=digest)

@@ -55,12 +55,17 @@ class Library:
         self._tell("VideoCreated", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind})
         return video
 
-    async def take(self, owner: UserId, draft: Draft, format: str, size: int, body: AsyncIterable[bytes], digest: str) -> Video:
+    async def take(
+        self, owner: UserId, draft: Draft, format: str, size: int, body: AsyncIterable[bytes], digest: str, *, once: str = ""
+    ) -> Video:
         """A record with its bytes. After an error or a cancellation nothing is left of it.
 
+        once: an id for it; whoever repeats the call gets the record of the first one.
         Raises as `create`; TooLarge; Unprocessable `digest_mismatch`; Unavailable.
         """
-        video = replace(await self._drafted(owner, draft), state=State.UPLOADED, format=format, size_bytes=size, digest=digest)
+        if once and (known := await self._store.get(VideoId(once))) is not None:
+            return known
+        video = replace(await self._drafted(owner, draft, once), state=State.UPLOADED, format=format, size_bytes=size, digest=digest)
         kept = False
         try:
             await self._blobs.put(source_key(video.id), body, max_bytes=min(size, LARGEST), sha256=digest)
@@ -74,11 +79,11 @@ class Library:
         self._tell("VideoUploaded", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind, "size_bytes": size})
         return video
 
-    async def _drafted(self, owner: UserId, draft: Draft) -> Video:
+    async def _drafted(self, owner: UserId, draft: Draft, id: str = "") -> Video:
         if await self._store.count(owner) >= self._per_user:
             raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} videos; delete one first.")
         return Video(
-            VideoId(self._new_id()), owner, draft.kind, draft.title, draft.description, draft.visibility,
+            VideoId(id or self._new_id()), owner, draft.kind, draft.title, draft.description, draft.visibility,
             UnixMs(int(self._clock.wall() * 1000)), poster=draft.poster,
         )  # fmt: skip
 

@@ -152,11 +152,20 @@ def test_an_upload_goes_on_after_kill_9(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def _children(served: Served) -> list[str]:
+    tasks = Path(f"/proc/{served.process.pid}/task").glob("*/children")
+    return [pid for each in tasks for pid in each.read_text().split()]
+
+
 def test_pictures_over_the_network_are_hot_and_leave_no_process(tmp_path: Path) -> None:
     from tests.media.images import material
 
     with serve(tmp_path / "data") as served:
         client = Client(served)
+        deadline = time.monotonic() + 20
+        while not (children := _children(served)):  # a worker is ready before the first picture comes
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         status, _, body = client.ask("POST", "/v1/images", material.saved(material.photo(900, 700), "jpeg"), Content_Type="image/jpeg")
         assert status == 201
         image = json.loads(body)
@@ -176,9 +185,8 @@ def test_pictures_over_the_network_are_hot_and_leave_no_process(tmp_path: Path) 
             status, headers, part = client.ask("GET", each, Accept=accept, Range="bytes=0-9")
             assert (status, part) == (206, answers[0][2][:10])
             assert headers["access-control-allow-origin"] == "*"
-        tasks = Path(f"/proc/{served.process.pid}/task").glob("*/children")
-        children = [pid for each in tasks for pid in each.read_text().split()]
-        assert children
+        assert set(children) <= set(_children(served)), "it has worked, and stays"
+        children = _children(served)
         libraries = Path(f"/proc/{served.process.pid}/maps").read_text()
         assert "PIL/_imaging" not in libraries, "no decoder is loaded into the server"
         assert client.ask("DELETE", f"/v1/images/{image['id']}")[0] == 204

@@ -6,6 +6,7 @@ only what changed. Needs gcc's libasan. Each target runs in a process of its own
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,10 +34,10 @@ def copy_checkout() -> None:
 
 
 def sanitizer() -> str:
-    compiler = os.environ.get("CC", "gcc")
-    path = subprocess.run([compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True).stdout.strip()
+    compiler = shlex.split(os.environ.get("CC", "gcc"))  # may have `ccache` in front
+    path = subprocess.run([*compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True).stdout.strip()
     if not Path(path).is_absolute():
-        raise SystemExit(f"{compiler} has no address sanitizer library: install the one of its version (Debian: libasan8)")
+        raise SystemExit(f"{compiler[-1]} has no address sanitizer library: install the one of its version (Debian: libasan8)")
     return path
 
 

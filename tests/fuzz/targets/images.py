@@ -14,7 +14,7 @@ OPTIONS = [
     b"g:fp:0.25:1/c:1:2:30:40",
     b"exp:1790000000/bg:ffaa00/pr:1/el:1/or:0",
     b"wm:018f0000-0000-7000-8000-000000000000:50:north:30",
-    b"bl:2.5/sh:1/mb:20000/icc:keep/still:1/fast:1",
+    b"bl:2.5/sh:1/mb:20000/icc:keep/still:1/fast:1/li:1",
     b"rs:outside:auto:0/dpr:auto",
     b"-",
 ]

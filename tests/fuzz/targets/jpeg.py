@@ -56,3 +56,27 @@ def whole_job(data: bytes) -> object:
         assert isinstance(plain, str)
         return error.code
     return plain if isinstance(plain, str) else "made", said.progressive, said.components, said.orientation
+
+
+@target(
+    "resize-linear",
+    seeds=[
+        bytes([c, *shape]) + bytes(range(200)) for c in (1, 3, 4) for shape in ((5, 7, 3, 2, 0), (40, 3, 9, 30, 77), (3, 47, 59, 1, 200))
+    ],
+    words=[b"\0", b"\x01", b"\xff"],
+)
+def resize_linear(data: bytes) -> object:
+    """Packed samples of any shape and window: plain C and the best kernels agree, and nothing beside them is read."""
+    if len(data) < 6:
+        return "short"
+    channels, width, height = (1, 3, 4)[data[0] % 3], data[1] % 48 + 1, data[2] % 48 + 1
+    to_width, to_height, part = data[3] % 60 + 1, data[4] % 60 + 1, data[5]
+    samples = exact((data[6:] * (width * height * channels // max(1, len(data) - 6) + 1) or bytes(10_000))[: width * height * channels])
+    window = None if part % 2 else (part / 9 - 9, part / 7 - 5, 1 + part / 5, 0.5 + part / 3)
+    plain, best = (
+        jpeg.resize_linear(samples, width, height, channels, to_width, to_height, window=window, kernels=kernels)
+        for kernels in ("scalar", "")
+    )
+    assert plain == best
+    assert len(plain) == to_width * to_height * channels
+    return channels, window is None

@@ -19,9 +19,9 @@ ANY = ""  # a code or a picture: what is flipped may be what nobody looks at
 OPTIONS = parse("rs:inside:320:320")[0]
 
 
-def cases() -> Iterator[tuple[str, bytes, str]]:
-    """(name, file, code). Files are real up to where they are wrong: 2 MP, as phones' previews are."""
-    whole = material.photo(1600, 1200)
+def cases(width: int = 400, height: int = 300) -> Iterator[tuple[str, bytes, str]]:
+    """(name, file, code). Files are real, and so large, up to where they are wrong."""
+    whole = material.photo(width, height)
     for format_ in STILL:
         data = material.saved(whole, format_)
         yield f"{format_}_cut_short", data[: len(data) * 2 // 3], BAD
@@ -30,12 +30,12 @@ def cases() -> Iterator[tuple[str, bytes, str]]:
         for _ in range(20):
             flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         yield f"{format_}_flipped", bytes(flipped), ANY
-    yield "progressive_cut_short", material.saved(whole, "jpeg", progressive=True)[:200_000], BAD
+    yield "progressive_cut_short", material.saved(whole, "jpeg", progressive=True)[: width * height // 20], BAD
     yield "pixel_bomb_png", material.png_of(30_000, 30_000), LARGE
     yield "pixel_bomb_gif", b"GIF89a\xff\xff\xff\xff\0\0\0," + bytes(4) + b"\xff\xff\xff\xff\0\x08\0;", LARGE
     yield "pixel_bomb_webp", b"RIFF\0\0\0\0WEBPVP8X" + bytes([10, 0, 0, 0, 0, 0, 0, 0]) + b"\xff" * 6, LARGE
     yield "scan_bomb", material.scan_bomb(500), LARGE
-    yield "scan_bomb_within", scans(90), ANY
+    yield "scan_bomb_within", scans(90, width, height), ANY
     yield "strip", material.png_of(65_535, 8), ANY
     yield "high_strip", material.saved(Image.new("L", (4, 65_000)), "jpeg"), ANY
     yield "endless_gif", endless(), LARGE
@@ -49,9 +49,9 @@ def cases() -> Iterator[tuple[str, bytes, str]]:
     yield "empty", b"", NONE
 
 
-def scans(count: int) -> bytes:
-    """A progressive JPEG of 2 MP with as many scans as are allowed, all of them real."""
-    data = material.saved(Image.effect_noise((1600, 1200), 50), "jpeg", progressive=True)
+def scans(count: int, width: int, height: int) -> bytes:
+    """A progressive JPEG with as many scans as are allowed, all of them real."""
+    data = material.saved(Image.effect_noise((width, height), 50), "jpeg", progressive=True)
     last = data.rfind(b"\xff\xda")
     scan = data[last:-2]
     return data[:-2] + scan * (count - data.count(b"\xff\xda")) + data[-2:]

@@ -49,9 +49,13 @@ def saved(image: Image.Image, format: str, **more: Any) -> bytes:
     return target.getvalue()
 
 
+def stored(image: Image.Image, orientation: int) -> Image.Image:
+    """The upright `image` as a file of that orientation has it."""
+    return image.transpose(_BACK[orientation]) if orientation in _BACK else image
+
+
 def with_exif(image: Image.Image, format: str, orientation: int = 1) -> bytes:
     """The upright `image`, stored so that its EXIF orientation makes it upright again; with a place on Earth in it."""
-    stored = image.transpose(_BACK[orientation]) if orientation in _BACK else image
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x8298] = "(c) Ada"
@@ -59,7 +63,7 @@ def with_exif(image: Image.Image, format: str, orientation: int = 1) -> bytes:
     gps[1], gps[2] = "N", (48.0, 12.0, 30.0)
     gps[3], gps[4] = "E", (16.0, 22.0, 15.0)
     gps[29] = "2026:01:01"
-    return saved(stored, format, exif=exif.tobytes() if format != "tiff" else exif)
+    return saved(stored(image, orientation), format, exif=exif.tobytes() if format != "tiff" else exif)
 
 
 def p3_profile() -> bytes:

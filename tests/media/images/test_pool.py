@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from nova.core.errors import TooLarge, Unavailable, Unprocessable
+from nova.core.errors import NovaError, TooLarge, Unavailable, Unprocessable
 from nova.media.images.job import Job, Output
 from nova.media.images.options import parse
 from nova.media.images.pool import Bounds, Pool, memfd
 from nova.media.images.sniff import Limits
-from tests.media.images import material
+from tests.media.images import hostile, material
 
 JOB = Job([Output(parse("rs:inside:32:32")[0], "jpg")], facts=True)
 
@@ -86,6 +86,21 @@ async def test_a_crash_ends_one_job() -> None:
         assert said == ["died", "ok"]
 
 
+async def test_a_worn_worker_is_replaced_before_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.media.images.pool.WORN", 2)
+    async with running(Bounds(workers=1)) as (pool, _):
+        await pool.warm()
+        (first,) = processes(pool)
+        for _ in range(2):
+            await pool.do(JOB, picture)
+        with trio.fail_after(10):
+            while processes(pool) in ([], [first]):
+                await trio.sleep(0.005)
+        assert len(processes(pool)) == 1
+        assert (await pool.do(JOB, picture)).made
+        assert len(processes(pool)) == 1
+
+
 @pytest.mark.slow
 async def test_a_decoder_that_does_not_return_is_ended_by_the_clock() -> None:
     async with running(Bounds(workers=1, seconds=1.0)) as (pool, said):
@@ -153,3 +168,26 @@ async def test_a_worker_may_not_take_more_than_its_limits() -> None:
         assert f"Max file size             {1 << 20}" in limits
         names = os.listdir(f"/proc/{pool._idle[0].process.pid}/fd")
         assert len(names) <= 8, "nothing of the server is open there, perhaps files of the last job"
+
+
+@pytest.mark.slow
+async def test_files_that_are_wrong_get_their_code_from_one_worker() -> None:
+    """In the time and memory that a job may have; and the next picture is right, by the same process."""
+    async with running(Bounds(workers=1, seconds=3.0, memory=512 << 20)) as (pool, said):
+        await pool.warm()
+        first = processes(pool)
+        for name, data, code in hostile.cases():
+
+            async def load(data: bytes = data) -> Sequence[int]:
+                return [memfd([data])]
+
+            found, status = "ok", 422
+            try:
+                await pool.do(Job([Output(hostile.OPTIONS, "jpg")], facts=True), load)
+            except NovaError as refused:
+                found, status = refused.code, refused.row.status
+            assert code in ("", found), name
+            assert status in (413, 415, 422), name
+        assert set(said) == {"ok", "failed"}, "nothing died, nothing was late"
+        assert (await pool.do(JOB, picture)).made
+        assert processes(pool) == first

@@ -38,7 +38,7 @@ def quarters(image: Image.Image) -> list[int]:
 @pytest.mark.parametrize("format", ORIENTED)
 def test_every_orientation_comes_out_upright(format: str, orientation: int) -> None:
     data = material.with_exif(material.corners(), format, orientation)
-    texts = ["rs:inside:48:0", "rs:cover:60:40", "rs:fill:50:30", "rs:contain:90:90", "q:90"]
+    texts = ["rs:inside:48:0", "rs:cover:60:40", "rs:fill:50:30", "rs:contain:90:90", "q:90", "rs:inside:48:0/li:1"]
     outputs = [Output(parse(text)[0], kind) for text in texts for kind in ("jpg", "webp")]
     done = render(data, Job(outputs, facts=True))
     assert done.facts is not None
@@ -52,10 +52,19 @@ def test_every_orientation_comes_out_upright(format: str, orientation: int) -> N
     assert all(abs(a - b) < 40 for a, b in zip(pixel, CORNERS[1], strict=True))
 
 
-def test_the_orientation_may_be_left_alone() -> None:
-    data = material.with_exif(material.corners(), "jpeg", 6)
-    assert seen(make(data, "or:0").data).size == (64, 96)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ORIENTED)
+def test_the_orientation_may_be_left_alone(format: str, orientation: int) -> None:
+    data = material.with_exif(material.corners(), format, orientation)
+    stored = material.stored(material.corners(), orientation)
+    for text in ("or:0", "or:0/rs:inside:48:48", "or:0/li:1", "or:0/rs:cover:40:40"):
+        left = seen(make(data, text).data)
+        assert quarters(left) == quarters(stored)
+        if ":48" not in text and ":40" not in text:
+            assert left.size == stored.size
     assert seen(make(data, "q:90").data).size == (96, 64)
+    both = render(data, Job([Output(parse(text)[0], "png") for text in ("or:0", "q:90")])).made
+    assert [quarters(seen(made.data)) for made in both] == [quarters(stored), [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("output", FORMATS)
@@ -63,7 +72,8 @@ def test_the_orientation_may_be_left_alone() -> None:
 def test_no_result_tells_of_a_place(format: str, output: str) -> None:
     data = material.with_exif(material.corners(), format, 3)
     assert b"Ada" in data
-    for text in ("rs:inside:40:40", "q:90", "icc:keep", "pr:1", "or:0"):
+    texts = ("rs:inside:40:40", "q:90", "icc:keep", "pr:1", "or:0", "li:1", "rs:inside:40:40/li:1", "fast:1", "rs:cover:40:40/g:attention")
+    for text in texts:
         material.no_place_in(make(data, text, output).data)
 
 

@@ -73,6 +73,32 @@ async def test_creation_brings_the_first_bytes(site: Site) -> None:
     assert (await ended(site, answer["location"].removeprefix("http://nova.test:8080")))["status"] == "ready"
 
 
+@pytest.mark.parametrize("kind", ["image", "video"])
+async def test_what_was_made_before_a_crash_is_not_made_again(site: Site, kind: str) -> None:
+    """The process died between the making and its note: the next one finds the upload as it was."""
+    data = material.saved(material.corners(), "png") if kind == "image" else MP4
+    service = site.media.uploads
+    settle, lost = service._store.settle, []
+
+    async def dies(upload: Any, status: Any, **more: Any) -> None:
+        if not lost:
+            lost.append(upload)
+            await trio.sleep_forever()
+        await settle(upload, status, **more)
+
+    service._store.settle = dies  # type: ignore[method-assign]
+    path = await create(site, len(data), kind=kind)
+    await patch(site, path, 0, data)
+    with trio.fail_after(10):
+        while not lost:
+            await trio.sleep(0.01)
+    await service._recover()
+    found = await ended(site, path)
+    assert (found["status"], found["result"]["kind"]) == ("ready", kind)
+    listed = (await site.ask("GET", f"/v1/{kind}s", user="alice")).json["items"]
+    assert [each["id"] for each in listed] == [found["result"]["id"]]
+
+
 async def test_a_creation_that_is_sent_twice_with_one_key_is_one(site: Site) -> None:
     headers = {**TUS, "Upload-Length": "10", "Idempotency-Key": "k1"}
     first = await site.ask("POST", "/v1/uploads", user="alice", headers=headers)

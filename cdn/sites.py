@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
 from nova.cdn.shield.compress import Compressor
 from nova.cdn.shield.site import Site
 from nova.core.clock import Clock
-from nova.core.errors import NotFound, Unprocessable
+from nova.core.errors import NotFound, Unavailable, Unprocessable
 from nova.core.log import Log
 from nova.core.offload import Offload
 from nova.core.reactor import Feed, Reactor
@@ -42,7 +42,8 @@ class Sites:
     """`Store` of this node.
 
     fetcher: makes a site's origins. admission: makes its gate, None: it has none. listen: opens a site's listener; close: closes it.
-    via: names this node in Via. before: awaited once purges are possible and before the first listener opens: what was told meanwhile.
+    via: names this node in Via. counted_by: see Site. before: awaited once purges are possible and before the first listener opens: what
+    was told meanwhile.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Sites:
         listen: Callable[[CdnSite, int], None],
         close: Callable[[CdnSite], None],
         admission: Callable[[CdnSite], Admission | None] = lambda site: None,
+        counted_by: Callable[[str], Hashable | None] = lambda peer: peer,
         disk: DiskTier | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._reactor, self._clock, self._via = reactor, clock, via
         self._fetcher, self._admission, self._listen, self._close = fetcher, admission, listen, close
-        self._config, self._before = config, before
+        self._config, self._before, self._counted_by = config, before, counted_by
         self.keeper = Keeper(reactor.objects, policy=config.policy, capacity=config.memory)
         self.disk = disk
         self._compressor = Compressor(self.keeper, offload)
@@ -112,20 +114,20 @@ class Sites:
             compressor=self._compressor,
             disk=self.disk,
             admission=self._admission(config),
+            counted_by=self._counted_by,
         )
         scope = trio.CancelScope()
         await self._nursery.start(self._run_site, site, scope)
         if old is not None and old.site.host_in_key != site.host_in_key:
             await self.purge(Purge("all", site=config.name))
         self._sites[config.name] = _Running(site, scope)
-        signed = config.signing != "off"
         self._reactor.serve_site(
             number,
             config.name if config.prefix else "",
             site,
             host_in_key=site.host_in_key,
             directives=config.request_directives,
-            always_up=signed or config.client_rate is not None,
+            always_up=config.signing != "off",
         )
         if old is not None:
             self._nursery.start_soon(self._retire, old)
@@ -249,14 +251,16 @@ class Sites:
 
     async def _purge_disk(self, what: Purge, match: Callable[[bytes, tuple[bytes, ...]], bool], in_memory: set[tuple[str, bytes]]) -> int:
         assert self.disk is not None
-        count = 0
+        count, stuck, now = 0, self.disk.stuck, self._clock.wall()
         names = self.disk.tagged(what.value, what.site) if what.kind == "tag" else self.disk.names(what.site)
         for at, name in enumerate(names):
             if what.kind == "tag" or match(primary(name[1]), ()):
-                # Soft: what lies on disk alone is gone; the memory keeps what may still be served stale.
-                count += self.disk.forget(*name) and name not in in_memory
-            if at % 1000 == 999:
+                hit = self.disk.soften(*name, now) if what.soft else self.disk.forget(*name)
+                count += hit and name not in in_memory
+            if at % _STRETCH == _STRETCH - 1:
                 await trio.lowlevel.checkpoint()
+        if self.disk.stuck > stuck:
+            raise Unavailable("storage_failed", "what was forgotten still lies on the disk: a restart would bring it back")
         return count
 
     async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:

@@ -133,16 +133,16 @@ cdef void ghost_put(Evict* e, uint64_t hash, uint64_t size) noexcept nogil:
 
 
 cdef void ghosts_grow(Evict* e) noexcept nogil:
-    """As many places as nodes; what was remembered moves along."""
-    cdef uint32_t old_cap = e.ghost_cap, i
+    """Half as many places as nodes, or more; what was remembered moves along."""
+    cdef uint32_t old_cap = e.ghost_cap, cap = e.ghost_cap * 2, i
     cdef uint64_t* old = e.ghosts
     cdef uint64_t* at
     cdef int way
-    cdef uint64_t* fresh = <uint64_t*> calloc(e.cap, sizeof(uint64_t))
+    cdef uint64_t* fresh = <uint64_t*> calloc(cap, sizeof(uint64_t))
     if fresh == NULL:
         return
     e.ghosts = fresh
-    e.ghost_cap = e.cap
+    e.ghost_cap = cap
     for i in range(old_cap):
         if alive(e, old[i]):
             at = bucket(e, <uint32_t> (old[i] >> 32))
@@ -159,18 +159,21 @@ cdef uint32_t evict_add(Evict* e, uint64_t hash, uint64_t size, void* owner) noe
     """A newcomer's handle, EV_NONE when memory is out. hash: a good one; it names the object among ghosts."""
     cdef uint32_t handle
     cdef Node* grown
+    cdef uint32_t cap
     cdef int queue = 1
     if e.spare != EV_NONE:
         handle = e.spare
         e.spare = e.nodes[handle].next
     else:
         if e.used == e.cap:
-            grown = <Node*> realloc(e.nodes, <size_t> e.cap * 2 * sizeof(Node))
+            # A large block grows by moving its pages, not its bytes: little at a time is cheap, and little lies idle.
+            cap = e.cap + (e.cap >> 3)
+            grown = <Node*> realloc(e.nodes, cap * sizeof(Node))
             if grown == NULL:
                 return EV_NONE
             e.nodes = grown
-            e.cap *= 2
-            if e.ghosts != NULL:
+            e.cap = cap
+            if e.ghosts != NULL and e.cap >= e.ghost_cap * 2:
                 ghosts_grow(e)
         handle = e.used
         e.used += 1

@@ -76,6 +76,7 @@ class KeptTable:
         weight: int = 0,
         sequence: Sequence | None = None,
         total: int = -1,
+        asked: bool = False,
     ) -> tuple[int, int] | None: ...
     def freshen(
         self,

@@ -14,11 +14,11 @@ from nova.ext.atomics cimport nova_add64, nova_ref
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref, buffer_wrap
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
-    EV_NONE, Evict, evict_add, evict_admits, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open, evict_remove, evict_victim,
+    EV_NONE, Evict, Node, evict_add, evict_admits, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open, evict_remove, evict_victim,
 )
 from nova.ext.http1 cimport HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, http1_parse
 from nova.ext.objects cimport (
-    Body, E_ASKED, E_EXPECTED, E_KEPT, Entry, K_ALWAYS, K_COOKIE, K_PASS, K_PIECE, K_SPENT, K_VARY, K_WHOLE, ObjectTable, Slice,
+    Body, ENTRY_BYTES, E_ASKED, E_EXPECTED, E_KEPT, Entry, K_ALWAYS, K_COOKIE, K_PASS, K_PIECE, K_SPENT, K_VARY, K_WHOLE, ObjectTable, Slice,
     kept_unref, key_hash, objects_discard, objects_entry, objects_obtain, objects_place, objects_release,
 )
 from nova.ext.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
@@ -448,8 +448,9 @@ cdef class KeptTable:
 
     @property
     def memory(self) -> int:
-        """Bytes of the order itself."""
-        return self.order.cap * 24 + self.order.ghost_cap * 8
+        """Bytes of the index: entries beside their keys, places in the table and in the order, ghosts."""
+        return (self.table.map.live * ENTRY_BYTES + self.table.map.cap * sizeof(void*) + self.order.cap * sizeof(Node)
+                + self.order.ghost_cap * sizeof(uint64_t))
 
     def key_hash(self, int site, bytes key) -> int:
         """64 bits that name a key in this process."""
@@ -457,12 +458,12 @@ cdef class KeptTable:
 
     def keep(self, int site, bytes key, bytes head, int line_size, int fields_size, body, *, int status, int flags, uint32_t born,
              uint32_t fresh_until, uint32_t stale_until=0, uint32_t error_until=0, int64_t modified=-1, bytes etag=b"",
-             uint64_t weight=0, Sequence sequence=None, int64_t total=-1) -> tuple | None:
+             uint64_t weight=0, Sequence sequence=None, int64_t total=-1, bint asked=False) -> tuple | None:
         """Put an answer under its key, in place of the one before; who waits looks again.
 
         head: status line, fields, Content-Length. weight: bytes for which it counts in the order, 0: it has no place there.
-        sequence: the body while it grows, of `total` bytes (-1: not known). Answers what was asked of the one before:
-        (requests, bytes), None when there was none.
+        sequence: the body while it grows, of `total` bytes (-1: not known). asked: its leader is not done with it, who waits goes on
+        waiting. Answers what was asked of the one before: (requests, bytes), None when there was none.
         """
         cdef Kept* kept = make(head, <uint32_t> line_size, <uint32_t> fields_size, status, flags, born, fresh_until, stale_until, error_until,
                                modified, etag, body, sequence, total)
@@ -484,8 +485,9 @@ cdef class KeptTable:
             handle = evict_add(&self.order, entry.hash, weight, entry)
             entry.tag = 0 if handle == EV_NONE else handle + 1
         entry.body = <Body*> kept
-        entry.flags = (entry.flags & E_ASKED if sequence is not None else 0) | E_KEPT
-        objects_release(self.table.map, entry)
+        entry.flags = (entry.flags & E_ASKED if asked or sequence is not None else 0) | E_KEPT
+        if not asked:
+            objects_release(self.table.map, entry)
         pthread_mutex_unlock(&self.table.map.lock)
         if old != NULL:
             usage = (old.requests, old.bytes)

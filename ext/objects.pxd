@@ -74,23 +74,26 @@ cdef struct Waiter:
     uint64_t wanted
     Entry* entry                # NULL: can be answered
 
+cdef enum:
+    ENTRY_BYTES = 48            # of an entry beside its key, whose first byte stands in the struct
+
 cdef struct Entry:
     uint64_t hash
     Body* body
     uint64_t version
     uint32_t tag
     uint16_t site
-    uint16_t flags
+    uint8_t flags
+    uint8_t advance             # parts beyond the last that may be asked for
     uint32_t waiting
-    uint32_t advance            # parts beyond the last that may be asked for
-    Waiter* waiters
     uint32_t key_size
+    Waiter* waiters
     uint8_t key[1]
 
 ctypedef struct ObjectMap:
     pthread_mutex_t lock
     Entry** slots
-    size_t cap                  # a power of two
+    size_t cap                  # below 2^32
     size_t used                 # entries and tombstones
     size_t live
     uint64_t seed

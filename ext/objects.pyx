@@ -191,9 +191,14 @@ cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil:
 
 # Entries
 
+cdef inline size_t home(uint64_t h, size_t cap) noexcept nogil:
+    """The first slot of a hash, in a table of any size."""
+    return <size_t> ((h >> 32) * cap >> 32)
+
+
 cdef Entry* find(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil:
     cdef uint64_t h = key_hash(map.seed, site, path, size)
-    cdef size_t i = <size_t> h & (map.cap - 1)
+    cdef size_t i = home(h, map.cap)
     cdef Entry* entry
     while True:
         entry = map.slots[i]
@@ -202,22 +207,23 @@ cdef Entry* find(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size
         if entry != TOMB and entry.hash == h and entry.key_size == size and entry.site == site \
                 and memcmp(entry.key, path, size) == 0:
             return entry
-        i = (i + 1) & (map.cap - 1)
+        i = i + 1 if i + 1 < map.cap else 0
 
 
 cdef bint regrow(ObjectMap* map) noexcept nogil:
+    """Half to three quarters of the slots are taken while entries come: 11 to 16 bytes each."""
     cdef size_t cap = map.cap, i, j
     cdef Entry** fresh
-    while map.live * 2 >= cap:
-        cap *= 2
+    while map.live * 8 > cap * 5:
+        cap += cap >> 1
     fresh = <Entry**> calloc(cap, sizeof(Entry*))
     if fresh == NULL:
         return False
     for i in range(map.cap):
         if map.slots[i] != NULL and map.slots[i] != TOMB:
-            j = <size_t> map.slots[i].hash & (cap - 1)
+            j = home(map.slots[i].hash, cap)
             while fresh[j] != NULL:
-                j = (j + 1) & (cap - 1)
+                j = j + 1 if j + 1 < cap else 0
             fresh[j] = map.slots[i]
     free(map.slots)
     map.slots = fresh
@@ -234,19 +240,19 @@ cdef Entry* obtain(ObjectMap* map, uint16_t site, const uint8_t* path, size_t si
         return entry
     if map.used * 4 >= map.cap * 3 and not regrow(map):
         return NULL
-    entry = <Entry*> calloc(1, sizeof(Entry) + size)
+    entry = <Entry*> calloc(1, ENTRY_BYTES + size)
     if entry == NULL:
         return NULL
     entry.hash = key_hash(map.seed, site, path, size)
     entry.site = site
     entry.key_size = <uint32_t> size
     memcpy(entry.key, path, size)
-    i = <size_t> entry.hash & (map.cap - 1)
+    i = home(entry.hash, map.cap)
     while map.slots[i] != NULL:
         if map.slots[i] == TOMB:
             map.used -= 1
             break
-        i = (i + 1) & (map.cap - 1)
+        i = i + 1 if i + 1 < map.cap else 0
     map.slots[i] = entry
     map.used += 1
     map.live += 1
@@ -298,9 +304,9 @@ cdef void objects_release(ObjectMap* map, Entry* entry) noexcept nogil:
 
 cdef void objects_discard(ObjectMap* map, Entry* entry) noexcept nogil:
     """Forget `entry`; who waits looks again."""
-    cdef size_t i = <size_t> entry.hash & (map.cap - 1)
+    cdef size_t i = home(entry.hash, map.cap)
     while map.slots[i] != entry:
-        i = (i + 1) & (map.cap - 1)
+        i = i + 1 if i + 1 < map.cap else 0
     map.slots[i] = TOMB
     map.live -= 1
     entry_drop(map, entry)
@@ -500,7 +506,7 @@ cdef class ObjectTable:
             entry.body = NULL
             entry.version = version
             entry.tag = tag
-            entry.advance = parts_ahead
+            entry.advance = <uint8_t> min(parts_ahead, 255)
             entry.flags = E_VERSIONED | (E_PRIVATE if private else 0)
             waiter = entry.waiters
             while waiter != NULL:

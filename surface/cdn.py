@@ -14,12 +14,14 @@ from nova.cdn.ports import Admission, Fetcher
 from nova.cdn.sites import Sites
 from nova.core.clock import Clock
 from nova.core.errors import NovaError
+from nova.core.limits import Networks
 from nova.core.log import Log
 from nova.core.offload import Offload
 from nova.core.reactor import Reactor
 from nova.core.settings_table import CdnSite, Settings
 from nova.surface import listeners
 from nova.surface.hot_pictures import HotPictures
+from nova.surface.limits import counted_by
 from nova.surface.listeners import Opened
 
 __all__ = ["HotPictures", "build", "follow_settings"]
@@ -46,6 +48,7 @@ def build(
     def listen(site: CdnSite, number: int) -> None:
         opened(listeners.open_site(reactor, settings, site, number, descriptors))
 
+    exempt = Networks(settings.limits.exempt)
     disk = None
     if settings.cdn.disk:
         disk = DiskTier(data / "cdn", settings.cdn.disk, settings.cdn.policy, offload, clock)
@@ -60,6 +63,7 @@ def build(
         listen=listen,
         close=lambda site: reactor.unlisten(f"site:{site.name}"),
         admission=admission,
+        counted_by=lambda peer: counted_by(peer, exempt),
         disk=disk,
     )
 

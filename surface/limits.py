@@ -50,11 +50,15 @@ class KeyGuesses:
             self._limit.take(key, self._clock.monotonic())
 
     def _key(self, peer: str) -> Hashable | None:
-        """What the address is counted by; None: it is exempt."""
-        address = parse_address(_host(peer))
-        if address is None:
-            return peer
-        return None if address in self._exempt else address_key(address)
+        return counted_by(peer, self._exempt)
+
+
+def counted_by(peer: str, exempt: Networks) -> Hashable | None:
+    """What a peer's address is counted by; None: it is exempt."""
+    address = parse_address(_host(peer))
+    if address is None:
+        return peer
+    return None if address in exempt else address_key(address)
 
 
 def _host(peer: str) -> str:

@@ -19,8 +19,17 @@ def socketify(port, deflate):
     def spread(ws, message, opcode):
         made.publish("room", message, OpCode.BINARY, deflate)
 
-    made.ws("/sub", {"compression": shared, "max_payload_length": 65536, "idle_timeout": 0, "max_backpressure": 1 << 24,
-                     "open": lambda ws: ws.subscribe("room"), "message": lambda ws, message, opcode: None})
+    made.ws(
+        "/sub",
+        {
+            "compression": shared,
+            "max_payload_length": 65536,
+            "idle_timeout": 0,
+            "max_backpressure": 1 << 24,
+            "open": lambda ws: ws.subscribe("room"),
+            "message": lambda ws, message, opcode: None,
+        },
+    )
     made.ws("/pub", {"compression": CompressOptions.DISABLED, "max_payload_length": 65536, "idle_timeout": 0, "message": spread})
     made.listen(port, lambda config: None)
     made.run()

@@ -1,8 +1,9 @@
 """The disk tier: whole answers as files, each with all that is known about it and a checksum over everything.
 
 A file is written beside its place and renamed into it, so that after a crash it is there whole or not at all; what is torn all the same
-(power, a bad sector) fails its checksum and is forgotten. The files are their own index: it is read when the server starts. A disk that
-is full or read-only is left alone for a while; memory goes on.
+(power, a bad sector) fails its checksum and is forgotten. The files are their own index: it is read when the server starts. What a soft
+purge has made stale has another name, so it is stale after a crash too. A disk that is full or read-only is left alone for a while; memory
+goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,6 +32,7 @@ _MAGIC: Final = b"NOVACDN1"
 _DIGEST: Final = 16
 QUEUE: Final = 64  # answers that wait to be written; one more stays in memory alone
 PAUSE: Final = 30.0  # seconds for which a disk that refused is left alone
+_SOFT: Final = ".soft"  # ends the name of what a soft purge has made stale
 
 Name = tuple[str, bytes]  # site, key
 
@@ -40,6 +42,7 @@ class _Place(NamedTuple):
     size: int
     tags: tuple[bytes, ...]
     fresh_until: int
+    path: Path
 
 
 def pack(site: str, key: bytes, entry: Entry, body: Sequence[Buffer | bytes]) -> bytes:
@@ -88,12 +91,16 @@ def scan(root: Path) -> Iterator[tuple[Path, str, bytes, Entry, int]]:
     """(path, site, key, entry, bytes) of every file whose head can be read; the others, and what was being written, are removed."""
     for path in sorted(root.glob("??/*")):
         try:
+            if path.suffix == _SOFT and path.with_suffix("").exists():
+                raise ValueError("written anew since")
             with path.open("rb") as file:
                 begin = file.read(12)
                 size = int.from_bytes(begin[8:12], "big")
                 if path.suffix == ".tmp" or begin[:8] != _MAGIC or size > 1 << 20:
                     raise ValueError("not whole")
                 site, key, entry = _meta(file.read(size))
+            if path.suffix == _SOFT:
+                entry = replace(entry, fresh_until=min(entry.fresh_until, entry.born))
             yield path, site, key, entry, path.stat().st_size
         except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
@@ -113,6 +120,7 @@ class DiskTier:
         self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], object]](QUEUE)
         self._paused_until = 0.0
         self.writes = self.reads = self.failures = self.evictions = self.torn = 0
+        self.stuck = 0  # what a purge was meant for and could not be taken from the disk: a restart would bring it back
 
     @property
     def used(self) -> int:
@@ -130,8 +138,8 @@ class DiskTier:
         except (OSError, Unavailable) as error:
             self._refused(error)
             found = []
-        for _, site, key, entry, size in found:
-            self._add((site, key), entry, size)
+        for path, site, key, entry, size in found:
+            self._add((site, key), entry, size, path)
         await self._fit()
         task_status.started()
         async for name, entry, body, token in self._take:
@@ -162,19 +170,19 @@ class DiskTier:
             return None
         self._order.hit(place.handle)
         self.reads += 1
-        path = self._root / file_name(*name)
+        path = place.path
         try:
             found = await self._offload.run(DISK, lambda: unpack(path.read_bytes()))
         except (OSError, Unavailable):
             self.failures += 1
             return None
         if self._places.get(name) is not place:
-            return None  # forgotten meanwhile
+            return None  # forgotten or softened meanwhile
         if found is None or (found[0], found[1]) != name:
             self.torn += 1
             self.forget(site, key)
             return None
-        return found[2], [Buffer(found[3])] if found[3] else []
+        return replace(found[2], fresh_until=min(found[2].fresh_until, place.fresh_until)), [Buffer(found[3])] if found[3] else []
 
     def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
         """The names of fields by which the answers under `key` differ, empty: they do not, or none is here."""
@@ -192,10 +200,26 @@ class DiskTier:
         for tag in place.tags:
             self._tagged.get(tag, set()).discard(name)
         try:
-            os.unlink(self._root / file_name(site, key))
+            os.unlink(place.path)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
+                self.stuck += 1
                 self._refused(error)
+        return True
+
+    def soften(self, site: str, key: bytes, now: float) -> bool:
+        """From now on it is stale, after a crash too. False: it was not here."""
+        name = (site, key)
+        was_written = self._writing.pop(name, None) is not None  # what is on its way has the old times: memory alone has it
+        place = self._places.get(name)
+        if place is None:
+            return was_written
+        path = place.path if place.path.suffix == _SOFT else place.path.with_suffix(_SOFT)
+        try:
+            os.replace(place.path, path)
+        except OSError:
+            return self.forget(site, key)
+        self._places[name] = place._replace(fresh_until=min(place.fresh_until, int(now)), path=path)
         return True
 
     def names(self, site: str | None) -> list[Name]:
@@ -209,7 +233,7 @@ class DiskTier:
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 
-    def _add(self, name: Name, entry: Entry, size: int) -> None:
+    def _add(self, name: Name, entry: Entry, size: int, path: Path) -> None:
         old = self._places.get(name)
         if old is not None:
             self._order.remove(old.handle)
@@ -217,7 +241,7 @@ class DiskTier:
             for tag in old.tags:
                 self._tagged.get(tag, set()).discard(name)
         handle = self._order.add(_hash(name), size)
-        self._places[name] = _Place(handle, size, entry.tags, entry.fresh_until)
+        self._places[name] = _Place(handle, size, entry.tags, entry.fresh_until, path)
         self._names[handle] = name
         for tag in entry.tags:
             self._tagged.setdefault(tag, set()).add(name)
@@ -242,6 +266,8 @@ class DiskTier:
                 beside.unlink(missing_ok=True)
                 return
             os.replace(beside, path)  # in the loop: between the look above and this nobody can forget it
+            if (old := self._places.get(name)) is not None and old.path != path:
+                old.path.unlink(missing_ok=True)
         except (OSError, Unavailable) as error:
             self._refused(error)
             with suppress(OSError):  # else the next start removes it
@@ -251,7 +277,7 @@ class DiskTier:
             if self._writing.get(name) is token:
                 del self._writing[name]
         self.writes += 1
-        self._add(name, entry, size)
+        self._add(name, entry, size, path)
         await self._fit()
 
     async def _fit(self) -> None:
@@ -265,9 +291,8 @@ class DiskTier:
             for tag in place.tags:
                 self._tagged.get(tag, set()).discard(name)
             self.evictions += 1
-            path = self._root / file_name(*name)
             try:
-                await self._offload.run(DISK, lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
+                await self._offload.run(DISK, lambda path=place.path: path.unlink(missing_ok=True))  # type: ignore[misc]
             except (OSError, Unavailable) as error:
                 self._refused(error)
 

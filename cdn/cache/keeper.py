@@ -39,12 +39,12 @@ class Keeper:
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
-    def keep(self, site: int, key: bytes, entry: Entry, body: Sequence[Buffer | bytes], *, flags: int = 0) -> None:
-        """A whole answer. What has no room any more goes."""
+    def keep(self, site: int, key: bytes, entry: Entry, body: Sequence[Buffer | bytes], *, flags: int = 0, asked: bool = False) -> None:
+        """A whole answer. What has no room any more goes. asked: a fetch still looks after it, and who waits goes on waiting."""
         weight = entry.weight(key, sum(map(len, body)))
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, body, status=entry.status, flags=entry.flags | flags,
-            etag=entry.etag, weight=weight, **entry.times(),
+            etag=entry.etag, weight=weight, asked=asked, **entry.times(),
         ))  # fmt: skip
         self._tag(site, key, entry.tags)
         if flags & k.PIECE:

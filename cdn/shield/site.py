@@ -6,7 +6,7 @@ key is settled, and all of them look again at once. A fetch belongs to the site,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -72,6 +72,8 @@ class Outcome:
     """What has become of a fetch: `entry` and `fill` (it grows), `answer` (kept, whole), `error`, or `head` and `pieces`: not to be shared,
     its client's own."""
 
+    key: bytes  # under which others wait for it; moves when the answer turns out to vary
+    old: Answer | None  # what is kept and stale
     known: trio.Event = field(default_factory=trio.Event)
     answer: Answer | None = None
     fill: Fill | None = None
@@ -101,7 +103,8 @@ class Counters:
 
 
 class Site:
-    """number: in the reactor. via: the name of this node in Via. feed: makes a sequence that connections can follow."""
+    """number: in the reactor. via: the name of this node in Via. feed: makes a sequence that connections can follow. counted_by: what
+    a client's address is counted by for `client_rate`, None: it is exempt."""
 
     def __init__(
         self,
@@ -116,6 +119,7 @@ class Site:
         compressor: Compressor | None = None,
         disk: Disk | None = None,
         admission: Admission | None = None,
+        counted_by: Callable[[str], Hashable | None] = lambda peer: peer,
     ) -> None:
         self.number, self.config, self.fetcher, self.keeper = number, config, fetcher, keeper
         self.counters = Counters()
@@ -128,7 +132,8 @@ class Site:
         )
         self.slots = Slots(config.fetch_slots, config.fetch_queue)
         self._backoff = Backoff(config.negative_backoff, config.negative_backoff_most)
-        self._rates: RateLimit[str] | None = None if config.client_rate is None else RateLimit(config.client_rate)
+        self._counted_by = counted_by
+        self._rates: RateLimit[Hashable] | None = None if config.client_rate is None else RateLimit(config.client_rate)
         self._jobs: dict[bytes, Outcome] = {}
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
         self._windows = live.Windows()
@@ -244,7 +249,8 @@ class Site:
             raise MethodNotAllowed(detail="this is no tunnel")
         if f.has_looped(incoming.fields, self._via):
             raise BadGateway("loop", "the request has been here before: an origin leads back to this server")
-        if self._rates is not None and (wait := self._rates.take(incoming.peer, self._clock.monotonic())) > 0:
+        who = None if self._rates is None else self._counted_by(incoming.peer)
+        if self._rates is not None and who is not None and (wait := self._rates.take(who, self._clock.monotonic())) > 0:
             self.counters.limited += 1
             raise RateLimited(detail="too many requests from this address", retry_after=wait)
         if self._admission is not None and not incoming.admitted:
@@ -448,7 +454,7 @@ class Site:
         self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None
     ) -> Outcome:
         """informational: tells the client who began it of 1xx answers; those who wait with it are told of none."""
-        outcome = Outcome(why="uri-miss" if old is None else "stale")
+        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale")
         if self._nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
@@ -457,24 +463,23 @@ class Site:
             return outcome
         if leads:
             self._jobs[key] = outcome
-        self._nursery.start_soon(self._fetch, key, request, old, outcome, leads, informational)
+        self._nursery.start_soon(self._fetch, request, outcome, leads, informational)
         return outcome
 
-    async def _fetch(
-        self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool, informational: Informational | None
-    ) -> None:
+    async def _fetch(self, request: FetchRequest, outcome: Outcome, leads: bool, informational: Informational | None) -> None:
         with guarded(_log) as failed:
             try:
-                await self._fetch_once(key, request, old, outcome, leads, informational)
+                await self._fetch_once(request, outcome, leads, informational)
             except OriginError as error:
-                self._failed(key, old, outcome, leads, error)
+                self._failed(outcome, leads, error)
             finally:
-                self._finish(key, outcome, leads)
+                self._finish(outcome)
         if failed and not outcome.known.is_set():
             outcome.error = of("internal")
             outcome.known.set()
 
-    def _finish(self, key: bytes, outcome: Outcome, leads: bool) -> None:
+    def _finish(self, outcome: Outcome) -> None:
+        key = outcome.key
         if outcome.fill is not None:
             outcome.fill.broken()  # nothing, when it has its end
         if self._jobs.get(key) is outcome:
@@ -489,11 +494,16 @@ class Site:
                 outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
 
-    async def _fetch_once(
-        self, key: bytes, request: FetchRequest, old: Answer | None, outcome: Outcome, leads: bool, informational: Informational | None
-    ) -> None:
-        if old is None and self._disk is not None and leads and await self._from_disk(key, request, outcome):
-            return
+    async def _fetch_once(self, request: FetchRequest, outcome: Outcome, leads: bool, informational: Informational | None) -> None:
+        old = outcome.old
+        if old is None and leads:
+            old = outcome.old = await self._from_disk(request, outcome)
+            if outcome.known.is_set():
+                return
+            if old is not None:
+                outcome.why = "stale"
+                request = replace(request, fields=[*request.fields, *validation.conditions(list(f.split_lines(old.lines)))])
+        key = outcome.key
         async with self.slots.slot():
             requested_at = self._clock.wall()
             async with self.fetcher.fetch(request, informational=informational) as answer:
@@ -577,8 +587,9 @@ class Site:
         outcome.status = cache_status.stale(old.fresh_until - now, asked=True, status=status, detail="stale-if-error")
         outcome.known.set()
 
-    def _failed(self, key: bytes, old: Answer | None, outcome: Outcome, leads: bool, error: OriginError) -> None:
+    def _failed(self, outcome: Outcome, leads: bool, error: OriginError) -> None:
         """Nobody answered, or the answer broke off."""
+        key, old = outcome.key, outcome.old
         now = self._clock.wall()
         self.counters.failed += 1
         if outcome.known.is_set():
@@ -714,6 +725,7 @@ class Site:
         if key == name or self._jobs.get(key) is not outcome:
             return
         del self._jobs[key]
+        outcome.key = name
         if name not in self._jobs and self.keeper.table.lead(self.number, name):
             self._jobs[name] = outcome
         self.keeper.table.settle(self.number, key)
@@ -739,29 +751,28 @@ class Site:
         except trio.BrokenResourceError:
             pass  # the client has left
 
-    async def _from_disk(self, key: bytes, request: FetchRequest, outcome: Outcome) -> bool:
-        """What lies on disk comes up."""
-        assert self._disk is not None
-        names = self._disk.varies(self.config.name, key) if b"\0" not in key else ()
-        if names:
-            found_key = self._variant(key, request, names, outcome, True)
-            if found_key is None:
-                return False
-            key = found_key
+    async def _from_disk(self, request: FetchRequest, outcome: Outcome) -> Answer | None:
+        """What lies on disk comes up. It is the outcome, or it is stale, and then it is to be validated like what memory keeps."""
+        if self._disk is None:
+            return None
+        names = self._disk.varies(self.config.name, outcome.key) if b"\0" not in outcome.key else ()
+        if names and self._variant(outcome.key, request, names, outcome, True) is None:
+            return None
+        key = outcome.key
         found = await self._disk.find(self.config.name, key)
-        if found is None:
-            return False
+        if found is None or id(outcome) in self._doomed:
+            return None
         entry, body = found
-        if max(entry.fresh_until, entry.stale_until) <= self._clock.wall() or id(outcome) in self._doomed or entry.flags & k.ALWAYS:
-            return False
-        self.keeper.keep(self.number, key, entry, body)
-        outcome.entry = entry
-        outcome.answer = self.keeper.table.find(self.number, key)
-        if outcome.answer is None:
-            return False
-        outcome.status = cache_status.hit(entry.fresh_until - self._clock.wall()) + b"; detail=disk"
+        now = self._clock.wall()
+        served = max(entry.fresh_until, entry.stale_until) > now and not entry.flags & k.ALWAYS
+        self.keeper.keep(self.number, key, entry, body, asked=not served)
+        answer = self.keeper.table.find(self.number, key)
+        if answer is None or not served:
+            return answer
+        outcome.entry, outcome.answer = entry, answer
+        outcome.status = cache_status.hit(entry.fresh_until - now) + b"; detail=disk"
         outcome.known.set()
-        return True
+        return None
 
     async def _settle_after(self, key: bytes, seconds: float) -> None:
         try:

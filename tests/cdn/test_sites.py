@@ -148,6 +148,70 @@ async def test_purge_reaches_the_disk_and_it_stays_gone(tmp_path: Path) -> None:
         assert len(found.origins["one"].asked) == 2
 
 
+async def on_disk_alone(tmp_path: Path) -> None:
+    async with node(row("one"), disk=tmp_path) as found:
+        for path in PATHS:
+            await found.get("one", path)
+        disk = found.sites.disk
+        assert disk is not None
+        await house.served.until(lambda: disk.writes == len(PATHS))
+
+
+async def test_soft_purge_makes_stale_what_is_on_disk_alone(tmp_path: Path) -> None:
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path) as found:
+        assert await found.sites.purge(Purge("tag", b"a", soft=True)) == 2
+    async with node(row("one"), disk=tmp_path) as found:  # it is stale after a restart, too
+        origin = found.origins["one"]
+        status, headers, _ = await found.get("one", "/a/1")
+        assert (status, headers["cache-status"].startswith("nova; hit; ttl=-"), "detail=disk" in headers["cache-status"]) == (
+            200,
+            True,
+            True,
+        )
+        await found.get("one", "/a/1")
+        await house.served.until(lambda: len(origin.asked) == 1)  # behind the answer
+        assert dict(origin.asked[0].fields)[b"if-none-match"] == b'"e"'
+        assert "ttl=60; detail=disk" in (await found.get("one", "/b/c/1"))[1]["cache-status"]
+
+
+async def test_what_is_stale_on_disk_alone_is_validated_and_stands_in_for_its_origin(tmp_path: Path) -> None:
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path) as found:
+        found.clock.advance(60 + 600 + 1)
+        found.reactor.engine.set_clock(unix=int(found.clock.wall()))
+        origin = found.origins["one"]
+        origin.script = lambda request: house.origin.Reply(304, [(b"etag", b'"e"'), (b"cache-control", b"max-age=60")])
+        status, headers, body = await found.get("one", "/a/1")
+        assert (status, body, headers["cache-status"]) == (200, b"h/a/1", "nova; fwd=stale; fwd-status=304; stored")
+        assert dict(origin.asked[0].fields)[b"if-none-match"] == b'"e"'
+        origin.script = lambda request: house.origin.Reply(503)
+        status, headers, body = await found.get("one", "/b/d.jpg")
+        assert (status, body) == (200, b"h/b/d.jpg")
+        assert "stale-if-error" in headers["cache-status"]
+
+
+async def test_hard_purge_takes_what_is_on_disk_alone(tmp_path: Path) -> None:
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path) as found:
+        assert await found.sites.purge(Purge("prefix", b"/a/")) == 2
+        assert (await found.get("one", "/a/1"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+    assert not list(tmp_path.glob("??/*.soft"))
+
+
+async def test_a_purge_that_the_disk_refuses_fails(tmp_path: Path) -> None:
+    from nova.cdn.cache.disk import file_name
+    from nova.core.errors import Unavailable
+
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path) as found:
+        path = tmp_path / file_name("one", b"h/a/1")
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(Unavailable):
+            await found.sites.purge(Purge("key", b"/a/1"))
+
+
 async def test_fetch_under_way_does_not_bring_back_what_was_purged() -> None:
     gate = trio.Event()
     async with node(row("one")) as found:

@@ -82,7 +82,8 @@ def test_site_serves_caches_and_follows_its_settings(tmp_path: Path) -> None:
     config = tmp_path / "nova.toml"
     with origin() as url:
         config.write_text(SITE.format(url=url, more=""))
-        with serve(tmp_path / "data", "--config", str(config)) as served:
+        # No address is exempt from limits, as loopback else is.
+        with serve(tmp_path / "data", "--config", str(config), "--set", "limits.exempt=[]") as served:
             site = served.address("site:one")
             status, headers, body = ask(site, "/a?b")
             assert (status, body, headers["cache-status"]) == (200, b"/a?b", "nova; fwd=uri-miss; stored")
@@ -130,5 +131,12 @@ def test_site_serves_caches_and_follows_its_settings(tmp_path: Path) -> None:
 
             config.write_text(SITE.format(url=url, more="client_rate = '1/d'"))
             until = time.monotonic() + 20
-            while ask(site, "/limited")[0] != 429:
+            while ask(site, "/limited?" + str(time.monotonic_ns()))[0] != 429:
+                assert time.monotonic() < until, "the new rules did not come"
+            assert ask(site, "/a?b")[1]["cache-status"].startswith("nova; hit")  # what is here costs the origin nothing
+
+            signing = "signing = 'token'\nsigning_keys = [{id = 'k1', secret = '0123456789abcdef'}]"
+            config.write_text(SITE.format(url=url, more=signing))
+            until = time.monotonic() + 20
+            while ask(site, "/a?b")[0] != 403:  # also what is here
                 assert time.monotonic() < until, "the new rules did not come"

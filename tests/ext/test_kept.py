@@ -161,3 +161,26 @@ def test_tables_may_go_in_any_order() -> None:
     found = again.find(1, b"h/a")
     assert found is not None
     assert bytes(Buffer(b"hello")) == b"".join(map(bytes, found.body()))
+
+
+def test_the_index_takes_less_than_100_bytes_an_object_however_many_there_are() -> None:
+    """Entries beside their keys, places in the table and in the order, ghosts: also just after each of them has grown."""
+    table = KeptTable(ObjectTable(), "s3fifo", 1 << 40)
+    worst = 0.0
+    for number in range(1, 200_001):
+        kept(table, b"h/%d" % number, b"")
+        if number >= 10_000 and number % 16 == 0:
+            worst = max(worst, table.memory / number)
+    assert 48 + 8 + 24 < worst < 100
+
+
+def test_who_waits_goes_on_waiting_while_a_fetch_looks_after_what_came_from_disk() -> None:
+    objects = ObjectTable()
+    table = KeptTable(objects, "s3fifo", 1000)
+    assert table.lead(1, b"h/a")
+    table.keep(
+        1, b"h/a", b"HTTP/1.1 200 OK\r\n\r\n", 17, 17, [b"x"], status=200, flags=WHOLE, born=0, fresh_until=0, weight=100, asked=True
+    )
+    assert not table.lead(1, b"h/a")
+    table.settle(1, b"h/a")
+    assert table.lead(1, b"h/a")

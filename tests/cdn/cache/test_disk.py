@@ -73,6 +73,66 @@ async def test_what_was_forgotten_stays_so(tmp_path: Path) -> None:
         assert await made.find("one", b"h/b") is None
 
 
+async def test_what_was_softened_is_stale_also_after_a_restart(tmp_path: Path) -> None:
+    kept = entry((b"surrogate-key", b"t"))
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", kept, [b"hello"])
+        await written(made, 1)
+        assert made.soften("one", b"h/a", NOW + 5)
+        assert not made.soften("one", b"h/b", NOW + 5)
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, found[0].stale_until, body_of(found)) == (NOW + 5, NOW + 90, b"hello")
+        made.kept("one", b"h/c", kept, [b"hello"])
+        assert made.soften("one", b"h/c", NOW + 5)  # before it was written: then it is not
+        made.kept("one", b"h/d", kept, [b"hello"])
+        await written(made, 2)
+        assert len(made) == 2
+    async with tier(tmp_path) as made:
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert found[0].fresh_until <= NOW
+        assert made.tagged(b"t", "one") == [("one", b"h/a"), ("one", b"h/d")]
+        made.kept("one", b"h/a", kept, [b"newer"])
+        await written(made, 1)
+        assert body_of(await made.find("one", b"h/a")) == b"newer"
+    async with tier(tmp_path) as made:
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, body_of(found)) == (NOW + 60, b"newer")
+        assert not list(tmp_path.glob("??/*.soft"))
+        assert made.soften("one", b"h/a", NOW)
+        assert made.forget("one", b"h/a")
+    assert len([*tmp_path.glob("??/*")]) == 1
+
+
+async def test_a_crash_between_the_new_file_and_the_softened_one_leaves_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / file_name("one", b"h/a")
+    path.parent.mkdir()
+    path.with_suffix(".soft").write_bytes(pack("one", b"h/a", entry(), [b"older"]))
+    path.write_bytes(pack("one", b"h/a", entry(), [b"newer"]))
+    async with tier(tmp_path) as made:
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, body_of(found)) == (NOW + 60, b"newer")
+        assert not path.with_suffix(".soft").exists()
+
+
+async def test_what_cannot_be_taken_from_the_disk_is_told(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        path = tmp_path / file_name("one", b"h/a")
+        path.unlink()
+        path.mkdir()  # a file that cannot be removed, as on a disk that is read-only
+        assert made.forget("one", b"h/a")
+        assert (made.stuck, made.failures) == (1, 1)
+        assert await made.find("one", b"h/a") is None
+        made.kept("one", b"h/b", entry(), [b"hello"])  # left alone for a while
+        await trio.testing.wait_all_tasks_blocked()
+        assert made.writes == 1
+
+
 async def test_every_torn_or_changed_byte_is_seen(tmp_path: Path) -> None:
     data = pack("one", b"h/a", entry(), [b"hello"])
     assert unpack(data) is not None

@@ -219,6 +219,33 @@ async def test_an_origin_that_dies_before_the_first_byte_of_its_body_is_an_error
             assert (status, headers["content-type"], b"origin_broken" in body) == (502, "application/problem+json", True)
 
 
+async def test_9111_4_1_a_fetch_of_what_varies_is_over_when_its_body_is(house: ModuleType) -> None:
+    varies = [FRESH, ETAG, (b"vary", b"x-a"), (b"cache-control", b"stale-while-revalidate=600")]
+    replies = [reply(house, b"one", *varies), reply(house, b"two", *varies)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        assert (await site.get("/a", "X-A: 1"))[2] == b"one"
+        with trio.fail_after(5):
+            await site.site.idle()
+        site.advance(61)
+        assert (await site.get("/a", "X-A: 1"))[2] == b"one"  # and a new one is fetched behind it
+        await house.served.until(lambda: not replies)
+        await site.site.idle()
+        assert (await site.get("/a", "X-A: 1"))[2] == b"two"
+
+
+async def test_a_body_that_breaks_off_is_not_kept_under_a_variant_either(house: ModuleType) -> None:
+    from nova.cdn.errors import OriginBroken
+
+    varies = [FRESH, (b"vary", b"x-a")]
+    replies = [reply(house, b"", *varies, length=10, pieces=[b"hal", OriginBroken("gone")]), reply(house, b"whole", *varies)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        async with site.client() as client:
+            await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\n\r\n")
+            assert (await client.to_end()).endswith(b"hal")
+        await site.site.idle()
+        assert (await site.get("/a", "X-A: 1"))[2] == b"whole"
+
+
 async def test_9110_13_conditions_of_a_first_request_are_answered_here(house: ModuleType) -> None:
     async with house.site(lambda request: reply(house)) as site:
         assert (await site.get("/a", 'If-None-Match: "one"'))[0] == 304

@@ -116,6 +116,7 @@ class DiskTier:
         self._names: dict[int, Name] = {}  # by handle
         self._varies: dict[Name, tuple[bytes, ...]] = {}
         self._tagged: dict[bytes, set[Name]] = {}
+        self._variants: dict[Name, set[bytes]] = {}  # keys of what varies, by the object's name
         self._writing: dict[Name, object] = {}
         self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], object]](QUEUE)
         self._paused_until = 0.0
@@ -197,8 +198,7 @@ class DiskTier:
             return was_written
         self._order.remove(place.handle)
         del self._names[place.handle]
-        for tag in place.tags:
-            self._tagged.get(tag, set()).discard(name)
+        self._unlist(name, place)
         try:
             os.unlink(place.path)
         except OSError as error:
@@ -206,6 +206,12 @@ class DiskTier:
                 self.stuck += 1
                 self._refused(error)
         return True
+
+    def forget_object(self, site: str, key: bytes) -> None:
+        """`forget` for an object with its variants."""
+        writing = [name[1] for name in self._writing if name[0] == site and name[1].partition(b"\0")[0] == key]
+        for each in {key, *writing, *self._variants.get((site, key), ())}:
+            self.forget(site, each)
 
     def soften(self, site: str, key: bytes, now: float) -> bool:
         """From now on it is stale, after a crash too. False: it was not here."""
@@ -238,8 +244,7 @@ class DiskTier:
         if old is not None:
             self._order.remove(old.handle)
             self._names.pop(old.handle, None)
-            for tag in old.tags:
-                self._tagged.get(tag, set()).discard(name)
+            self._unlist(name, old)
         handle = self._order.add(_hash(name), size)
         self._places[name] = _Place(handle, size, entry.tags, entry.fresh_until, path)
         self._names[handle] = name
@@ -247,6 +252,21 @@ class DiskTier:
             self._tagged.setdefault(tag, set()).add(name)
         if entry.vary:
             self._varies[name[0], name[1].partition(b"\0")[0]] = entry.vary
+            self._variants.setdefault((name[0], name[1].partition(b"\0")[0]), set()).add(name[1])
+
+    def _unlist(self, name: Name, place: _Place) -> None:
+        """It is not found by its tags and its object any more."""
+        for tag in place.tags:
+            if (names := self._tagged.get(tag)) is not None:
+                names.discard(name)
+                if not names:
+                    del self._tagged[tag]
+        whole = (name[0], name[1].partition(b"\0")[0])
+        if (keys := self._variants.get(whole)) is not None:
+            keys.discard(name[1])
+            if not keys:
+                del self._variants[whole]
+                self._varies.pop(whole, None)
 
     async def _write(self, name: Name, entry: Entry, body: Sequence[Buffer | bytes], token: object) -> None:
         if self._writing.get(name) is not token:
@@ -288,8 +308,7 @@ class DiskTier:
             name = self._names.pop(handle)
             self._order.forget(handle, _hash(name))
             place = self._places.pop(name)
-            for tag in place.tags:
-                self._tagged.get(tag, set()).discard(name)
+            self._unlist(name, place)
             self.evictions += 1
             try:
                 await self._offload.run(DISK, lambda path=place.path: path.unlink(missing_ok=True))  # type: ignore[misc]

@@ -64,7 +64,8 @@ class Disk(Protocol):
     def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
         """The names of fields by which answers under a key differ."""
 
-    def forget(self, site: str, key: bytes) -> bool: ...
+    def forget_object(self, site: str, key: bytes) -> None:
+        """An object with all its variants is not there any more."""
 
 
 @dataclass(slots=True)
@@ -872,7 +873,7 @@ class Site:
             for target in reply.same_origin(incoming, answer.fields):
                 self.keeper.drop_object(self.number, host + target, soft=False, now=now)
                 if self._disk is not None:
-                    self._disk.forget(self.config.name, host + target)
+                    self._disk.forget_object(self.config.name, host + target)
         elif incoming.method == "HEAD" and answer.status == 200 and old is not None and name is not None and old.status == 200:
             kept = list(f.split_lines(old.lines))
             if not validation.same_object(kept, old.total, answer.fields):

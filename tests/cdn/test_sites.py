@@ -199,6 +199,23 @@ async def test_hard_purge_takes_what_is_on_disk_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("??/*.soft"))
 
 
+async def test_9111_4_4_a_write_that_succeeds_takes_variants_from_the_disk_too(tmp_path: Path) -> None:
+    def varying(request: Any) -> Any:
+        return house.origin.Reply(200, [(b"cache-control", b"max-age=60"), (b"vary", b"x-a")], request.method.encode())
+
+    async with node(row("one"), disk=tmp_path) as found:
+        found.origins["one"].script = varying
+        disk = found.sites.disk
+        assert disk is not None
+        await found.get("one", "/a")
+        await house.served.until(lambda: disk.writes == 1)
+        async with house.served.connect(found.addresses["one"]) as client:
+            await client.send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            assert (await client.answer())[0] == 200
+        assert len(disk) == 0
+        assert "fwd=uri-miss" in (await found.get("one", "/a"))[1]["cache-status"]
+
+
 async def test_a_purge_that_the_disk_refuses_fails(tmp_path: Path) -> None:
     from nova.cdn.cache.disk import file_name
     from nova.core.errors import Unavailable

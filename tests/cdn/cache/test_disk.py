@@ -133,6 +133,20 @@ async def test_what_cannot_be_taken_from_the_disk_is_told(tmp_path: Path) -> Non
         assert made.writes == 1
 
 
+async def test_an_object_goes_with_its_variants(tmp_path: Path) -> None:
+    kept = entry(vary=(b"accept",))
+    async with tier(tmp_path) as made:
+        for key in (b"h/a\0x\n", b"h/a\0y\n", b"h/ab\0x\n"):
+            made.kept("one", key, kept, [b"hello"])
+        await written(made, 3)
+        made.kept("one", b"h/a\0z\n", kept, [b"hello"])  # not written yet
+        made.forget_object("one", b"h/a")
+        made.kept("one", b"h/c", entry(), [b"hello"])
+        await written(made, 4)
+        assert sorted(made.names("one")) == [("one", b"h/ab\0x\n"), ("one", b"h/c")]
+        assert (made.varies("one", b"h/a"), made.varies("one", b"h/ab")) == ((), (b"accept",))
+
+
 async def test_every_torn_or_changed_byte_is_seen(tmp_path: Path) -> None:
     data = pack("one", b"h/a", entry(), [b"hello"])
     assert unpack(data) is not None

@@ -116,5 +116,10 @@ def assemble(
     )  # fmt: skip
 
 
+def dated(fields: Fields, received_at: float) -> list[tuple[bytes, bytes]]:
+    """The fields of an answer without Date, as if it had been made when it came."""
+    return [*(field for field in fields if field[0] != b"date"), (b"date", formatdate(int(received_at), usegmt=True).encode())]
+
+
 def _second(at: float) -> int:
     return max(0, min(int(at), 2**32 - 1))

@@ -1,0 +1,113 @@
+"""What the parts of one site stand on: its settings, what it keeps, its origins, its slots, and what they count."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import trio
+
+from nova.cdn.cache.entry import Entry
+from nova.cdn.cache.freshness import Rules, Verdict, judge
+from nova.cdn.cache.keeper import Keeper
+from nova.cdn.ports import FetchAnswer, Fetcher, FetchRequest, Fields
+from nova.cdn.shield.request import Incoming
+from nova.cdn.shield.slots import Slots
+from nova.core.clock import Clock
+from nova.core.reactor import Feed
+from nova.core.settings_table import CdnSite
+from nova.ext.kept import Answer
+
+_MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
+
+
+class Compressor(Protocol):
+    """Makes the compressed forms of what was kept."""
+
+    def kept(self, site: int, key: bytes, fields: Fields, answer: Answer) -> None: ...
+
+
+class Disk(Protocol):
+    """The tier below memory."""
+
+    def kept(self, site: str, key: bytes, entry: Entry, body: Sequence[Any]) -> None:
+        """Bring a whole answer to disk, in the background."""
+
+    async def find(self, site: str, key: bytes) -> tuple[Entry, list[Any]] | None: ...
+
+    def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
+        """The names of fields by which answers under a key differ."""
+
+    def forget_object(self, site: str, key: bytes) -> None:
+        """An object with all its variants is not there any more."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start; of what came up to trio. The I/O threads count the rest."""
+
+    requests: int = 0
+    fills: int = 0
+    passed: int = 0
+    validated: int = 0
+    failed: int = 0
+    stale: int = 0
+    limited: int = 0
+    hits: int = 0
+    assets: int = 0  # requests that came through an asset's path: the I/O threads do not know whose they are
+    bytes: int = 0
+
+
+class Ground:
+    """Arguments: see Site. nursery: of the site's fetches, None: it does not run. quiet: who waits for the end of the last fetch."""
+
+    def __init__(
+        self,
+        number: int,
+        config: CdnSite,
+        fetcher: Fetcher,
+        keeper: Keeper,
+        clock: Clock,
+        *,
+        via: bytes,
+        feed: Callable[[], Feed],
+        compressor: Compressor | None,
+        disk: Disk | None,
+    ) -> None:
+        self.number, self.config, self.fetcher, self.keeper = number, config, fetcher, keeper
+        self.clock, self.via, self.feed = clock, via, feed
+        self.compressor, self.disk = compressor, disk
+        self.host_in_key = config.host == "client"
+        self.rules = Rules(
+            config.heuristic, config.heuristic_most, config.negative_ttl, config.stale_while_revalidate, config.stale_if_error
+        )
+        self.slots = Slots(config.fetch_slots, config.fetch_queue)
+        self.counters = Counters()
+        self.misses: dict[bytes, tuple[int, int, int]] = {}
+        self.quiet = trio.lowlevel.ParkingLot()
+        self.nursery: trio.Nursery | None = None
+
+    def judge(self, request: FetchRequest, answer_status: int, fields: Fields, requested_at: float, received_at: float) -> Verdict:
+        """What is to become of an answer to `request`."""
+        return judge(
+            request.method, request.fields, answer_status, fields, requested_at=requested_at, received_at=received_at, rules=self.rules,
+            request_counts=self.config.request_directives,
+        )  # fmt: skip
+
+    def judge_new(self, request: FetchRequest, answer: FetchAnswer, requested_at: float, received_at: float) -> Verdict:
+        """What is to become of a whole answer, its size included."""
+        length = answer.length or 0
+        if self.keeper.growing + length > self.keeper.capacity:
+            return Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
+        if length > min(self.config.max_object, self.keeper.capacity // 2):
+            return Verdict(False, "too_large")
+        return self.judge(request, answer.status, answer.fields, requested_at, received_at)
+
+    async def counted(self, incoming: Incoming, sending: Awaitable[int], *, hit: bool = False) -> None:
+        """Count an answer of trio's, by its bytes."""
+        size = await sending
+        self.counters.bytes += size
+        before = self.misses.get(incoming.key, (0, 0, 0))
+        if before[0] or len(self.misses) < _MISSES:
+            self.misses[incoming.key] = (before[0] + 1, before[1] + hit, before[2] + size)

@@ -1,0 +1,44 @@
+"""Requests as they go to origins: a client's without what belongs to one hop, and those that look after what is kept."""
+
+from __future__ import annotations
+
+from nova.cdn.cache import fields as f
+from nova.cdn.cache import validation
+from nova.cdn.cache.keeper import Keeper, primary
+from nova.cdn.ports import FetchRequest, Fields
+from nova.cdn.shield.request import Incoming
+from nova.ext import kept as k
+from nova.ext.kept import Answer
+
+
+def whole(incoming: Incoming, old: Answer | None, via: bytes) -> FetchRequest:
+    """A GET for the whole object: the client's conditions and ranges are answered here."""
+    fields = cleaned(incoming, validation.without_conditions(incoming.fields), via)
+    if old is not None:
+        fields += validation.conditions(list(f.split_lines(old.lines)))
+    return FetchRequest("GET", incoming.target, incoming.host, fields, key=incoming.key)
+
+
+def cleaned(incoming: Incoming, fields: Fields, via: bytes) -> list[tuple[bytes, bytes]]:
+    """`fields` of a client's request, as they go on."""
+    gone = {b"host", b"content-length", b"expect"} | ({b"cookie"} if incoming.guarded else set())
+    connection = [field for field in incoming.fields if field[0] == b"connection"]
+    found = f.end_to_end([*fields, *(field for field in connection if field not in fields)], gone)
+    return f.with_via(found, incoming.minor, via)
+
+
+def background(keeper: Keeper, site: int, key: bytes, old: Answer, *, host_in_key: bool, via: bytes) -> FetchRequest:
+    """The request that looks after a stale object: as its variant was asked for."""
+    name = primary(key)
+    host, slash, rest = name.partition(b"/")
+    fields: list[tuple[bytes, bytes]] = [(b"via", b"1.1 " + via)]
+    varies = keeper.table.find(site, name)
+    if varies is not None and varies.flags & k.VARY and b"\0" in key:
+        for field_name, value in zip(varies.lines.split(b"\n"), key.partition(b"\0")[2].split(b"\n"), strict=False):
+            if field_name == b"accept-encoding":
+                bits = value[0] - 48 if value else 0
+                value = b", ".join(coding for bit, coding in ((1, b"gzip"), (2, b"br"), (4, b"zstd")) if bits & bit) or b"identity"
+            if field_name and value != b"\x01":
+                fields.append((field_name, value))
+    fields += validation.conditions(list(f.split_lines(old.lines)))
+    return FetchRequest("GET", slash + rest if host_in_key else name, host if host_in_key else b"", fields, key=name)

@@ -1,0 +1,103 @@
+"""What passes: to the origin and back, unchanged but for what belongs to one hop, and what it says about what is kept."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nova.cdn.cache import fields as f
+from nova.cdn.cache import status as cache_status
+from nova.cdn.cache import validation
+from nova.cdn.cache.entry import TAG_FIELDS, assemble, dated
+from nova.cdn.cache.freshness import judge
+from nova.cdn.errors import OriginError
+from nova.cdn.ports import FetchAnswer, FetchRequest
+from nova.cdn.shield import reply
+from nova.cdn.shield.ground import Ground
+from nova.cdn.shield.outgoing import cleaned
+from nova.cdn.shield.request import SAFE, Incoming, Receive, Send
+from nova.ext.kept import Answer
+
+CONDITIONAL: Final = frozenset((206, 304, 412, 416))  # statuses that say something of the request more than of the object
+
+
+class Passing:
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._number, self._keeper, self._clock, self._via = ground.number, ground.keeper, ground.clock, ground.via
+
+    async def serve(
+        self,
+        incoming: Incoming,
+        receive: Receive,
+        send: Send,
+        why: cache_status.Forward,
+        *,
+        old: Answer | None = None,
+        name: bytes | None = None,
+        marked: bool = False,
+    ) -> None:
+        """To the origin and back, unchanged but for what belongs to one hop; bound to the client.
+
+        marked: a GET of an object that may not be kept, as its last answer said; when this one says otherwise, the mark goes.
+        """
+        body = reply.body_of(receive) if incoming.has_body else None
+        fields = cleaned(incoming, incoming.fields, self._via)
+        request = FetchRequest(
+            incoming.method, incoming.target, incoming.host, fields, body, incoming.length if incoming.has_body else None, incoming.key,
+            incoming.upgrade,
+        )  # fmt: skip
+        self._ground.counters.passed += 1
+
+        requested_at = self._clock.wall()
+        try:
+            async with self._ground.slots.slot(), self._ground.fetcher.fetch(request, informational=reply.early(send, incoming)) as answer:
+                if answer.status == 101 and answer.stream is not None and incoming.switch is not None:
+                    await reply.tunnel(incoming.switch, answer, incoming.upgrade or b"")
+                    return
+                self._consequences(incoming, answer, old, name, requested_at)
+                line = cache_status.forwarded(why)
+                if marked and name is not None and answer.status not in CONDITIONAL:
+                    verdict = self._ground.judge_new(request, answer, requested_at, self._clock.wall())
+                    if verdict.keep:
+                        self._keeper.drop(self._number, name)  # who asks next leads
+                    else:
+                        line = cache_status.forwarded(why, detail=verdict.why.replace("_", "-"))
+                await reply.send_passed(send, incoming, answer, reply.outgoing(answer.fields, self._via), line)
+        except OriginError as error:
+            now = self._clock.wall()
+            if old is None or old.error_until <= now or old.growing:
+                await reply.refuse(send, error, incoming, cache_status.forwarded(why, detail=error.code.replace("_", "-")))
+                return
+            self._ground.counters.stale += 1
+            line = cache_status.stale(old.fresh_until - now, asked=True, detail="stale-if-error")
+            await self._ground.counted(incoming, reply.send_answer(send, incoming, old, line, now))
+
+    def _consequences(self, incoming: Incoming, answer: FetchAnswer, old: Answer | None, name: bytes | None, requested_at: float) -> None:
+        """What an answer that passes says about what is kept: unsafe methods (RFC 9111, 4.4) and HEAD (4.3.5)."""
+        now = self._clock.wall()
+        if incoming.method not in SAFE and 200 <= answer.status < 400:
+            host = incoming.key[: len(incoming.key) - len(incoming.target)]
+            for target in reply.same_origin(incoming, answer.fields):
+                self._keeper.drop_object(self._number, host + target, soft=False, now=now)
+                if self._ground.disk is not None:
+                    self._ground.disk.forget_object(self._ground.config.name, host + target)
+        elif incoming.method == "HEAD" and answer.status == 200 and old is not None and name is not None and old.status == 200:
+            kept = list(f.split_lines(old.lines))
+            if not validation.same_object(kept, old.total, answer.fields):
+                self._keeper.table.soften(self._number, name, int(now))
+                return
+            found = validation.freshened(kept, [field for field in answer.fields if field[0] not in TAG_FIELDS and field[0] != b"via"])
+            if f.value(answer.fields, b"date") is None:
+                found = dated(found, now)
+            verdict = judge("GET", (), 200, found, requested_at=requested_at, received_at=now, rules=self._ground.rules)
+            if verdict.keep:
+                entry = assemble(
+                    200,
+                    old.status_line[13:-2],
+                    found,
+                    verdict,
+                    received_at=now,
+                    total=old.total,
+                    tags=self._keeper.tags_of(self._number, name),
+                )
+                self._keeper.keep(self._number, name, entry, old.body())

@@ -1,0 +1,124 @@
+"""Ranges of objects that are not here, served from slices: one fetch a slice, however many ask (the forms of slices: `sliced`)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from nova.cdn.cache import fields as f
+from nova.cdn.cache import ranges, validation
+from nova.cdn.cache import status as cache_status
+from nova.cdn.cache.entry import make
+from nova.cdn.cache.ranges import Span
+from nova.cdn.errors import OriginBroken, OriginError
+from nova.cdn.origins import checked
+from nova.cdn.ports import FetchRequest
+from nova.cdn.shield import reply, sliced
+from nova.cdn.shield.fill import Fill
+from nova.cdn.shield.ground import Ground
+from nova.cdn.shield.outgoing import whole
+from nova.cdn.shield.request import Incoming, Send
+from nova.core.errors import of
+from nova.core.guard import guarded
+from nova.core.log import Log
+from nova.ext import kept as k
+
+_log = Log("nova.cdn")
+
+
+class Slicing:
+    """The slices of one site."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._number, self._config = ground.number, ground.config
+        self._keeper, self._clock, self._via = ground.keeper, ground.clock, ground.via
+        self._slices: dict[bytes, sliced.SliceJob] = {}
+
+    async def serve(self, incoming: Incoming, send: Send, name: bytes) -> bool:
+        """A range of an object that is not here, from slices of it. False: the origin does not give any, or the range does not suit."""
+        size = self._config.slice_size
+        now = self._clock.wall()
+        wanted = sliced.suits(f.value(incoming.fields, b"range") or b"", size)
+        if wanted is None or b"\0" in name or incoming.method != "GET":
+            return False
+        number = wanted[0] // size
+        part, stored = await self._slice(incoming, name, number)
+        if part is None:
+            return False
+        if validation.precondition(incoming.fields, part.etag, part.modified, now) != 200:
+            return False
+        if not validation.range_applies(incoming.fields, part.etag, part.modified, now):
+            return False
+        span = Span(wanted[0], part.total - 1 if wanted[1] is None else min(wanted[1], part.total - 1))
+        line = cache_status.hit(0) if stored else cache_status.forwarded("partial", stored=True)
+        fields = reply.finish(incoming, [*part.fields, (b"age", b"%d" % max(0, int(now) - part.born))], line)
+        fields += [
+            (b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, part.total)),
+            (b"content-length", b"%d" % span.size),
+        ]
+        await send({"type": "http.response.start", "status": 206, "headers": fields})
+        for at in ranges.slices(span, size):
+            other = part if at == number else (await self._slice(incoming, name, at))[0]
+            if other is None or (other.etag, other.total) != (part.etag, part.total):
+                self._keeper.drop_object(self._number, name, soft=False, now=now)
+                raise OriginError("origin_broken", "the object has changed between two of its slices")
+            for piece in sliced.cut(other, at, size, span):
+                self._ground.counters.bytes += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+
+    async def _slice(self, incoming: Incoming, name: bytes, number: int) -> tuple[sliced.Slice | None, bool]:
+        """(slice `number`, whether it was here). One fetch a slice, however many ask."""
+        key = sliced.slice_key(name, number)
+        kept = self._keeper.table.find(self._number, key, hit=True)
+        if kept is not None and kept.fresh_until > self._clock.wall() and (part := sliced.of(kept)) is not None:
+            return part, True
+        job = self._slices.get(key)
+        if job is None:
+            if self._ground.nursery is None:
+                raise of("shutting_down", "this site is being closed")
+            job = self._slices[key] = sliced.SliceJob(trio.Event())
+            first = number * self._config.slice_size
+            request = whole(incoming, None, self._via)
+            span = (b"range", b"bytes=%d-%d" % (first, first + self._config.slice_size - 1))
+            self._ground.nursery.start_soon(self._fetch_slice, key, replace(request, fields=[*request.fields, span]), number, job)
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return job.part, False
+
+    async def _fetch_slice(self, key: bytes, request: FetchRequest, number: int, job: sliced.SliceJob) -> None:
+        with guarded(_log):
+            try:
+                async with self._ground.slots.slot():
+                    requested_at = self._clock.wall()
+                    async with self._ground.fetcher.fetch(request) as answer:
+                        received_at = self._clock.wall()
+                        total = sliced.given(answer.status, answer.fields, number, self._config.slice_size, answer.length)
+                        verdict = self._ground.judge(request, 200, answer.fields, requested_at, received_at)
+                        if total is None or not verdict.keep or verdict.asked or verdict.vary:
+                            return
+                        digests = checked.said(answer.fields, part=True)
+                        fill = Fill(self._ground.feed(), answer.length)
+                        while data := await answer.read():
+                            if digests is not None:
+                                digests.feed(data)
+                            fill.append(data)
+                        if digests is not None and not digests.fit():
+                            raise OriginBroken("the slice is not what its digest says")
+                        fill.end()
+                entry = make(206, b"", answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
+                self._ground.counters.fills += 1
+                body = fill.body()
+                self._keeper.keep(self._number, key, entry, body, flags=k.PIECE)
+                lines = entry.head[entry.line_size : entry.fields_size]
+                job.part = sliced.Slice(lines, entry.etag, entry.modified, entry.born, total, body)
+            except OriginError as error:
+                job.error = error
+            finally:
+                del self._slices[key]
+                job.done.set()
+                self._ground.quiet.unpark_all()

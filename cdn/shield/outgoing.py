@@ -27,6 +27,12 @@ def cleaned(incoming: Incoming, fields: Fields, via: bytes) -> list[tuple[bytes,
     return f.with_via(found, incoming.minor, via)
 
 
+def hops(incoming: Incoming) -> int | None:
+    """How often TRACE and OPTIONS may still be passed on (RFC 9110, 7.6.2), None: as often as need be. Of other methods it says nothing."""
+    text = f.value(incoming.fields, b"max-forwards") if incoming.method in ("TRACE", "OPTIONS") else None
+    return int(text) if text is not None and text.isdigit() and len(text) < 10 else None
+
+
 def background(keeper: Keeper, site: int, key: bytes, old: Answer, *, host_in_key: bool, via: bytes) -> FetchRequest:
     """The request that looks after a stale object: as its variant was asked for."""
     name = primary(key)

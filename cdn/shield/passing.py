@@ -13,7 +13,7 @@ from nova.cdn.errors import OriginError
 from nova.cdn.ports import FetchAnswer, FetchRequest
 from nova.cdn.shield import reply
 from nova.cdn.shield.ground import Ground
-from nova.cdn.shield.outgoing import cleaned
+from nova.cdn.shield.outgoing import cleaned, hops
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Send
 from nova.ext.kept import Answer
 
@@ -21,6 +21,8 @@ CONDITIONAL: Final = frozenset((206, 304, 412, 416))  # statuses that say someth
 
 
 class Passing:
+    """The requests of one site that its origins answer one by one."""
+
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._number, self._keeper, self._clock, self._via = ground.number, ground.keeper, ground.clock, ground.via
@@ -40,8 +42,14 @@ class Passing:
 
         marked: a GET of an object that may not be kept, as its last answer said; when this one says otherwise, the mark goes.
         """
+        left = hops(incoming)
+        if left == 0:
+            await reply.options(send, incoming)
+            return
         body = reply.body_of(receive) if incoming.has_body else None
         fields = cleaned(incoming, incoming.fields, self._via)
+        if left is not None:
+            fields = [*(each for each in fields if each[0] != b"max-forwards"), (b"max-forwards", b"%d" % (left - 1))]
         request = FetchRequest(
             incoming.method, incoming.target, incoming.host, fields, body, incoming.length if incoming.has_body else None, incoming.key,
             incoming.upgrade,

@@ -18,7 +18,7 @@ from nova.cdn.errors import OriginBroken
 from nova.cdn.ports import FetchAnswer, Fields, Informational
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import Incoming, Receive, Send
-from nova.core.errors import NovaError, PreconditionFailed
+from nova.core.errors import MethodNotAllowed, NovaError, PreconditionFailed
 from nova.core.reactor.exchange import ClientDisconnected
 from nova.core.reactor.refusal import refusal
 from nova.core.reactor.stream import RawStream
@@ -30,6 +30,7 @@ _TEXTS: Final = frozenset(
     (b"application/javascript", b"application/json", b"application/xml", b"application/manifest+json", b"application/rss+xml",
      b"application/wasm", b"application/vnd.apple.mpegurl", b"image/svg+xml", b"font/ttf", b"font/otf", b"image/x-icon")
 )  # fmt: skip
+_ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 _GUARD: Final = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
 COMPRESS_LEAST: Final = 1024
 COMPRESS_MOST: Final = 8 << 20
@@ -101,9 +102,17 @@ def early(send: Send, incoming: Incoming) -> Informational | None:
 async def refuse(send: Send, error: NovaError, incoming: Incoming, line: bytes | None = None) -> None:
     status, fields, body = refusal(error)
     if error.code == "method_not_allowed":
-        fields.append((b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+        fields.append(_ALLOW)
     await send({"type": "http.response.start", "status": status, "headers": finish(incoming, fields, line)})
     await send({"type": "http.response.body", "body": b"" if incoming.method == "HEAD" else body})
+
+
+async def options(send: Send, incoming: Incoming) -> None:
+    """OPTIONS and TRACE that end here (RFC 9110, 7.6.2). Raises MethodNotAllowed: nothing is sent back as it came, cookies and all."""
+    if incoming.method == "TRACE":
+        raise MethodNotAllowed(detail="nothing is traced here")
+    await send({"type": "http.response.start", "status": 204, "headers": finish(incoming, [_ALLOW], None)})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_all(send: Send, status: int, fields: list[tuple[bytes, bytes]], pieces: Iterable[Any]) -> int:

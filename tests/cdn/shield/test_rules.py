@@ -263,6 +263,15 @@ async def test_9110_7_6_3_via_is_on_requests_and_answers(house: ModuleType) -> N
         assert dict(site.origin.asked[0].fields)[b"via"] == b"1.0 outer, 1.1 nova-test"
 
 
+async def test_9110_7_6_2_max_forwards_is_counted_down_and_ends_here(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"", (b"cache-control", b"no-store"))) as site, site.client() as client:
+        for method, hops, status in (("OPTIONS", "2", 200), ("OPTIONS", "0", 204), ("TRACE", "0", 405), ("OPTIONS", "many", 200)):
+            await client.send(f"{method} /a HTTP/1.1\r\nHost: h\r\nMax-Forwards: {hops}\r\n\r\n".encode())
+            found, headers, _ = await client.answer()
+            assert (found, "allow" in headers) == (status, status != 200)
+        assert [dict(request.fields)[b"max-forwards"] for request in site.origin.asked] == [b"1", b"many"]
+
+
 async def test_9112_absolute_form_and_host_must_agree(house: ModuleType) -> None:
     async with house.site(lambda request: reply(house)) as site, site.client() as client:
         await client.send(b"GET http://other/a HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -68,11 +68,12 @@ def bench_fanout_pipelined(versus: Versus, ram: Path, seconds: float, generator_
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("rate", "goal", "p99_ms"), [(50, 1.0, 20.0), (400, 2.5, 50.0)])
-def bench_room(versus: Versus, ram: Path, seconds: float, generator_core: int, rate: int, goal: float, p99_ms: float) -> None:
+@pytest.mark.parametrize(("rate", "goal", "p99_ms", "way"), [(50, 1.0, 20.0, "send"), (400, 2.5, 50.0, "send"), (400, 2.5, 50.0, "uring")])
+def bench_room(versus: Versus, ram: Path, seconds: float, generator_core: int, rate: int, goal: float, p99_ms: float, way: str) -> None:
+    ours = OurRoom(ram / "ours", *(["--uring"] if way == "uring" else []))
     compare(
-        versus, ram, f"room-{rate}", f"1000 readers, {rate} messages of 128 bytes a second", Other(ram / "anchor", "socketify"),
-        OurRoom(ram / "ours"), seconds, generator_core, goal, "-n", 1000, "-s", 128, "-r", rate, p99_ms=p99_ms,
+        versus, ram, f"room-{rate}{'-uring' if way == 'uring' else ''}", f"1000 readers, {rate} messages of 128 bytes a second, by {way}",
+        Other(ram / "anchor", "socketify"), ours, seconds, generator_core, goal, "-n", 1000, "-s", 128, "-r", rate, p99_ms=p99_ms,
     )  # fmt: skip
 
 

@@ -1,13 +1,11 @@
 /* WebSocket fan-out: N readers of one channel and a publisher on one thread; deliveries, messages per receive, latencies.
  *
  * ws_load -p PORT -n READERS -s BYTES (-w IN_FLIGHT | -r RATE) -d SECONDS [-C CHANNEL] [-q PATH] [-Q PUBLISHER_PATH] [-z] [-S STALLED]
- *         [-t TOKENS]
  * A message begins with 16 hex digits: when it was (-r: should have been) sent, in ns of CLOCK_MONOTONIC.
  * -C speaks nova.json.v1: readers subscribe to CHANNEL, the publisher publishes; each publication in a frame counts. Without it every binary
  * message that comes counts, and what the publisher sends is for the server to spread.
  * -w: closed loop, the next message when fewer than so many are under way. -r: open loop, so many a second.
  * -z: readers offer permessage-deflate and count messages unread. -S: so many readers stop reading when the measuring begins.
- * -t: a file with one token a line: reader i gives token i in the URL; -i: connect, say so, and wait for a line on stdin (memory).
  */
 #include "common.h"
 #include <sys/resource.h>
@@ -21,9 +19,8 @@ typedef struct {
 } reader;
 
 static const char *host = "127.0.0.1", *path = "/v1/ws", *publisher_path = NULL, *channel = NULL;
-static int port, readers = 1000, bytes = 128, in_flight = 1, stalled, deflate, idle;
+static int port, readers = 1000, bytes = 128, in_flight = 1, stalled, deflate;
 static double rate, seconds = 3;
-static char **tokens;
 static reader *all;
 static int ep;
 static uint64_t deliveries, receives, failed, now;
@@ -77,9 +74,9 @@ static void upgrade(int i) {
     char head[12000];
     const char *where = i == 0 && publisher_path ? publisher_path : path;
     int n = snprintf(head, sizeof head,
-                     "GET %s%s%s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s\r\n",
-                     where, tokens ? "?access_token=" : "", tokens ? tokens[i] : "", host, port,
+                     where, host, port,
                      channel ? "Sec-WebSocket-Protocol: nova.json.v1\r\n" : "",
                      deflate && i ? "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n" : "");
     if (send(all[i].fd, head, (size_t)n, MSG_NOSIGNAL) != n) give_up("upgrade: %s", strerror(errno));
@@ -164,8 +161,7 @@ static void input(int i) {
             if (channel) {
                 char text[512];
                 int k = 0;
-                if (!tokens) k = snprintf(text, sizeof text, "[{\"id\":1,\"connect\":{}}");
-                else k = snprintf(text, sizeof text, "[{\"id\":1,\"ping\":{}}");
+                k = snprintf(text, sizeof text, "[{\"id\":1,\"connect\":{}}");
                 if (i) k += snprintf(text + k, sizeof text - (size_t)k, ",{\"id\":2,\"subscribe\":{\"channel\":\"%s\"}}", channel);
                 k += snprintf(text + k, sizeof text - (size_t)k, "]");
                 post(r->fd, 1, text, (size_t)k);
@@ -213,24 +209,10 @@ static void publish(uint64_t when, char *text) {
     post(all[0].fd, 1, command, (size_t)n);
 }
 
-static void read_tokens(const char *file) {
-    FILE *list = fopen(file, "r");
-    char line[9000];
-    if (!list) give_up("%s: %s", file, strerror(errno));
-    tokens = calloc((size_t)readers + 1, sizeof *tokens);
-    for (int i = 0; i <= readers; i++) {
-        if (!fgets(line, sizeof line, list)) give_up("%s has fewer than %d lines", file, readers + 1);
-        line[strcspn(line, "\n")] = 0;
-        tokens[i] = strdup(line);
-    }
-    fclose(list);
-}
-
 int main(int count, char **words) {
     static const char *talk[] = {"lol ", "that ", "was ", "amazing ", "gg ", "streamer ", "clip ", "please ", "boss ", "fight ", "hello "};
-    const char *list = NULL;
     int option;
-    while ((option = getopt(count, words, "p:n:s:w:r:d:C:q:Q:zS:t:i")) != -1) {
+    while ((option = getopt(count, words, "p:n:s:w:r:d:C:q:Q:zS:")) != -1) {
         if (option == 'p') port = atoi(optarg);
         else if (option == 'n') readers = atoi(optarg);
         else if (option == 's') bytes = atoi(optarg);
@@ -242,8 +224,6 @@ int main(int count, char **words) {
         else if (option == 'Q') publisher_path = optarg;
         else if (option == 'z') deflate = 1;
         else if (option == 'S') stalled = atoi(optarg);
-        else if (option == 't') list = optarg;
-        else if (option == 'i') idle = 1;
         else give_up("unknown option");
     }
     struct rlimit files;
@@ -251,7 +231,6 @@ int main(int count, char **words) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     if (!port || bytes < 16 || bytes > 60000) give_up("-p PORT is needed, -s from 16 to 60000");
-    if (list) read_tokens(list);
     ep = epoll_create1(EPOLL_CLOEXEC);
     all = calloc((size_t)readers + 1, sizeof *all);
     uint64_t began = now_ns();
@@ -266,14 +245,6 @@ int main(int count, char **words) {
     double connecting = (double)(now_ns() - began) / 1e9;
     uint64_t settle = now_ns() + 500000000u;
     while (now_ns() < settle) poll_once(20);
-    if (idle) {
-        printf("go\n");
-        fflush(stdout);
-        printf("{\"connections\":%d,\"connecting\":%.6f}\n", readers + 1, connecting);
-        fflush(stdout);
-        while (getchar() != EOF) {}
-        return 0;
-    }
     char *text = malloc((size_t)bytes + 16);
     unsigned seed = 12345;
     for (int at = 0; at < bytes;) {

@@ -227,7 +227,7 @@ async def test_control_frames_wait_behind_a_half_sent_frame_and_are_not_lost() -
         await until(lambda: h.stats["ws_sends"] == 1)
         for n in range(5):
             await c.raw(frame(PING, b"%d" % n, key=KEY))
-        pongs = []
+        pongs: list[Any] = []
         while len(pongs) < 5:
             data = await c.stream.receive_some(65536)
             for opcode, payload, _, _ in c.reader.feed(data):

@@ -61,10 +61,9 @@ ctypedef struct Ws:
     uint8_t path                # WsPath
     uint8_t protocol            # WsProtocol
     uint32_t item_count
-    WsReader reader
     uint16_t place_count
     uint16_t place_cap
-    uint32_t asked              # subscriptions asked for that are not answered yet
+    WsReader reader
     Place* places               # in channels
     uint32_t* ids               # of commands that are not answered yet, oldest first; no memory when there are none
     ByteVec items               # replies and pushes that go out at the end of the turn, behind WS_HEAD_MAX + 1 bytes of room
@@ -73,6 +72,7 @@ ctypedef struct Ws:
     uint32_t sub                # offset of the user's name within the claims
     uint8_t sub_size
     uint16_t name_size
+    uint32_t asked              # subscriptions asked for that are not answered yet
     uint8_t* who                # claims and then the name; NULL: nothing is known
     uint64_t scopes
     int64_t expires             # unix seconds; 0: never
@@ -84,7 +84,6 @@ ctypedef struct Ws:
     int64_t heard_ms            # when the peer last sent something
     int64_t ping_ms             # when the next ping is due
     int64_t end_ms              # lifetime; after our close frame: when we stop waiting for the peer's
-    uint16_t leave_code         # of the close that `end_ms` brings
     # for trio, when the connection is over
     ByteVec gone                # names of the watched channels that it was in, each behind its length
 

@@ -159,7 +159,6 @@ cdef void ws_close(Thread* t, Conn* c, uint16_t code, const uint8_t* reason, siz
     vec_free(&frame)
     ws_close_sent(&c.ws.reader)
     c.ws.flags |= WF_CLOSE_SENT
-    c.ws.leave_code = code
     c.ws.end_ms = t.now_ms + CLOSE_WAIT_MS
     c.ws.open_items = 0
     c.flags &= ~<uint32_t> CF_STARVED

@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Final
 
 from nova.ext.sched import set_slice
@@ -28,15 +29,21 @@ def short_turns() -> None:
     set_slice(SLICE_NS)
 
 
-def step_back() -> None:
-    """For this thread, once: one that serves or computes beside trio, which the others wait for. Threads that it starts have it too.
+def step_back(behind: int = 0) -> None:
+    """For this thread: one that serves or computes beside trio, which the others wait for. Threads that it starts have it too.
 
+    behind: the process whose main thread runs trio, when it is another one. Said again, it changes nothing.
     Who uses more than an even share of a core is made to wait until the others have caught up, up to a timer tick (4 ms) each; trio, with
     which all work begins and ends, may use more. Outside of this process nothing changes: Linux weighs sessions and services as a whole.
     """
-    if not getattr(_stepped, "back", False):
-        _stepped.back = True
-        os.nice(BACK)  # of the calling thread alone, on Linux
+    if getattr(_stepped, "back", False):
+        return
+    _stepped.back = True
+    first = behind or os.getpid()  # a thread's id, and the id of its process: the main thread's
+    with suppress(OSError):  # a sandbox may forbid it: then all shares are even
+        level = min(19, os.getpriority(os.PRIO_PROCESS, first) + BACK)
+        if os.getpriority(os.PRIO_PROCESS, 0) < level:  # of the calling thread alone, on Linux
+            os.setpriority(os.PRIO_PROCESS, 0, level)
 
 
 def settle_memory() -> None:

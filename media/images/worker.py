@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Final
 
+from nova.core import awake
 from nova.core.errors import Internal, NovaError, TooLarge
 from nova.core.guard import guarded
 from nova.core.log import Log
@@ -28,6 +29,7 @@ _log = Log("nova.images")
 def main() -> int:
     fd, memory, seconds, result = map(int, sys.argv[1:5])
     confine(memory, result)
+    awake.step_back(os.getppid())  # from whichever thread it was started
     channel = socket.socket(fileno=fd)
     from nova.media.images import render  # loads the decoders: before the first job, and within the limits
 

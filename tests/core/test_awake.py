@@ -4,28 +4,11 @@ import gc
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import trio
 
 from nova.core import awake
-from nova.core.clock import SystemClock
-from nova.core.offload import CPU, Offload
-from nova.core.reactor import Reactor
 from nova.ext.sched import get_slice
-
-
-@pytest.fixture
-async def reactor() -> AsyncIterator[Reactor]:
-    reactor = Reactor(SystemClock(), threads=1)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(reactor.run)
-        yield reactor
-        nursery.cancel_scope.cancel()
-
 
 RUN = [sys.executable, "-c"]
 
@@ -48,33 +31,54 @@ def test_threads_that_start_later_have_the_short_turns_too() -> None:
 
 
 def test_turns_that_the_kernel_does_not_have_are_refused_or_bounded() -> None:
-    script = (
-        "from nova.ext.sched import get_slice, set_slice\n"
-        "for wish in (1, 10**15):\n"
-        "    print(set_slice(wish), get_slice())"
-    )
+    script = "from nova.ext.sched import get_slice, set_slice\nfor wish in (1, 10**15):\n    print(set_slice(wish), get_slice())"
     for line in subprocess.run([*RUN, script], check=True, capture_output=True, text=True).stdout.splitlines():
         refused, found = map(int, line.split())
         assert refused or found == 0 or 100_000 <= found <= 100_000_000
 
 
-async def test_threads_that_compute_stand_back_once_behind_trio() -> None:
-    offload = Offload([CPU])
+LEVELS = """
+import os, sys, threading, trio
+from pathlib import Path
+from nova.core import awake
+from nova.core.clock import SystemClock
+from nova.core.offload import CPU, Offload
+from nova.core.reactor import Reactor
+
+def level(): return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+async def main():
+    reactor = Reactor(SystemClock(), threads=1)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        while not reactor.engine.stats()["turns"]:
+            await trio.sleep(0.001)
+        levels = [os.getpriority(os.PRIO_PROCESS, int(each.name)) for each in Path("/proc/self/task").iterdir()]
+        offload = Offload([CPU])
+        found = [await offload.run(CPU, level) for _ in range(3)]
+        nursery.cancel_scope.cancel()
+    print(level(), *sorted(levels), *found)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("given", [0, 3, 15])
+def test_threads_beside_trio_stand_back_and_trio_does_not(given: int) -> None:
+    """In a process of its own: the main thread and one of the reactor; then a thread that computes, three times the same."""
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-
-    def level() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    found = [await offload.run(CPU, level) for _ in range(3)]
-    assert found == [min(19, mine + awake.BACK)] * 3
-    assert os.getpriority(os.PRIO_PROCESS, 0) == mine
+    program = ["nice", "-n", str(given), *RUN, LEVELS]
+    levels = [int(word) for word in subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()]
+    level, back = min(19, mine + given), min(19, mine + given + awake.BACK)
+    assert levels == [level, level, back, back, back, back]
 
 
-async def test_io_threads_stand_back(reactor: Reactor) -> None:
-    del reactor  # it runs
+def test_a_process_that_computes_stands_back_from_whichever_thread_it_was_started() -> None:
+    script = "import os\nfrom nova.core import awake\nawake.step_back(os.getppid())\nprint(os.getpriority(os.PRIO_PROCESS, 0))"
     mine = os.getpriority(os.PRIO_PROCESS, 0)
-    levels = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
-    assert min(19, mine + awake.BACK) in levels
+    for already in (0, 5, awake.BACK):
+        done = subprocess.run(["nice", "-n", str(already), *RUN, script], check=True, capture_output=True, text=True)
+        assert int(done.stdout) == min(19, mine + awake.BACK)
 
 
 def test_what_is_loaded_is_not_collected_again() -> None:

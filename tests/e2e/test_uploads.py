@@ -151,12 +151,12 @@ def test_an_upload_goes_on_after_kill_9(tmp_path: Path) -> None:
         assert video["digest"] == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.slow
 def _children(served: Served) -> list[str]:
     tasks = Path(f"/proc/{served.process.pid}/task").glob("*/children")
     return [pid for each in tasks for pid in each.read_text().split()]
 
 
+@pytest.mark.slow
 def test_pictures_over_the_network_are_hot_and_leave_no_process(tmp_path: Path) -> None:
     from tests.media.images import material
 

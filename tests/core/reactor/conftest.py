@@ -9,6 +9,8 @@ from nova.ext.uring import available
 from tests.core.reactor import talking
 
 # In a sanitized build the library is preloaded into this process alone: the programs that tests start (curl, openssl) hang under it.
+# Only an interpreter that loads our modules needs it, too: that is its environment then.
+SANITIZED = os.environ.copy()
 if os.environ.get("NOVA_VARIANT") in ("address", "thread"):
     os.environ.pop("LD_PRELOAD", None)
 
@@ -20,6 +22,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.path.name in WEBSOCKETS:
         metafunc.fixturenames.append("way")
         metafunc.parametrize("way", ["send", "uring"], indirect=True)
+
+
+@pytest.fixture
+def interpreter() -> dict[str, str]:
+    """The environment of an interpreter that a test starts."""
+    return SANITIZED
 
 
 @pytest.fixture

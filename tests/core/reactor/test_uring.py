@@ -40,8 +40,9 @@ trio.run(main)
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.ENOSYS], ids=["EPERM", "EACCES", "ENOSYS"])
-def test_a_ring_that_can_not_be_entered_is_none(error: int) -> None:
-    ended = subprocess.run([sys.executable, "-c", CHILD, str(error)], capture_output=True, text=True, timeout=60)
+def test_a_ring_that_can_not_be_entered_is_none(error: int, interpreter: dict[str, str]) -> None:
+    command = [sys.executable, "-c", CHILD, str(error)]
+    ended = subprocess.run(command, env=interpreter, capture_output=True, text=True, timeout=60)
     if ended.returncode == 77:
         pytest.skip("this kernel, or its sandbox, gives no io_uring or no seccomp")
     assert ended.stdout == "False 0 0 ['by send']\n", ended.stderr

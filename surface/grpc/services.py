@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
+from math import isfinite
 from types import ModuleType
 from typing import Any, Final
 
-from nova.core.errors import BadRequest
+from nova.core.errors import BadRequest, FieldError
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,55 @@ class Service:
         from google.protobuf.message import DecodeError
 
         try:
-            return getattr(self.module, f"{call}Request").FromString(data)
+            found = getattr(self.module, f"{call}Request").FromString(data)
         except DecodeError:
             raise BadRequest("bad_request", f"this is no {call}Request") from None
+        if _holds_unchecked(found.DESCRIPTOR):
+            _check(found, "")
+        return found
+
+
+_SECONDS: Final = range(-62_135_596_800, 253_402_300_800)  # years 1 to 9999 (google/protobuf/timestamp.proto)
+_NANOS: Final = range(1_000_000_000)
+_UNCHECKED: Final = frozenset({"google.protobuf.Timestamp", "google.protobuf.Value"})  # parsed whatever is in them
+
+
+@cache
+def _holds_unchecked(descriptor: Any) -> bool:
+    seen, waiting = set(), [descriptor]
+    while waiting:
+        each = waiting.pop()
+        if each.full_name in _UNCHECKED:
+            return True
+        if each.full_name not in seen:
+            seen.add(each.full_name)
+            waiting += [field.message_type for field in each.fields if field.message_type is not None]
+    return False
+
+
+def _check(message: Any, pointer: str) -> None:
+    """Values that the wire can carry and their type cannot mean. Raises BadRequest `invalid_field`."""
+    kind = message.DESCRIPTOR.full_name
+    if kind == "google.protobuf.Timestamp" and (message.seconds not in _SECONDS or message.nanos not in _NANOS):
+        raise _wrong(pointer, "a time is from year 1 to 9999, with 0 to 999999999 nanoseconds")
+    if kind == "google.protobuf.Value" and not isfinite(message.number_value):
+        raise _wrong(pointer, "a number is finite: JSON has neither NaN nor Infinity")
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                for name, each in value.items():
+                    _check(each, f"{pointer}/{field.name}/{name[:40]}")
+        elif hasattr(value, "DESCRIPTOR"):
+            _check(value, f"{pointer}/{field.name}")
+        else:
+            for at, each in enumerate(value):
+                _check(each, f"{pointer}/{field.name}/{at}")
+
+
+def _wrong(pointer: str, detail: str) -> BadRequest:
+    return BadRequest("invalid_field", f"{pointer}: {detail}", fields=[FieldError(pointer, "invalid_field", detail)])
 
 
 def _service(domain: str, name: str, calls: str) -> Service:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 
+from nova.core.errors import BadRequest
 from nova.surface.grpc.services import SERVICES
 
 ROOT = Path(__file__).parents[3]
@@ -42,3 +43,15 @@ def test_table_has_the_calls_of_the_protos(service: object) -> None:
 def test_every_proto_has_its_service_in_the_table() -> None:
     files = {path.stem for path in (ROOT / "proto").rglob("*.proto")}
     assert files == {service.domain for service in SERVICES}
+
+
+@pytest.mark.parametrize(("seconds", "nanos"), [(-62_135_596_801, 0), (253_402_300_800, 0), (2**63 - 1, 0), (0, -1), (0, 10**9)])
+def test_times_that_none_can_be_are_refused_before_any_handler(seconds: int, nanos: int) -> None:
+    service = next(each for each in SERVICES if each.name == "CdnService")
+    request = service.module.GetCdnUsageStatsRequest()
+    request.since.seconds, request.since.nanos = seconds, nanos
+    with pytest.raises(BadRequest) as caught:
+        service.request("GetCdnUsageStats", request.SerializeToString())
+    assert (caught.value.code, caught.value.fields[0].pointer) == ("invalid_field", "/since")
+    request.since.seconds, request.since.nanos = 253_402_300_799, 999_999_999
+    assert service.request("GetCdnUsageStats", request.SerializeToString()) == request

@@ -527,6 +527,14 @@ class Realtime(Section):
         "2000/s", "Readers admitted over SSE and over WebSockets in trio (h2, h3); those above it are told when to come again.",
         "After a restart everybody comes at once: a queue instead of a storm.",
     )
+    connect_timeout: Seconds = row(
+        "10s", "How long a client without a token in the URL may wait with `connect`.", "A phone's slow start fits; who says nothing holds a socket.",
+        least="1s", most="5m",
+    )
+    connection_channels: int = row(
+        128, "Channels that one connection may follow.", "A client's tabs and rooms; a scraper opens more connections and is counted there.",
+        least=1, most=1024,
+    )
     echo: bool = row(False, "Serve `/v1/echo`, a WebSocket that returns every message: for measurements.")
     history_bytes: ByteSize = row(
         "256MiB", "Bytes that all channels together may keep; above it the channels used longest ago keep nothing.",
@@ -537,11 +545,27 @@ class Realtime(Section):
     hook_secret: Secret | None = row("off", "Secret that signs the questions to the backend (Standard Webhooks, `whsec_…`).")
     hook_timeout: Seconds = row("2s", "How long the backend may take.", "A person waits for it.", least="10ms", most="1m")
     hook_url: Url | None = row("off", "A backend that is asked before clients connect, subscribe or publish.")
+    lifetime: Seconds = row(
+        "1d", "How long a connection lives at most; each up to a tenth shorter, and told by `bye` when to come back.",
+        "Spreads clients over new nodes, and no connection outlives what it was allowed by long.", least="1m", most="30d",
+    )
     namespaces: tuple[str, ...] = row(
         [], "Rules of namespaces, one a line: `room subscribe=user publish=user history=200 ttl=1h rate=10/s`; "
         "lines for `stream`, `user` and `public` change the built-in rows ([realtime.md](realtime.md)).",
     )
+    ping: Seconds = row(
+        "25s", "How often a connection is pinged; clients are told (`ping_s`).", "Proxies forget a quiet connection after 30 s to 60 s.",
+        least="1s", most="10m",
+    )
     public: bool | None = row("auto", "Whether `public:*` may be published to without a token; auto: only while http listens on loopback.")
+    reconnect_window: Seconds = row(
+        "5s", "Over how long the returns of clients are spread that the server sends away when it ends.",
+        "Ten thousand clients come back at the pace of `connect_rate`.", least="100ms", most="10m",
+    )
+    silence: Seconds = row(
+        "1m", "A connection from which nothing comes for so long, no pong either, is closed; longer than `ping`.",
+        "Two pings may be lost.", least="2s", most="30m",
+    )
 
 
 class Rtmp(Section):

@@ -301,7 +301,7 @@ cdef class Channel:
     """
 
     def __cinit__(self, str name, str epoch, str policy="drop_oldest", uint64_t window_items=1024, size_t window_bytes=1 << 20,
-                  uint32_t tick_ms=20, uint32_t busy_rate=50, uint32_t flush_bytes=32768, bint watched=False):
+                  uint32_t tick_ms=20, uint32_t busy_rate=50, uint32_t flush_bytes=32768, bint watched=False, uint64_t offset=0):
         cdef bytes text = name.encode()
         cdef uint32_t name_size = <uint32_t> len(text)
         if not channel_valid(<const uint8_t*> <const char*> text, name_size):
@@ -318,6 +318,7 @@ cdef class Channel:
         self.epoch = epoch
         self.chan.policy = <uint8_t> POLICIES[policy]
         self.chan.watched = watched
+        self.chan.offset = self.chan.dropped = offset
         self.chan.tick_ms = tick_ms
         self.chan.busy_rate = busy_rate
         self.chan.flush_bytes = flush_bytes

@@ -22,9 +22,9 @@ class _Item(NamedTuple):
 class MemoryChannel:
     """The window of one channel; `Channel` of the seam."""
 
-    def __init__(self, name: str, epoch: str, rules: ChannelRules) -> None:
+    def __init__(self, name: str, epoch: str, rules: ChannelRules, offset: int = 0) -> None:
         self.name, self.epoch, self._rules = name, epoch, rules
-        self.offset = 0
+        self.offset = offset
         self.subscribers = 0
         self.window: deque[_Item] = deque()
         self.first = 0  # number of the first item in the window, of all that there were
@@ -34,6 +34,8 @@ class MemoryChannel:
         self.waiting = trio.lowlevel.ParkingLot()
 
     def publish(self, offset: int, data: bytes, at: int, info: bytes | None = None, conflate_key: str = "") -> None:
+        if self.closed:
+            raise ValueError("the channel is closed")
         if offset <= self.offset:
             raise ValueError("offsets ascend")
         self.offset = offset
@@ -42,9 +44,13 @@ class MemoryChannel:
         self._add(_Item("pub", pushes.pub(JSON, self.name.encode(), offset, data, at, info), offset, conflate_key))
 
     def push(self, item: bytes) -> None:
+        if self.closed:
+            raise ValueError("the channel is closed")
         self._add(_Item("push", item, self.offset, ""))
 
     def close(self, code: int, reason: str) -> None:
+        if self.closed:
+            return
         self._add(_Item("unsub", pushes.unsub(JSON, self.name.encode(), code, reason.encode()), self.offset, ""))
         self.closed = True
 
@@ -52,8 +58,6 @@ class MemoryChannel:
         return MemoryReader(self, after, self._rules.policy)
 
     def _add(self, item: _Item) -> None:
-        if self.closed:
-            return
         self.window.append(item)
         self._bytes += len(item.push)
         while len(self.window) > self._rules.window_items or (self._bytes > self._rules.window_bytes and len(self.window) > 1):

@@ -31,15 +31,14 @@ from nova.realtime.ports import Hooks, Note, Refused, Shared, StreamsPort
 from nova.realtime.presence import Member
 from nova.realtime.rooms import Room, Rooms
 from nova.realtime.rules import Audience, Namespace, Rules
-from nova.realtime.seam import Command, Reader, Sockets, Who
+from nova.realtime.seam import Channel, Command, Reader, Sockets, Who
 
 PAGE: Final = 100  # publications of a history page when no limit is given
 PAGE_MOST: Final = 1000
-PING_S: Final = 25  # what clients are told about the server's pings
 MEMBERS: Final = 1000  # members that one answer lists
 SWEEP_EVERY: Final = 5.0  # seconds
 CHANNELS_MOST: Final = 1000  # of one broadcast, and of one list
-RESUBSCRIBE: Final = 4000  # code of `unsub` when a channel's numbering began anew: subscribe again
+RESUBSCRIBE: Final = 4000  # code of `unsub` when a channel begins anew, or may be for fewer from now on: subscribe again
 _UNSUBSCRIBE: Final = COMMANDS.index("unsubscribe") + 1
 
 _FAILED: Final = Internal()  # what a client learns of a bug of ours
@@ -83,8 +82,10 @@ class Hub:
     def __init__(
         self, sockets: Sockets, rules: Rules, limits: Limits, streams: StreamsPort, scopes: Scopes, clock: Clock, *,
         public: bool, most_channels: int = 100_000, most_bytes: int = 256 * 2**20, hooks: Hooks | None = None, shared: Shared | None = None,
+        ping: float = 25.0,
     ) -> None:  # fmt: skip
-        """public: whether `public:*` may be published to without a token."""
+        """public: whether `public:*` may be published to without a token. ping: seconds, which clients are told."""
+        self._ping_s = round(ping)
         self.sockets, self.rules, self._limits, self._streams, self._scopes, self._clock = sockets, rules, limits, streams, scopes, clock
         self._public, self._hooks, self.shared = public, hooks, shared
         self._asks = frozenset[str]() if hooks is None else hooks.asks
@@ -93,6 +94,7 @@ class Hub:
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
+        self._sent_away = 0  # how often readers were: who asked before is asked about again
         self.counts = {"publications": 0, "refused": 0, "recovered": 0, "not_recovered": 0}
 
     def attach(self, chat: Chat) -> None:
@@ -187,7 +189,7 @@ class Hub:
         if command.id:  # else the token was in the URL, and nobody waits for a reply
             user = None if who.user is None else who.user.encode()
             left = max(0, int(json.loads(who.claims)["exp"] - self._clock.wall())) if who.claims else 0
-            self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, left, PING_S))
+            self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, left, self._ping_s))
 
     async def _on_subscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         place = None if command.place is None else Place(*command.place)
@@ -240,10 +242,14 @@ class Hub:
         """
         space, rest = self.rules.of(channel)
         self._limits.command(who.user, who.peer, self._clock.monotonic())
-        await self._may(who, rest, space.subscribe)
-        if "subscribe" in self._asks and self._hooks is not None:
-            _raise(await self._hooks.subscribe(who, channel))
-        room = await self.open(channel, space, rest)
+        while True:
+            before = self._sent_away
+            await self._may(who, rest, space.subscribe)
+            if "subscribe" in self._asks and self._hooks is not None:
+                _raise(await self._hooks.subscribe(who, channel))
+            room = await self.open(channel, space, rest)
+            if self._sent_away == before:
+                break  # else the answer may be of before, and whoever sent the readers away has not met this one
         room.history.expire(self._now_ms())
         found = room.history.recover(place, space.replay)
         if place is not None:
@@ -404,6 +410,11 @@ class Hub:
         self.rules.of(channel)
         await self._everywhere({"do": "unsubscribe", "user": user, "channel": channel, "code": code, "reason": reason})
 
+    async def close(self, channel: str, code: int, reason: str) -> None:
+        """Every reader out of a channel, on every node. Of RESUBSCRIBE, whoever may comes back and misses nothing; else nothing is kept."""
+        self.rules.of(channel)
+        await self._everywhere({"do": "close", "channel": channel, "code": code, "reason": reason})
+
     async def delete(self, channel: str, offsets: Sequence[int], epoch: str) -> None:
         """Nobody who comes later sees these publications."""
         await self._everywhere({"do": "delete", "channel": channel, "offsets": list(offsets), "epoch": epoch})
@@ -428,15 +439,30 @@ class Hub:
             case "disconnect":
                 self.sockets.disconnect_user(control["user"], control["code"], control["reason"])
             case "unsubscribe":
+                self._sent_away += 1
                 room = self.rooms.get(control["channel"])
                 if room is not None:
                     self.sockets.unsubscribe_user(control["user"], room.channel, control["code"], control["reason"])
                     for member in [each for each in room.members if each.user == control["user"]]:
                         self._leave(room, member.client)
+            case "close":
+                self._sent_away += 1
+                room = self.rooms.get(control["channel"])
+                if room is not None:
+                    closed = room.channel
+                    self.rooms.reopen(room, empty=control["code"] != RESUBSCRIBE)
+                    self._empty(room, closed, control["code"], control["reason"])
             case "delete":
                 room = self.rooms.get(control["channel"])
                 if room is not None and room.history.epoch == control["epoch"]:
                     room.history.delete(control["offsets"])
+
+    def _empty(self, room: Room, closed: Channel, code: int, reason: str) -> None:
+        """`closed` was the channel of `room` until now: its readers on this node are told, and present no more."""
+        closed.close(code, reason)
+        for member in list(room.members):
+            if member.client.startswith(self.sockets.node + "-"):
+                self._leave(room, member.client)
 
     # -- other nodes ------------------------------------------------------------------------------------------------------
 
@@ -484,12 +510,11 @@ class Hub:
         if room is None:
             return
         if room.history.epoch != epoch:
-            if room.history.offset or room.channel.subscribers:
-                room.channel.close(RESUBSCRIBE, "renumbered")
-                for member in list(room.members):
-                    if member.client.startswith(self.sockets.node + "-"):
-                        self._leave(room, member.client)
+            closed = room.channel
+            used = room.history.offset or closed.subscribers
             self.rooms.renumber(room, epoch)
+            if used:
+                self._empty(room, closed, RESUBSCRIBE, "renumbered")
         before = room.history.offset
         if before < lost:
             room.history.begin(lost, lost)

@@ -62,10 +62,17 @@ class Rooms:
         return room
 
     def renumber(self, room: Room, epoch: str) -> None:
-        """Numbering begins anew: the old channel must have been closed."""
+        """Numbering begins anew: the old channel is closed by whoever has it."""
         fresh = self._make(room.name, room.space, room.rest, epoch)
         room.history, room.channel = fresh.history, fresh.channel
         self._count(room)
+
+    def reopen(self, room: Room, *, empty: bool) -> None:
+        """Readers begin anew, where the numbers are: the old channel is closed by whoever has it. empty: nothing is kept, either."""
+        room.channel = self._open(room.name, room.space, room.history.epoch, room.history.offset)
+        if empty:
+            room.history.forget()
+            self._count(room)
 
     def put(self, room: Room, publication: Publication, key: str, *, keep: bool) -> None:
         """One more publication of `room`, for its history and its readers."""
@@ -105,7 +112,10 @@ class Rooms:
 
     def _make(self, name: str, space: Namespace, rest: str, epoch: str) -> Room:
         history = History(epoch, items=space.history, size_bytes=space.bytes, ttl_ms=int(space.ttl * 1000))
-        return Room(name, space, rest, history, self._sockets.channel(name, epoch, ChannelRules(policy=space.policy, watched=True)))
+        return Room(name, space, rest, history, self._open(name, space, epoch, 0))
+
+    def _open(self, name: str, space: Namespace, epoch: str, offset: int) -> Channel:
+        return self._sockets.channel(name, epoch, ChannelRules(policy=space.policy, watched=True), offset)
 
 
 def new_epoch() -> str:

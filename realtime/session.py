@@ -5,6 +5,7 @@ The reactor does the same in C for its own connections.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from nova.core.errors import TABLE
@@ -14,7 +15,16 @@ from nova.ext.values import JSON, convert
 from nova.realtime.seam import Command
 
 UNANSWERED: Final = grammar.MAX_COMMANDS  # commands of one connection that wait for an answer
-CHANNELS: Final = 128  # subscriptions of one connection
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What holds for every connection. connect, ping, lifetime: seconds, as the settings say. channels: that it follows at most."""
+
+    connect: float = 10.0
+    ping: float = 25.0
+    lifetime: float = 86_400.0
+    channels: int = 128
 
 
 class Identity(NamedTuple):
@@ -45,11 +55,11 @@ def decided(id: int, name: str, reply: bytes) -> Command:
 class Session:
     """What a client has said and may say.
 
-    form: of its frames, JSON or MSGPACK. connected: its URL had a token, so it needs no `connect`.
+    form: of its frames, JSON or MSGPACK. connected: its URL had a token, so it needs no `connect`. channels: that it follows at most.
     """
 
-    def __init__(self, form: int, *, connected: bool) -> None:
-        self.form, self.connected = form, connected
+    def __init__(self, form: int, *, connected: bool, channels: int) -> None:
+        self.form, self.connected, self._channels = form, connected, channels
         self._ids: set[int] = set()
 
     @property
@@ -87,7 +97,7 @@ class Session:
         if name == "refresh":
             return Wanted(id, name, _text(found, "token"), "")
         channel = _text(found, "channel")
-        if name == "subscribe" and channel not in members and len(members) >= CHANNELS:
+        if name == "subscribe" and channel not in members and len(members) >= self._channels:
             return decided(id, name, _error(id, "quota_exceeded"))
         place = found.get("recover") or found.get("since")
         return Command(

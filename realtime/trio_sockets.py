@@ -28,19 +28,30 @@ from nova.realtime.channel_memory import MemoryChannel
 from nova.realtime.hub import error_item
 from nova.realtime.ports import Hooks, Refused
 from nova.realtime.seam import Channel, ChannelRules, Connections, Reader, SlowReader, Sockets, Who
-from nova.realtime.session import UNANSWERED, Identity, Session, Wanted, decided
+from nova.realtime.session import UNANSWERED, Identity, Life, Session, Wanted, decided
 
 FIRST: Final = 1 << 63  # ids of these connections begin here; the reactor's are below
 OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause
 OUTBOX_MOST: Final = 1 << 20  # replies and pushes to one connection do not pause: above this it is closed
-CONNECT_WITHIN: Final = 10.0  # seconds
-LIFETIME: Final = 86_400.0  # seconds; as the reactor's
 JITTER: Final = 0.1  # share by which a lifetime may be shorter
-PING_S: Final = 25
+FAREWELL: Final = 5.0  # seconds that a client has to take what is said at the end
 _REFRESH: Final = COMMANDS.index("refresh") + 1
 _SLOW: Final = 4005
 
 _log = Log("nova.realtime")
+
+
+class Abandoned(OSError):
+    """The client takes nothing, not even the end: whoever carries the connection cuts it."""
+
+
+@contextmanager
+def farewell() -> Iterator[None]:
+    """Something is said at the end. Raises Abandoned: the client did not take it in time."""
+    with trio.move_on_after(FAREWELL) as saying:
+        yield
+    if saying.cancelled_caught:
+        raise Abandoned("the client does not take the end of its connection")
 
 
 class Wire(Protocol):
@@ -51,6 +62,14 @@ class Wire(Protocol):
 
     async def send(self, frame: bytes) -> None: ...
     async def close(self, code: int, reason: str) -> None: ...
+
+
+class Attended(Protocol):
+    """Another kind of live connection, such as an answer of server-sent events. Neither call waits."""
+
+    def end(self, code: int, reason: str, reconnect_after_ms: int | None) -> None: ...
+    def leave(self, channel: str, code: int, reason: str) -> None:
+        """Follow this channel no more; nothing when it does not."""
 
 
 Verify = Callable[[str], Awaitable[Identity]]  # raises Unauthenticated
@@ -70,6 +89,8 @@ class _Conn:
     news: trio.Event = field(default_factory=trio.Event)
     room: trio.Event = field(default_factory=trio.Event)
     closing: tuple[int, str] | None = None
+    ending: trio.Event = field(default_factory=trio.Event)
+    abandoned: bool = False
     subscriptions: dict[str, tuple[Channel, Reader, trio.CancelScope]] = field(default_factory=dict)
     nursery: trio.Nursery | None = None
     replies: deque[int] = field(default_factory=deque)  # ids in the order in which they are to be answered
@@ -92,20 +113,21 @@ class _Conn:
     def end(self, code: int, reason: str) -> None:
         if self.closing is None:
             self.closing = (code, reason)
+            self.ending.set()
             self.news.set()
 
 
 class TrioSockets:
     """`Sockets` of the seam. inner: the reactor's, whose channels everybody then follows; None: channels in memory."""
 
-    def __init__(self, clock: Clock, inner: Sockets | None = None, hooks: Hooks | None = None) -> None:
-        self._clock, self._inner, self._hooks = clock, inner, hooks
+    def __init__(self, clock: Clock, inner: Sockets | None = None, hooks: Hooks | None = None, life: Life | None = None) -> None:
+        self._clock, self._inner, self._hooks, self._life = clock, inner, hooks, life or Life()
         self.node = inner.node if inner is not None else secrets.token_hex(4)
         self._conns: dict[int, _Conn] = {}
         self._ids = itertools.count(FIRST)
         self._connections: Connections
         self._leaving = trio.lowlevel.ParkingLot()
-        self._attended: dict[Callable[[int, str, int | None], None], Identity | None] = {}
+        self._attended: dict[Attended, Identity | None] = {}
 
     def attach(self, connections: Connections) -> None:
         """The hub is made after the sockets that it writes to."""
@@ -115,19 +137,19 @@ class TrioSockets:
         return len(self._conns) + len(self._attended)
 
     @contextmanager
-    def attended(self, identity: Identity | None, end: Callable[[int, str, int | None], None]) -> Iterator[None]:
-        """Another kind of live connection, which ends when those of its holder do: `end(code, reason, reconnect_after_ms)`."""
-        self._attended[end] = identity
+    def attended(self, identity: Identity | None, attended: Attended) -> Iterator[None]:
+        """While it lasts, `attended` ends and leaves as the connections of its holder do."""
+        self._attended[attended] = identity
         try:
             yield
         finally:
-            del self._attended[end]
+            del self._attended[attended]
             self._leaving.unpark_all()
 
     # -- what the hub calls ----------------------------------------------------------------------------------------------
 
-    def channel(self, name: str, epoch: str, rules: ChannelRules) -> Channel:
-        return MemoryChannel(name, epoch, rules) if self._inner is None else self._inner.channel(name, epoch, rules)
+    def channel(self, name: str, epoch: str, rules: ChannelRules, offset: int = 0) -> Channel:
+        return MemoryChannel(name, epoch, rules, offset) if self._inner is None else self._inner.channel(name, epoch, rules, offset)
 
     def reply(self, conn: int, item: bytes) -> None:
         if conn < FIRST:
@@ -178,9 +200,9 @@ class TrioSockets:
             self._inner.disconnect_user(user, code, reason)
         for conn in self._of(user):
             conn.end(code, reason)
-        for end, identity in list(self._attended.items()):
+        for attended, identity in list(self._attended.items()):
             if identity is not None and identity.user == user:
-                end(code, reason, None)
+                attended.end(code, reason, None)
 
     def unsubscribe_user(self, user: str, channel: Channel, code: int, reason: str) -> None:
         if self._inner is not None:
@@ -189,6 +211,9 @@ class TrioSockets:
             if channel.name in conn.subscriptions:
                 self._stop(conn, channel.name)
                 conn.put(pushes.unsub(JSON, channel.name.encode(), code, reason.encode()))
+        for attended, identity in list(self._attended.items()):
+            if identity is not None and identity.user == user:
+                attended.leave(channel.name, code, reason)
 
     def revoke(self, *, jti: str | None = None, user: str | None = None, before_ms: int = 0) -> None:
         if self._inner is not None:
@@ -203,37 +228,51 @@ class TrioSockets:
         for conn in list(self._conns.values()):
             if ends(conn.identity):
                 conn.end(4203, "token_revoked")
-        for end, identity in list(self._attended.items()):
+        for attended, identity in list(self._attended.items()):
             if ends(identity):
-                end(4203, "token_revoked", None)
+                attended.end(4203, "token_revoked", None)
 
     async def drain(self, code: int, reason: str, spread_ms: int) -> None:
         """Tell everybody when to come back, and close; when they are gone it returns. The reactor does so for its own."""
         for at, conn in enumerate(list(self._conns.values())):
             self.disconnect(conn.id, code, reason, reconnect_after_ms=spread_ms * (at % 16) // 16 + 100)
-        for at, end in enumerate(list(self._attended)):
-            end(code, reason, spread_ms * (at % 16) // 16 + 100)
+        for at, attended in enumerate(list(self._attended)):
+            attended.end(code, reason, spread_ms * (at % 16) // 16 + 100)
         while len(self):
             await self._leaving.park()
 
     # -- one connection --------------------------------------------------------------------------------------------------
 
     async def serve(self, wire: Wire, *, form: int, peer: str, identity: Identity | None, verify: Verify) -> None:
-        """One connection, from its upgrade to its end. identity: of a token in the URL or a header, or of a cookie."""
+        """One connection, from its upgrade to its end. identity: of a token in the URL or a header, or of a cookie.
+
+        Raises Abandoned: it was to end, and the client takes nothing.
+        """
         number = next(self._ids)
-        conn = _Conn(number, f"{self.node}-{number - FIRST:x}t", peer, Session(form, connected=identity is not None), identity)
+        session = Session(form, connected=identity is not None, channels=self._life.channels)
+        conn = _Conn(number, f"{self.node}-{number - FIRST:x}t", peer, session, identity)
         with self._known(conn):
             async with trio.open_nursery() as nursery:
                 conn.nursery = nursery
                 nursery.start_soon(self._expire, conn)
                 nursery.start_soon(self._write, conn, wire)
                 nursery.start_soon(self._age, conn)
+                nursery.start_soon(self._part, conn, nursery)
                 if identity is None:
                     nursery.start_soon(self._await_connect, conn)
                 elif await self._ask(conn) is not None:
                     await trio.sleep_forever()  # the writer closes
                 await self._read(conn, wire, verify)
                 nursery.cancel_scope.cancel()
+        if conn.abandoned:
+            raise Abandoned("the client does not take the end of its connection")
+
+    async def _part(self, conn: _Conn, nursery: trio.Nursery) -> None:
+        """However slowly the client reads: what is to end has ended soon."""
+        await conn.ending.wait()
+        await trio.sleep(FAREWELL)
+        conn.abandoned = True
+        nursery.cancel_scope.cancel()
 
     @contextmanager
     def _known(self, conn: _Conn) -> Iterator[None]:
@@ -294,7 +333,7 @@ class TrioSockets:
         user, left = None, 0
         if found is not None:
             user, left = found.user.encode(), max(0, int(found.expires_at - self._clock.wall()))
-        return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, PING_S)
+        return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, round(self._life.ping))
 
     async def _ask(self, conn: _Conn) -> Refused | None:
         """The backend, when it wants to be asked; who is refused is sent away."""
@@ -309,12 +348,12 @@ class TrioSockets:
         return refused
 
     async def _await_connect(self, conn: _Conn) -> None:
-        await trio.sleep(CONNECT_WITHIN)
+        await trio.sleep(self._life.connect)
         if not conn.session.connected:
             conn.end(4008, "not_connected")
 
     async def _age(self, conn: _Conn) -> None:
-        await trio.sleep(LIFETIME * (1 - JITTER * random.random()))  # noqa: S311 -- spreads, and hides nothing
+        await trio.sleep(self._life.lifetime * (1 - JITTER * random.random()))  # noqa: S311 -- spreads, and hides nothing
         conn.put(pushes.bye(JSON, 4007, b"lifetime", 1000))
         conn.end(4007, "lifetime")
 

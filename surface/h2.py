@@ -7,11 +7,15 @@ dropped, for the reactor's guard is around `serve`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -20,6 +24,7 @@ from hypercorn.typing import ConnectionState
 
 from nova.core.reactor import RawStream
 from nova.core.settings_table import Settings
+from nova.realtime.trio_sockets import FAREWELL, Abandoned
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -35,9 +40,10 @@ class H2:
         config.read_timeout = None  # Hypercorn's own is for the whole connection; an idle one is ended by keep_alive
         config.h2_max_header_list_size = settings.http.max_head
         config.h2_max_inbound_frame_size = 2**14
+        config.websocket_ping_interval = settings.realtime.ping
         config.include_server_header = False
         self._config = config
-        self._app = ASGIWrapper(app)
+        self._app = app
         self._context = WorkerContext(None)
 
     async def serve(self, stream: RawStream) -> None:
@@ -52,8 +58,34 @@ class H2:
 class _Connection(TCPServer):
     """Hypercorn's connection without its socket: TLS and addresses are the reactor's."""
 
-    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: RawStream) -> None:
-        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+    def __init__(self, app: App, config: Config, context: WorkerContext, stream: RawStream) -> None:
+        super().__init__(ASGIWrapper(self._answer), config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        self._application = app
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """One call. Hypercorn ends what failed with more data, which waits for ever where the client takes none: it is reset."""
+        try:
+            await self._application(scope, receive, send)
+        except* Abandoned:
+            with trio.move_on_after(FAREWELL) as resetting:
+                await self._reset(scope)
+            if resetting.cancelled_caught:  # the whole connection takes nothing
+                self.stream.abort()
+
+    async def _reset(self, scope: Any) -> None:
+        protocol: Any = self.protocol.protocol
+        number = next((each for each, stream in protocol.streams.items() if stream.scope is scope), None)
+        if number is None:
+            return
+        stream, buffer = protocol.streams.pop(number), protocol.stream_buffers.get(number)
+        stream.closed = True
+        if buffer is not None:
+            await buffer.close()
+        with suppress(ProtocolError):
+            protocol.connection.reset_stream(number, ErrorCodes.CANCEL)
+        await protocol.has_data.set()
+        await protocol._flush()
+        await self.protocol_send(Updated(idle=protocol.idle))
 
     async def run(self) -> None:
         peer = self.stream.peer

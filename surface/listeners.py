@@ -80,7 +80,12 @@ def websockets(settings: Settings, hosts: HostRules) -> WsRules:
     """What holds for WebSockets."""
     names, any_address = hosts.names
     asks = settings.realtime.hook_url is not None and "connect" in settings.realtime.hook_asks
-    return WsRules(echo=settings.realtime.echo, ask_connect=asks, hosts=names, hosts_open=any_address, origins=hosts.origins)
+    wanted = settings.realtime
+    return WsRules(
+        echo=wanted.echo, ask_connect=asks, ping_s=wanted.ping, connect_ms=_ms(wanted.connect_timeout), silent_ms=_ms(wanted.silence),
+        lifetime_s=wanted.lifetime, max_channels=wanted.connection_channels, reconnect_ms=_ms(wanted.reconnect_window),
+        hosts=names, hosts_open=any_address, origins=hosts.origins,
+    )  # fmt: skip
 
 
 def open_http(

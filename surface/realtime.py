@@ -28,6 +28,7 @@ from nova.realtime.limits import Admission, Limits
 from nova.realtime.ports import Hooks, StreamFacts
 from nova.realtime.seam import Sockets, Who
 from nova.realtime.session import Identity as Holder
+from nova.realtime.session import Life
 from nova.realtime.trio_sockets import TrioSockets
 from nova.surface.hooks import ASKS, HttpHooks
 from nova.surface.identity import scopes
@@ -96,7 +97,10 @@ def build(
     """inner: the reactor's connections. bus: joins several nodes; None: there is only this one. Raises Unprocessable `bad_settings`."""
     wanted, door = settings.realtime, StreamDoor(streams)
     hooks = hooks_of(settings, clock, ids)
-    sockets = TrioSockets(clock, inner, hooks)
+    if wanted.silence <= wanted.ping:
+        raise Unprocessable("bad_settings", "realtime.silence must be longer than realtime.ping, else quiet clients are closed")
+    life = Life(wanted.connect_timeout, wanted.ping, wanted.lifetime, wanted.connection_channels)
+    sockets = TrioSockets(clock, inner, hooks, life)
     public = wanted.public
     if public is None:
         public = settings.http.listen is None or settings.http.listen.loopback
@@ -104,12 +108,13 @@ def build(
     shared = None if bus is None else Cluster(bus, sockets.node)
     hub = Hub(
         sockets, rules.read(wanted.namespaces), limits, door, SCOPES, clock, public=public, most_channels=wanted.channels,
-        most_bytes=wanted.history_bytes, hooks=hooks, shared=shared,
+        most_bytes=wanted.history_bytes, hooks=hooks, shared=shared, ping=wanted.ping,
     )  # fmt: skip
     sockets.attach(hub)
     chat = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments)
     hub.attach(chat)
     streams.when_deleted(chat.forget)
+    streams.when_hidden(chat.hide)
 
     async def verify(token: str) -> Holder:
         return holder(await identity.of_token_or_fetch(token))

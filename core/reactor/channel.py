@@ -97,6 +97,7 @@ class Reader:
         if self._open:
             self._open = False
             self._channel._readers -= 1
+            self._channel._waiting.unpark_all()  # whoever waits in it, too
 
     async def __aenter__(self) -> Self:
         return self

@@ -112,6 +112,14 @@ class RawStream(trio.abc.HalfCloseableStream):
                 self._engine.close(self.conn, flush=True)
         await trio.lowlevel.checkpoint()
 
+    def abort(self) -> None:
+        """End at once; what the peer has not taken is dropped."""
+        if not self._closed and not self._gone:
+            self._engine.close(self.conn, flush=False)
+        self._closed = True
+        self._heard.set()
+        self._drained.set()
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _check(self) -> None:

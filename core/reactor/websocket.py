@@ -139,11 +139,11 @@ class WebSockets:
         """From now on commands are handed to `connections`."""
         self._connections = connections
 
-    def channel(self, name: str, epoch: str, rules: ChannelRules = ChannelRules()) -> Channel:
-        """A new channel; it lives as long as somebody holds or follows it."""
+    def channel(self, name: str, epoch: str, rules: ChannelRules = ChannelRules(), offset: int = 0) -> Channel:
+        """A new channel, whose first publication comes behind `offset`; it lives as long as somebody holds or follows it."""
         made = Channel(
             name, epoch, rules.policy, window_items=rules.window_items, window_bytes=rules.window_bytes, tick_ms=rules.tick_ms,
-            busy_rate=rules.busy_rate, flush_bytes=rules.flush_bytes, watched=rules.watched,
+            busy_rate=rules.busy_rate, flush_bytes=rules.flush_bytes, watched=rules.watched, offset=offset,
         )  # fmt: skip
         made.feed(self._engine.ws_news)
         return made

@@ -124,6 +124,7 @@ class Streams:
         self._joined = Joins()
         self._private: set[StreamId] = set()
         self._deleted: list[Callable[[StreamId], Awaitable[None]]] = []
+        self._hidden: list[Callable[[StreamId, UserId | None], Awaitable[None]]] = []
 
     async def open(self) -> int:
         """Load what is asked without awaiting, and end what an earlier process left running; how many streams that were."""
@@ -135,6 +136,10 @@ class Streams:
     def when_deleted(self, call: Callable[[StreamId], Awaitable[None]]) -> None:
         """`call(stream)` takes away what others keep of a stream that is deleted."""
         self._deleted.append(call)
+
+    def when_hidden(self, call: Callable[[StreamId, UserId | None], Awaitable[None]]) -> None:
+        """`call(stream, user)` sends away whoever may not see a private stream any more: this user; None: look at everybody."""
+        self._hidden.append(call)
 
     def _now(self) -> UnixMs:
         return UnixMs(int(self._clock.wall() * 1000))
@@ -285,6 +290,8 @@ class Streams:
             raise NotFound(detail="This user has no grant for this stream.")
         if found.visibility is Visibility.PRIVATE:
             self._revoke(stream, self._joined.take(stream, unless=lambda joined: joined != user))
+            for hidden in self._hidden:
+                await hidden(stream, user)
 
     async def list_grants(self, stream: StreamId, caller: Caller) -> list[UserId]:
         """Raises NotFound, Forbidden."""
@@ -438,13 +445,15 @@ class Streams:
     async def _set_private(self, stream: Stream) -> None:
         """The media needs a session from now on, or none; who may not watch any more is sent away."""
         private = stream.visibility is Visibility.PRIVATE
-        if private is self.is_private(stream.id):
-            return
-        (self._private.add if private else self._private.discard)(stream.id)
-        self._running.hide(stream.id, private)
-        if private:
-            allowed = {stream.owner, *await self._store.grants(stream.id)}
-            self._revoke(stream.id, self._joined.take(stream.id, unless=lambda user: user in allowed))
+        if private is not self.is_private(stream.id):
+            (self._private.add if private else self._private.discard)(stream.id)
+            self._running.hide(stream.id, private)
+            if private:
+                allowed = {stream.owner, *await self._store.grants(stream.id)}
+                self._revoke(stream.id, self._joined.take(stream.id, unless=lambda user: user in allowed))
+        if private:  # also when it was: somebody asks again who was told that not everybody could be reached
+            for hidden in self._hidden:
+                await hidden(stream.id, None)
 
     def _revoke(self, stream: StreamId, viewers: list[bytes]) -> None:
         for viewer in viewers:

@@ -15,14 +15,14 @@ from typing import Final
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unavailable, Unprocessable
+from nova.core.errors import TABLE, Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unavailable, Unprocessable
 from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.realtime import channels
 from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, Said, clean, place_of, read
 from nova.realtime.chat.ports import ChatStore
 from nova.realtime.history import Place
-from nova.realtime.hub import Hub, Published
+from nova.realtime.hub import RESUBSCRIBE, Hub, Published
 from nova.realtime.ports import Note, StreamFacts, StreamsPort
 from nova.realtime.seam import Who
 
@@ -123,7 +123,8 @@ class Chat:
             raise NotFound("not_found", "there is no such comment")
         if found.user != who.user:
             await self._require_moderator(who, facts, stream)
-        await self._store.delete(stream, place)
+        if not await self._store.delete(stream, place):
+            raise NotFound("not_found", "there is no such comment")  # another was faster, and has told everybody
         channel = _channel(stream)
         await self._hub.delete(channel, [place.offset], place.epoch)
         await self._tell(stream, {"type": "delete", "id": comment})
@@ -178,8 +179,19 @@ class Chat:
         await self._tell(stream, told, key="mode")
 
     async def forget(self, stream: str) -> None:
-        """The stream was deleted."""
+        """The stream was deleted. Raises Unavailable: not every node could be told."""
         await self._store.forget(stream)
+        await self._hub.close(_channel(stream), TABLE["not_found"].close, "not_found")
+
+    async def hide(self, stream: str, user: str | None) -> None:
+        """The stream is not for everybody any more: this user; None: whoever is there subscribes again, and gets in or not.
+
+        Raises Unavailable: not every node could be told.
+        """
+        if user is None:
+            await self._hub.close(_channel(stream), RESUBSCRIBE, "hidden")
+        else:
+            await self._hub.unsubscribe(user, _channel(stream), RESUBSCRIBE, "hidden")
 
     # -- rules -------------------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,13 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import BadRequest, FieldError, RateLimited
+from nova.core.errors import BadRequest, FieldError, NovaError, RateLimited
 from nova.ext import pushes
 from nova.ext.values import JSON
 from nova.realtime.history import Place, Recovery
+from nova.realtime.hub import RESUBSCRIBE
 from nova.realtime.seam import Reader, SlowReader
+from nova.realtime.trio_sockets import farewell
 from nova.surface.http.call import Call
 from nova.surface.http.route import Query, Reply, Route, short_text
 from nova.surface.realtime import Realtime, holder, who
@@ -60,21 +62,23 @@ class EventRoutes:
             raise RateLimited("rate_limited", "many clients come at once", retry_after=wait)
         places = _decode(call.headers.get("Last-Event-ID", "") or call.query["cursor"])
         asks, hub = who(call.principal, call.peer), self.realtime.hub
-        sources: list[_Source] = []
+
+        async def source(name: str, place: Place | None) -> _Source:
+            room, recovery, reader = await hub.reader(asks, name, place)
+            return _Source(name, room.history.epoch, room.history.offset, recovery, place, reader)
+
+        follow = _Follow(source)
         try:
             for name in names:
-                room, recovery, reader = await hub.reader(asks, name, places.get(name))
-                sources.append(_Source(name, room.history.epoch, room.history.offset, recovery, places.get(name), reader))
+                await follow.add(name, places.get(name))
         except BaseException:
-            for source in sources:
-                source.reader.close()
+            follow.close()
             raise
-        follow = _Follow(sources)
         expires = float("inf") if call.principal is None else call.principal.expires_at - self.clock.wall()
         identity = None if call.principal is None else holder(call.principal)
 
         async def stream(send: Send) -> None:
-            with self.realtime.sockets.attended(identity, follow.end):
+            with self.realtime.sockets.attended(identity, follow):
                 await follow.run(send, expires)
 
         return Reply(stream=stream, content_type="text/event-stream", closed=follow.close)
@@ -92,33 +96,50 @@ class _Source(NamedTuple):
 
 
 class _Follow:
-    """One answer: its channels, each followed by a task, in one stream of events."""
+    """One answer: its channels, each followed by a task, in one stream of events. realtime.trio_sockets.Attended.
 
-    def __init__(self, sources: list[_Source]) -> None:
-        self._sources = sources
-        self._places = {source.name: (source.epoch, source.offset) for source in sources}
+    find: the channel of that name from that place on; raises NovaError.
+    """
+
+    def __init__(self, find: Callable[[str, Place | None], Awaitable[_Source]]) -> None:
+        self._find = find
+        self._sources: dict[str, _Source] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        self._left: dict[str, bytes] = {}  # `unsub` of channels that are not followed any more
         self._turn = trio.Lock()
         self._ending = trio.Event()
         self._last: tuple[int, str, int | None] | None = None
+
+    async def add(self, channel: str, place: Place | None) -> _Source:
+        """Follow one more. Raises NovaError."""
+        source = self._sources[channel] = await self._find(channel, place)
+        self._places[channel] = (source.epoch, source.offset)
+        return source
 
     def end(self, code: int, reason: str, reconnect_after_ms: int | None) -> None:
         """Say why, and end the answer."""
         self._last = (code, reason, reconnect_after_ms)
         self._ending.set()
 
+    def leave(self, channel: str, code: int, reason: str) -> None:
+        source = self._sources.get(channel)
+        if source is not None:
+            self._left[channel] = pushes.unsub(JSON, channel.encode(), code, reason.encode())
+            source.reader.close()
+
     def close(self) -> None:
-        for source in self._sources:
+        for source in self._sources.values():
             source.reader.close()
 
     async def run(self, send: Send, expires: float) -> None:
         """Until the channels, the token or the client end."""
-        await self._begin(send)
         with trio.move_on_after(max(0.0, expires)) as living:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._comment, send)
                 nursery.start_soon(self._await_end, nursery)
+                await self._begin(send)
+                nursery.start_soon(self._comment, send)
                 async with trio.open_nursery() as readers:
-                    for source in self._sources:
+                    for source in self._sources.values():
                         readers.start_soon(self._read, send, source)
                 nursery.cancel_scope.cancel()
         if living.cancelled_caught:
@@ -126,34 +147,55 @@ class _Follow:
         if self._last is not None:
             code, reason, after = self._last
             bye = pushes.bye(JSON, code, reason.encode(), RETRY_MS if after is None else after)
-            await send(b"event: bye\ndata: %s\n\n" % bye)
+            with farewell():
+                await send(b"event: bye\ndata: %s\n\n" % bye)
 
     async def _begin(self, send: Send) -> None:
         """What each channel missed, in one go; the cursor counts a channel's own once it has been told."""
         parts = [b"retry: %d\n\n" % RETRY_MS]
-        for channel, epoch, offset, recovery, place, _ in self._sources:
-            name = channel.encode()
-            first = recovery.publications[0].offset if recovery.publications else offset + 1
-            missed = 0 if place is None or place.epoch != epoch else place.offset
-            if place is not None and not recovery.recovered and missed + 1 < first:
-                gap = pushes.gap(JSON, name, epoch.encode(), missed + 1, first - 1)
-                self._places[channel] = (epoch, first - 1)
-                parts.append(self._event(b"gap", gap))
-            for each in recovery.publications:
-                self._places[channel] = (epoch, each.offset)
-                parts.append(self._event(b"pub", pushes.pub(JSON, name, each.offset, each.data, each.at, each.info)))
-            self._places[channel] = (epoch, offset)
+        for source in self._sources.values():
+            parts += self._missed(source)
         # A cursor even before the first event: whoever is cut off at once misses nothing either.
         parts.append(b"id: %s\n: ready\n\n" % _encode(self._places))
         await send(b"".join(parts))
 
+    def _missed(self, source: _Source) -> list[bytes]:
+        channel, epoch, offset, recovery, place, _ = source
+        name, parts = channel.encode(), []
+        first = recovery.publications[0].offset if recovery.publications else offset + 1
+        missed = 0 if place is None or place.epoch != epoch else place.offset
+        if place is not None and not recovery.recovered and missed + 1 < first:
+            self._places[channel] = (epoch, first - 1)
+            parts.append(self._event(b"gap", pushes.gap(JSON, name, epoch.encode(), missed + 1, first - 1)))
+        for each in recovery.publications:
+            self._places[channel] = (epoch, each.offset)
+            parts.append(self._event(b"pub", pushes.pub(JSON, name, each.offset, each.data, each.at, each.info)))
+        self._places[channel] = (epoch, offset)
+        return parts
+
     async def _read(self, send: Send, source: _Source) -> None:
+        """One channel, until it is said that this is all; where it begins anew, it is followed anew."""
+        name, following = source.name, True
         try:
-            async for item in source.reader:
-                async with self._turn:
-                    self._places[source.name] = (source.epoch, item.offset)
-                    name = item.push[2 : item.push.index(b'"', 2)]
-                    await send(self._event(name, item.push))
+            while following:
+                told: bytes | None = None
+                async for item in source.reader:
+                    if item.kind == "unsub":
+                        told = item.push
+                        break
+                    async with self._turn:
+                        self._places[name] = (source.epoch, item.offset)
+                        await send(self._event(item.push[2 : item.push.index(b'"', 2)], item.push))
+                told, following = self._left.pop(name, told), False
+                if told is not None and json.loads(told)["unsub"]["code"] == RESUBSCRIBE:
+                    try:
+                        source, following = await self.add(name, Place(self._places[name][1], source.epoch)), True
+                    except NovaError as error:
+                        told = pushes.unsub(JSON, name.encode(), error.row.close, error.code.encode())
+                parts = self._missed(source) if following else [] if told is None else [self._event(b"unsub", told)]
+                if parts:
+                    async with self._turn:
+                        await send(b"".join(parts))
         except SlowReader:
             self.end(_SLOW, "slow_reader", None)
 

@@ -23,7 +23,7 @@ from nova.realtime.hub import Hub, Scopes
 from nova.realtime.limits import Limits
 from nova.realtime.ports import Hooks, StreamFacts
 from nova.realtime.session import Identity
-from nova.realtime.trio_sockets import TrioSockets
+from nova.realtime.trio_sockets import Abandoned, TrioSockets
 
 SCOPES = Scopes(chat=1, service=2, admin=4)
 STREAM = "01890000-0000-7000-8000-000000000001"
@@ -35,10 +35,11 @@ class FakeStreams:
 
     def __init__(self) -> None:
         self.watching = 0
+        self.hidden = False  # the public one is private now
 
     async def facts(self, stream: str, user: str | None, *, operator: bool) -> StreamFacts:
         await trio.lowlevel.checkpoint()
-        if stream == STREAM or (stream == PRIVATE and (user == "alice" or operator)):
+        if (stream == STREAM and not self.hidden) or (stream in (STREAM, PRIVATE) and (user == "alice" or operator)):
             return StreamFacts("alice", "live", self.watching)
         raise NotFound("not_found", "there is no such stream")
 
@@ -140,7 +141,10 @@ class Node:
         identity = None if user is None else await self.verify(user)
 
         async def serve() -> None:
-            await self.sockets.serve(_Wire(client, come), form=form, peer=peer, identity=identity, verify=self.verify)
+            try:
+                await self.sockets.serve(_Wire(client, come), form=form, peer=peer, identity=identity, verify=self.verify)
+            except Abandoned:
+                client.closed = (1006, "")
             client.closed = client.closed or (1000, "")
             client.news.unpark_all()
 

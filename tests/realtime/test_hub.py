@@ -242,7 +242,7 @@ async def test_msgpack_clients_see_the_same() -> None:
 
     from nova.realtime.session import Session
 
-    session = Session(MSGPACK, connected=True)
+    session = Session(MSGPACK, connected=True, channels=128)
     found = session.feed(msgpack.packb({"id": 1, "publish": {"channel": LOBBY, "data": {"a": [1, None]}}}), set())
     assert found[0].name == "publish" and json.loads(found[0].data) == {"a": [1, None]}  # type: ignore[union-attr]
 
@@ -265,3 +265,13 @@ async def test_connection_ends_with_its_token_and_its_age(autojump_clock: trio.t
         assert client.closed == (4202, "token_expired") and guest.closed is None
         await trio.sleep(86_400)
         assert guest.said[-1]["bye"]["code"] == 4007 and guest.closed == (4007, "lifetime")
+
+
+async def test_connection_that_is_to_end_ends_though_its_client_takes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        client.stuck = trio.Event()
+        await client.say(id=1, ping={})
+        await trio.testing.wait_all_tasks_blocked()
+        here.sockets.revoke(jti="jti-alice")
+        assert (await client.ended())[0] == 1006 and len(here.sockets) == 0

@@ -105,6 +105,8 @@ class H2Socket:
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self._reader = ws.FrameReader(client=True)
         self.status = ""
+        self.takes = True  # False: what comes is never acknowledged, and soon nothing may come
+        self.reset = trio.Event()
 
     async def open(self, authority: str) -> None:
         self._h2.initiate_connection()
@@ -145,8 +147,11 @@ class H2Socket:
             if isinstance(event, h2.events.ResponseReceived):
                 self.status = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers or ()}[":status"]
             elif isinstance(event, h2.events.DataReceived):
-                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, 1)
+                if self.takes:
+                    self._h2.acknowledge_received_data(event.flow_controlled_length or 0, 1)
                 found.append(bytes(event.data or b""))
+            elif isinstance(event, h2.events.StreamReset):
+                self.reset.set()
         await self._flush()
         return found
 
@@ -226,6 +231,21 @@ async def test_replies_keep_their_order_whatever_must_wait(server: Served, token
         assert [each["data"] for each in (await bob.next("history"))["publications"]] == [{"text": "hi"}]
         assert (await bob.next("error"))["code"] == "unknown_command"
         await bob.next("ping")
+
+
+async def test_client_over_h2_that_takes_nothing_is_reset_when_its_connection_is_to_end(server: Served, tokens: dict[str, str]) -> None:
+    async with talk(server, tokens["bob"], over="h2") as bob:
+        await bob.ask(1, subscribe={"channel": "public:stalled"})
+        bob._socket.takes = False
+        for number in range(6):
+            body = {"channel": "public:stalled", "data": f"{number}" * 30_000}
+            await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/publish", body, tokens["svc"])
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob"}, tokens["svc"])
+        with trio.fail_after(30):
+            while not bob._socket.reset.is_set():
+                await bob._socket._events()
+        info = await trio.to_thread.run_sync(ask, server, "GET", "/v1/realtime/channels?prefix=public:stalled", None, tokens["svc"])
+        assert info["items"] == []
 
 
 async def test_chat_is_the_same_over_http_and_websocket(server: Served, tokens: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from nova.core.ids import Ids
 from nova.realtime.chat.model import Mode, Said
 from nova.realtime.chat.service import Chat
 from nova.realtime.chat.store_memory import MemoryStore
+from nova.realtime.ports import StreamFacts
 from nova.realtime.seam import Who
 from tests.realtime.talk import STREAM, Node, node
 
@@ -64,6 +65,81 @@ async def test_reactions_are_seen_and_not_kept() -> None:
         assert not (await bob.ask(2, publish={"channel": ROOM, "data": {"reaction": "\u2764"}}))["durable"]
         assert (await bob.next("pub"))["pub"]["data"] == {"reaction": "\u2764"}
         assert (await bob.ask(3, history={"channel": ROOM}))["publications"] == []
+
+
+async def test_hidden_chat_sends_everybody_away_and_lets_in_who_may() -> None:
+    async with chat() as (here, chats):
+        alice, bob = await here.client("alice"), await here.client("bob")
+        await alice.ask(1, subscribe={"channel": ROOM})
+        first = await bob.ask(1, subscribe={"channel": ROOM})
+        await bob.ask(2, publish={"channel": ROOM, "data": {"text": "one"}})
+        here.streams.hidden = True
+        await chats.hide(STREAM, None)
+        for client in (alice, bob):
+            told = (await client.next("unsub"))["unsub"]
+            assert told == {"channel": ROOM, "code": 4000, "reason": "hidden"}
+        place = {"offset": 0, "epoch": first["epoch"]}
+        assert (await bob.ask(3, subscribe={"channel": ROOM, "recover": place}))["code"] == "not_found"
+        back = await alice.ask(3, subscribe={"channel": ROOM, "recover": place})
+        assert back["recovered"] and [each["data"] for each in back["publications"]] == [{"text": "one"}]
+        assert (await alice.ask(4, presence={"channel": ROOM}))["count"] == 1
+        said = len(bob.said)
+        assert (await alice.ask(5, publish={"channel": ROOM, "data": {"text": "two"}}))["offset"] == 2
+        assert (await alice.next(lambda item: item.get("pub", {}).get("data") == {"text": "two"}))["pub"]["offset"] == 2
+        assert len(bob.said) == said
+
+
+async def test_who_subscribes_while_a_chat_is_hidden_is_asked_about_again() -> None:
+    async with chat() as (here, chats):
+        bob = await here.client("bob")
+        asked, go_on = trio.Event(), trio.Event()
+        facts = here.streams.facts
+
+        async def slow(stream: str, user: str | None, *, operator: bool) -> StreamFacts:
+            found = await facts(stream, user, operator=operator)  # of before
+            asked.set()
+            await go_on.wait()
+            return found
+
+        here.streams.facts = slow  # type: ignore[method-assign]
+        await bob.say(id=1, subscribe={"channel": ROOM})
+        await asked.wait()
+        here.streams.hidden = True
+        await chats.hide(STREAM, None)
+        go_on.set()
+        assert (await bob.next(lambda item: item.get("id") == 1))["error"]["code"] == "not_found"
+
+
+async def test_deleted_stream_leaves_neither_readers_nor_history() -> None:
+    async with chat() as (here, chats):
+        alice = await here.client("alice")
+        await alice.ask(1, subscribe={"channel": ROOM})
+        await alice.ask(2, publish={"channel": ROOM, "data": {"text": "one"}})
+        await chats.forget(STREAM)
+        assert (await alice.next("unsub"))["unsub"] == {"channel": ROOM, "code": 4306, "reason": "not_found"}
+        room = here.hub.rooms.get(ROOM)
+        assert room is not None and room.channel.subscribers == 0 and len(room.history) == len(room.members) == 0
+
+
+async def test_comment_that_another_deletes_at_the_same_time_is_told_once() -> None:
+    async with chat() as (here, chats):
+        alice = await here.client("alice")
+        await alice.ask(1, subscribe={"channel": ROOM})
+        done = await alice.ask(2, publish={"channel": ROOM, "data": {"text": "one"}})
+        refused: list[NotFound] = []
+
+        async def delete() -> None:
+            try:
+                await chats.delete(who("alice"), STREAM, f"{done['epoch']}.{done['offset']}")
+            except NotFound as error:
+                refused.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delete)
+            nursery.start_soon(delete)
+        assert len(refused) == 1
+        page = await alice.ask(3, history={"channel": ROOM})
+        assert [each["data"]["type"] for each in page["publications"]] == ["delete"]
 
 
 async def test_moderators_delete_and_authors_too() -> None:

@@ -1,5 +1,6 @@
 """StreamingService and AuthService over the real domain and identity, asked by a real client."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,14 @@ async def test_services_publish_read_and_end_connections(world: World) -> None:
     assert (done.offset, done.durable) == (1, False) and await world.ask("Publish", request, token) == done
     for fields in ({"channel": "public:a"}, {"channel": "public:a", "data_json": "{"}, {"channel": "x", "data_json": "1"}):
         assert (await world.refused("Publish", pb.PublishRequest(**fields), token))[0] == codes.INVALID_ARGUMENT
+    for number in (float("nan"), float("inf"), -float("inf")):
+        nested = pb.PublishRequest(channel="public:a")
+        nested.data.struct_value.update({"list": [1.5, {"n": 1}]})
+        nested.data.struct_value.fields["list"].list_value.values[1].struct_value.fields["n"].number_value = number
+        plain = pb.PublishRequest(channel="public:a")
+        plain.data.number_value = number
+        for wrong in (nested, plain, pb.PublishRequest(channel="public:a", data_json=f"[{json.dumps(number)}]")):
+            assert await world.refused("Publish", wrong, token) == (codes.INVALID_ARGUMENT, "invalid_field")
     sent = await world.ask("Broadcast", pb.BroadcastRequest(channels=["public:a", "nobody:x"], data_json='{"b": 2}'), token)
     assert [(each.channel, each.offset, each.code) for each in sent.results] == [("public:a", 2, ""), ("nobody:x", 0, "not_found")]
     found = await world.ask("History", pb.HistoryRequest(channel="public:a"), token)
@@ -236,9 +245,19 @@ async def test_services_publish_read_and_end_connections(world: World) -> None:
     reader.close()
     assert (await world.ask("Presence", pb.PresenceRequest(channel="public:a"), token)).count == 0
     ended: list[int] = []
+    left: list[tuple[str, int, str]] = []
     holder = realtime_.holder(await world.identity.of_token_or_fetch(await world.token("ada")))
-    with world.realtime.sockets.attended(holder, lambda code, reason, after: ended.append(code)):
+
+    class Listener:
+        def end(self, code: int, reason: str, reconnect_after_ms: int | None) -> None:
+            ended.append(code)
+
+        def leave(self, channel: str, code: int, reason: str) -> None:
+            left.append((channel, code, reason))
+
+    with world.realtime.sockets.attended(holder, Listener()):
         await world.ask("Disconnect", pb.DisconnectRequest(user="ada"), token)
         assert ended == [4312]
-    await world.ask("Disconnect", pb.DisconnectRequest(user="ada", channel="public:a"), token)
+        await world.ask("Disconnect", pb.DisconnectRequest(user="ada", channel="public:a"), token)
+        assert left == [("public:a", 4301, "forbidden")]
     assert (await world.refused("Disconnect", pb.DisconnectRequest(user="", code=1), token))[0] == codes.INVALID_ARGUMENT

@@ -1,7 +1,7 @@
 """Channels over HTTP: publish, history, presence, server-sent events, and the services' side."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,6 +51,9 @@ async def test_names_data_and_rights_are_checked(site: Site) -> None:
     assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": "\\ud800"}', user="bob")).status == 400
     site.clock.advance(5)
     assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": [1e999]}', user="bob")).json["code"] == "invalid_field"
+    for number in (b"NaN", b"Infinity", b"-Infinity"):
+        site.clock.advance(5)
+        assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": [%s]}' % number, user="bob")).status == 400
 
 
 class Events:
@@ -80,24 +83,32 @@ class Events:
         return self.events()
 
 
-@asynccontextmanager
-async def follow(site: Site, target: str, *, token: str = "", **headers: str) -> AsyncIterator[Events]:
+def _scope(site: Site, target: str, *, token: str = "", **headers: str) -> dict[str, Any]:
     path, _, query = target.partition("?")
-    seen, left = Events(), trio.Event()
     sent = {"host": "nova.test:8080", **({"authorization": f"Bearer {token}"} if token else {}), **headers}
-    scope = {
+    return {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
         "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "extensions": {}, "server": ("127.0.0.1", 80),
         "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()], "client": ("127.0.0.1", 4),
     }  # fmt: skip
-    asked = [False]
+
+
+def _asked(left: trio.Event | None = None) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """`receive` of a request without a body whose client stays until `left`."""
+    over, first = trio.Event() if left is None else left, [True]
 
     async def receive() -> dict[str, Any]:
-        if not asked[0]:
-            asked[0] = True
+        if first.pop() if first else False:
             return {"type": "http.request", "body": b"", "more_body": False}
-        await left.wait()
+        await over.wait()
         return {"type": "http.disconnect"}
+
+    return receive
+
+
+@asynccontextmanager
+async def follow(site: Site, target: str, *, token: str = "", **headers: str) -> AsyncIterator[Events]:
+    seen, left = Events(), trio.Event()
 
     async def send(message: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
@@ -110,7 +121,7 @@ async def follow(site: Site, target: str, *, token: str = "", **headers: str) ->
         seen.news.unpark_all()
 
     async def run() -> None:
-        await site.app(scope, receive, send)
+        await site.app(_scope(site, target, token=token, **headers), _asked(left), send)
         seen.over = True
         seen.news.unpark_all()
 
@@ -166,6 +177,72 @@ async def test_events_end_with_the_token(site: Site) -> None:
         assert events.status == 401
     async with follow(site, "/v1/events?channels=") as events:
         assert events.status == 400
+
+
+async def test_events_end_for_a_client_that_takes_none(site: Site, autojump_clock: trio.testing.MockClock) -> None:
+    cut: list[str] = []
+
+    async def stuck(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+
+        async def run(token: str) -> None:
+            with trio.fail_after(60), pytest.raises(Exception) as caught:
+                await site.app(_scope(site, "/v1/events?channels=user:alice", token=token), _asked(), stuck)
+            cut.append(str(caught.getrepr()))
+
+        nursery.start_soon(run, await site.token("alice"))
+        await trio.sleep(1)
+        site.realtime.sockets.revoke(user="alice", before_ms=2**60)
+    assert "Abandoned" in cut[0] and len(site.realtime.sockets) == 0
+
+
+async def test_user_who_is_taken_out_of_a_channel_reads_no_more_of_it(site: Site) -> None:
+    token = await site.token("svc", "service")
+    async with follow(site, "/v1/events?channels=public:a,public:b", token=await site.token("bob")) as events:
+        for channel in ("public:a", "public:c"):
+            body = {"user": "bob", "channel": channel}
+            assert (await site.ask("POST", "/v1/realtime/unsubscribe", body, token=token)).status == 204
+        for channel in ("public:a", "public:b"):
+            await site.ask("POST", f"/v1/channels/{channel}/publish", {"data": channel})
+        told = await events.until(2)
+        assert sorted((name, data[name]["channel"]) for name, data, _ in told) == [("pub", "public:b"), ("unsub", "public:a")]
+        assert next(data for name, data, _ in told if name == "unsub")["unsub"]["code"] == 4301
+
+
+async def test_chat_of_a_stream_that_becomes_private_is_not_told_to_strangers(site: Site) -> None:
+    made = await site.stream()
+    room, path = f"stream:{made['id']}", f"/v1/streams/{made['id']}"
+    target = f"/v1/events?channels={room},public:a"
+    tokens = [await site.token(user) for user in ("bob", "alice")]
+    async with follow(site, target, token=tokens[0]) as stranger, follow(site, target, token=tokens[1]) as owner:
+
+        async def say(text: str) -> None:
+            assert (await site.ask("POST", f"{path}/comments", {"text": text}, user="alice")).status == 201
+
+        await say("to all")
+        for each in (stranger, owner):
+            assert (await each.until(1))[0][1]["pub"]["data"] == {"text": "to all"}
+        assert (await site.ask("PATCH", path, {"visibility": "private"}, user="alice")).status == 200
+        unsub = (await stranger.until(2))[1][1]["unsub"]
+        assert (unsub["channel"], unsub["code"], unsub["reason"]) == (room, 4306, "not_found")
+        await say("to few")
+        name, data, _ = (await owner.until(2))[1]
+        assert (name, data["pub"]["offset"], data["pub"]["data"]) == ("pub", 2, {"text": "to few"})
+        await site.ask("POST", "/v1/channels/public:a/publish", {"data": 1})
+        assert [name for name, _, _ in await stranger.until(3)] == ["pub", "unsub", "pub"]
+
+        assert (await site.ask("PUT", f"{path}/grants/bob", user="alice")).status in (200, 201, 204)
+        async with follow(site, target, token=tokens[0]) as guest:
+            await say("to bob")
+            assert (await guest.until(3))[2][1]["pub"]["data"] == {"text": "to bob"}
+            assert (await site.ask("DELETE", f"{path}/grants/bob", user="alice")).status == 204
+            assert (await guest.until(4))[3][1]["unsub"]["code"] == 4306
+            assert not any(name == "unsub" for name, _, _ in owner.events())
+        assert (await site.ask("DELETE", path, user="alice")).status == 204
+        assert [data["unsub"]["code"] for name, data, _ in await owner.until(5) if name == "unsub"] == [4306]
 
 
 async def test_drain_says_when_to_come_back(site: Site) -> None:

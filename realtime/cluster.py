@@ -61,6 +61,7 @@ class Cluster:
         self._follower: Follower
         self._nursery: trio.Nursery
         self._lease: Lease | None = None
+        self._said = b""  # of this node, to the others
 
     # -- what the hub calls ------------------------------------------------------------------------------------------------
 
@@ -116,6 +117,9 @@ class Cluster:
 
     async def control(self, message: bytes) -> None:
         await self._bus.publish(CONTROL, self._node.encode() + b" " + message)
+
+    async def others(self) -> list[bytes]:
+        return [row for node, row in (await self._bus.rows(NODES)).items() if node != self._node and row]
 
     @asynccontextmanager
     async def controls(self) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -254,8 +258,11 @@ class Cluster:
             try:
                 if self._lease is None or not await self._bus.renew(self._lease, DEAD):
                     self._lease = await self._bus.acquire(_node_lease(self._node), self._node, DEAD)
-                    await self._bus.put(NODES, {self._node: b""})
+                    self._said = b""
                     self._again()
+                if (say := self._arrivals.summary()) != self._said:
+                    await self._bus.put(NODES, {self._node: say})
+                    self._said = say
                 for node in await self._bus.rows(NODES):
                     if node != self._node:
                         await self._clear(node)

@@ -7,9 +7,11 @@ node, no store, no backend) is answered at once; the rest waits in the line of i
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol
 
 import trio
@@ -419,13 +421,27 @@ class Hub:
         """Nobody who comes later sees these publications."""
         await self._everywhere({"do": "delete", "channel": channel, "offsets": list(offsets), "epoch": epoch})
 
-    def occupied(self, prefix: str = "") -> list[tuple[str, int]]:
-        """Channels with readers on this node, with how many, by name."""
-        found = [(room.name, room.channel.subscribers) for room in self.rooms if room.channel.subscribers and room.name.startswith(prefix)]
-        return sorted(found)
+    async def occupied(self, prefix: str = "") -> list[tuple[str, int]]:
+        """Channels with readers, with how many on all nodes, by name. Raises Unavailable.
 
-    def info(self) -> dict[str, Any]:
-        """This node in numbers."""
+        Of another node: those of its CHANNELS_MOST with most readers, as they were a few seconds ago.
+        """
+        found = Counter({name: readers for name, readers in self._here() if name.startswith(prefix)})
+        for node in await self._others():
+            found.update({name: readers for name, readers in node["occupied"] if name.startswith(prefix)})
+        return sorted(found.items())
+
+    async def info(self) -> dict[str, Any]:
+        """This node in numbers, and under `others` the other nodes as they were a few seconds ago. Raises Unavailable."""
+        return {**self._numbers(), "others": [node["numbers"] for node in await self._others()]}
+
+    async def _others(self) -> list[dict[str, Any]]:
+        return [] if self.shared is None else [json.loads(each) for each in await self.shared.others()]
+
+    def _here(self) -> list[tuple[str, int]]:
+        return [(room.name, room.channel.subscribers) for room in self.rooms if room.channel.subscribers]
+
+    def _numbers(self) -> dict[str, Any]:
         readers = sum(room.channel.subscribers for room in self.rooms)
         return {"node": self.sockets.node, "channels": len(self.rooms), "readers": readers, **self.counts}
 
@@ -503,6 +519,11 @@ class Hub:
         if room is not None:
             for member in [each for each in room.members if each.client not in clients]:
                 self.left(channel, member)
+
+    def summary(self) -> bytes:
+        """What the other nodes are told of this one."""
+        occupied = nlargest(CHANNELS_MOST, self._here(), key=itemgetter(1))
+        return json.dumps({"numbers": self._numbers(), "occupied": occupied}, separators=(",", ":")).encode()
 
     def restarted(self, channel: str, epoch: str, offset: int, lost: int, notes: Sequence[tuple[int, Note]]) -> None:
         """What the channel has, as a whole. Readers of another epoch must subscribe again; those of this one learn of a gap."""

@@ -71,6 +71,9 @@ class Arrivals(Protocol):
     def present(self, channel: str, clients: set[str]) -> None:
         """Nobody else is there."""
 
+    def summary(self) -> bytes:
+        """This node in a few words, for the others."""
+
     def restarted(self, channel: str, epoch: str, offset: int, lost: int, notes: Sequence[tuple[int, Note]]) -> None:
         """The whole of it: numbering began anew, or this node missed more than is kept."""
 
@@ -90,5 +93,8 @@ class Shared(Protocol):
     def leave(self, channel: str, member: Member) -> None: ...
     async def control(self, message: bytes) -> None:
         """To every other node."""
+
+    async def others(self) -> list[bytes]:
+        """What the other nodes say of themselves, of a few seconds ago at most."""
 
     def controls(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...

@@ -103,7 +103,7 @@ class RealtimeService:
         from nova.surface.grpc.generated import realtime_v1_pb2 as pb
 
         call.require(SERVICE_SCOPE)
-        found = self._hub.occupied(request.prefix)
+        found = await self._hub.occupied(request.prefix)
         answer = pb.ChannelsResponse(total=len(found))
         for name, readers in found[: min(max(0, request.limit) or LIMIT_MAX, LIMIT_MAX)]:
             answer.channels.add(channel=name, readers=readers)

@@ -36,7 +36,9 @@ UNSUBSCRIBE: Final = Object(
 )  # fmt: skip
 OCCUPIED: Final = Object({"channel": required(CHANNEL), "readers": required(OFFSET)}, "OccupiedChannel", open=True)
 OCCUPIED_LIST: Final = Object({"items": required(Array(OCCUPIED, CHANNELS_MOST)), "total": required(OFFSET)}, "OccupiedChannels", open=True)
-INFO: Final = Object({"node": required(Text(40)), "channels": required(OFFSET), "readers": required(OFFSET)}, "RealtimeInfo", open=True)
+_NUMBERS: Final = {"node": required(Text(40)), "channels": required(OFFSET), "readers": required(OFFSET)}
+NODE: Final = Object(_NUMBERS, "RealtimeNode", open=True)
+INFO: Final = Object({**_NUMBERS, "others": required(Array(NODE, 1000))}, "RealtimeInfo", open=True)
 
 
 def reason_of(code: int, reason: str) -> str:
@@ -62,10 +64,11 @@ class RealtimeRoutes:
                   kind="json", answers={204: None}, errors=("unavailable",), **service),
             Route("POST", f"{base}/unsubscribe", "service_unsubscribe", self.unsubscribe, "Take a user out of a channel", body=UNSUBSCRIBE,
                   kind="json", answers={204: None}, errors=("not_found", "unavailable"), **service),
-            Route("GET", f"{base}/channels", "service_channels", self.channels, "Channels that have readers on this node", query={
+            Route("GET", f"{base}/channels", "service_channels", self.channels, "Channels that have readers, on all nodes", query={
                   "prefix": Query(short_text(161), {"type": "string"}, "", "How their names begin."), "limit": LIMIT},
-                  answers={200: OCCUPIED_LIST}, **service),
-            Route("GET", f"{base}/info", "service_info", self.info, "This node in numbers", answers={200: INFO}, **service),
+                  answers={200: OCCUPIED_LIST}, errors=("unavailable",), **service),
+            Route("GET", f"{base}/info", "service_info", self.info, "This node in numbers, and the others",
+                  answers={200: INFO}, errors=("unavailable",), **service),
         ]  # fmt: skip
 
     async def publish(self, call: Call) -> Reply:
@@ -95,9 +98,9 @@ class RealtimeRoutes:
         return NO_CONTENT
 
     async def channels(self, call: Call) -> Reply:
-        found = self.hub.occupied(call.query["prefix"])
+        found = await self.hub.occupied(call.query["prefix"])
         items = [{"channel": name, "readers": readers} for name, readers in found[: call.query["limit"]]]
         return Reply(body={"items": items, "total": len(found)})
 
     async def info(self, call: Call) -> Reply:
-        return Reply(body=self.hub.info())
+        return Reply(body=await self.hub.info())

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+import trio
 
 from nova.core.bus import Bus, MemoryBus
 from nova.core.bus.shared import RedisBus
@@ -208,3 +209,38 @@ async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) 
         async with node(shared_by=second) as two:
             found = await (await two.client("eve")).ask(1, subscribe={"channel": room})
             assert [each["data"].get("text") for each in found["publications"]] == ["0", "2", None]
+
+
+async def test_services_see_the_channels_and_numbers_of_every_node(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_, "BEAT", 0.05)
+    async with node(shared_by=buses[0]) as one, node(shared_by=buses[1]) as two:
+        alice, bob, eve = await one.client("alice"), await two.client("bob"), await two.client("eve")
+        for client in (alice, bob, eve):
+            await client.ask(1, subscribe={"channel": LOBBY})
+        await bob.ask(2, subscribe={"channel": "public:two"})
+        with trio.fail_after(30):
+            while await one.hub.occupied("public:") != [("public:lobby", 3), ("public:two", 1)]:
+                await trio.sleep(0.02)
+            while await two.hub.occupied("public:l") != [("public:lobby", 3)]:
+                await trio.sleep(0.02)
+            info = await one.hub.info()
+        assert (info["node"], info["readers"]) == (one.sockets.node, 1)
+        assert [(each["node"], each["readers"]) for each in info["others"]] == [(two.sockets.node, 3)]
+
+
+async def test_hidden_channel_sends_away_the_readers_of_every_node(nodes: tuple[Node, Node]) -> None:
+    one, two = nodes
+    alice, bob = await one.client("alice"), await two.client("bob")
+    first = await alice.ask(1, subscribe={"channel": LOBBY})
+    await bob.ask(1, subscribe={"channel": LOBBY})
+    await alice.ask(2, publish={"channel": LOBBY, "data": 1})
+    await one.hub.close(LOBBY, 4000, "hidden")
+    for client in (alice, bob):
+        assert (await client.next("unsub"))["unsub"] == {"channel": LOBBY, "code": 4000, "reason": "hidden"}
+    back = await bob.ask(3, subscribe={"channel": LOBBY, "recover": {"offset": 0, "epoch": first["epoch"]}})
+    assert back["recovered"] and [each["data"] for each in back["publications"]] == [1]
+    await alice.ask(3, publish={"channel": LOBBY, "data": 2})
+    assert (await bob.next(lambda item: item.get("pub", {}).get("data") == 2))["pub"]["offset"] == 2
+    said = len(alice.said)
+    await settled(alice)
+    assert not any("pub" in item for item in alice.said[said:])

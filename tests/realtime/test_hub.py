@@ -158,7 +158,7 @@ async def test_revocation_and_a_service_close_connections() -> None:
         await here.hub.disconnect("bob", 4312, "disconnected")
         assert await bob.ended() == (4312, "disconnected")
         await trio.testing.wait_all_tasks_blocked()
-        assert len(here.sockets) == 0 and here.hub.occupied() == []
+        assert len(here.sockets) == 0 and await here.hub.occupied() == []
 
 
 async def test_service_takes_a_user_out_of_a_channel() -> None:

@@ -145,7 +145,7 @@ async def test_events_follow_channels_and_go_on_where_they_were_cut(site: Site) 
         assert [(name, data["pub"]["channel"], data["pub"]["data"]) for name, data, _ in found] == [
             ("pub", "public:a", 1), ("pub", "public:b", "x\ny"),
         ]  # fmt: skip
-    assert site.realtime.hub.occupied() == []
+    assert await site.realtime.hub.occupied() == []
     await site.ask("POST", "/v1/channels/public:a/publish", {"data": 2})
     async with follow(site, target, last_event_id=found[0][2]) as events:
         again = await events.until(2)
@@ -273,6 +273,6 @@ async def test_services_publish_broadcast_and_end_connections(site: Site) -> Non
         occupied = (await site.ask("GET", "/v1/realtime/channels?prefix=public:", token=token)).json
         assert occupied == {"items": [{"channel": "public:a", "readers": 1}], "total": 1}
         info = (await site.ask("GET", "/v1/realtime/info", token=token)).json
-        assert info["readers"] == 1 and info["publications"] == 3
+        assert info["readers"] == 1 and info["publications"] == 3 and info["others"] == []
         assert (await site.ask("POST", "/v1/realtime/disconnect", {"user": "bob"}, token=token)).status == 204
         assert (await events.until(1))[0][1]["bye"]["code"] == 4312

@@ -524,7 +524,8 @@ class Realtime(Section):
         "A client that comes back to 128 channels sends that many at once.",
     )
     connect_rate: Rate = row(
-        "2000/s", "Readers admitted over SSE and over WebSockets in trio (h2, h3); those above it are told when to come again.",
+        "2000/s", "New connections of readers, over WebSocket and over SSE with WebSockets over h2 and h3: each that many; "
+        "those above it are told when to come again.",
         "After a restart everybody comes at once: a queue instead of a storm.",
     )
     connect_timeout: Seconds = row(

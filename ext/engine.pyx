@@ -721,6 +721,7 @@ cdef class Engine:
                 total[name] = total.get(name, 0) + value
             conns += self.threads[i].live
         total["connections"] = conns
+        total["ws_unadmitted"] = self.peers.unadmitted
         total["uring_threads"] = nova_add32(&self.shared.urings, 0)
         total["parked_now"] = self.objects.map.waiting
         return total

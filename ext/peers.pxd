@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from nova.ext.pthread cimport pthread_mutex_t
 
@@ -28,11 +28,19 @@ ctypedef struct PeerMap:
     Net nets[MAX_EXEMPT]
     int proxy_count
     Net proxies[MAX_EXEMPT]     # networks whose PROXY headers are believed
+    uint32_t admit_events       # WebSockets that come in admit_ms, which is the burst, too; 0: any number
+    uint32_t admit_ms
+    double admit_left           # of the burst
+    int64_t admit_at            # ms of the reactor's clock, when that was
+    uint64_t unadmitted
+    int free_count
+    Net free_nets[MAX_EXEMPT]   # networks whose WebSockets are not counted
 
 cdef PeerMap* peers_new() noexcept nogil
 cdef void peers_free(PeerMap* map) noexcept nogil
 cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil
 cdef void peers_leave(PeerMap* map, const uint8_t* address) noexcept nogil
+cdef bint peers_admit(PeerMap* map, const uint8_t* address, int64_t now_ms) noexcept nogil
 cdef bint peers_proxy(PeerMap* map, const uint8_t* address) noexcept nogil
 
 cdef enum:

@@ -88,6 +88,26 @@ cdef bint peers_proxy(PeerMap* map, const uint8_t* address) noexcept nogil:
     return map.proxy_count > 0 and among(map.proxies, map.proxy_count, word(address), word(address + 8))
 
 
+cdef bint peers_admit(PeerMap* map, const uint8_t* address, int64_t now_ms) noexcept nogil:
+    """Whether one more WebSocket may come now, from these 16 bytes: a bucket for all of them that fills at the rate."""
+    cdef bint may
+    if map.admit_events == 0 or among(map.free_nets, map.free_count, word(address), word(address + 8)):
+        return True
+    pthread_mutex_lock(&map.lock)
+    if now_ms > map.admit_at:
+        map.admit_left += <double> (now_ms - map.admit_at) * map.admit_events / map.admit_ms
+        if map.admit_left > map.admit_events:
+            map.admit_left = map.admit_events
+        map.admit_at = now_ms
+    may = map.admit_left >= 1
+    if may:
+        map.admit_left -= 1
+    else:
+        map.unadmitted += 1
+    pthread_mutex_unlock(&map.lock)
+    return may
+
+
 cdef int peers_enter(PeerMap* map, const uint8_t* address) noexcept nogil:
     """A connection from these 16 bytes: PEER_COUNTED, PEER_EXEMPT, or PEER_REFUSED: its address has as many as it may."""
     cdef uint64_t high = word(address), low = word(address + 8)
@@ -193,6 +213,34 @@ cdef class Peers:
         for i in range(count):
             self.map.proxies[i] = nets[i]
         self.map.proxy_count = count
+
+    def admission(self, uint32_t events, uint32_t ms, exempt=()) -> None:
+        """At most `events` WebSockets in `ms`, from all addresses together but the networks `exempt`; events 0: any number.
+
+        Raises ValueError: no time, or as `bound`.
+        """
+        cdef Net nets[MAX_EXEMPT]
+        cdef int i, count = networks(nets, exempt)
+        if ms == 0:
+            raise ValueError("a rate is of a time")
+        for i in range(count):
+            self.map.free_nets[i] = nets[i]
+        self.map.free_count = count
+        self.map.admit_events = events
+        self.map.admit_ms = ms
+        self.map.admit_left = events
+        self.map.admit_at = 0
+
+    def admit(self, bytes address, int64_t now_ms) -> bool:
+        """As an I/O thread does for a WebSocket."""
+        if len(address) != 16:
+            raise ValueError("an address is 16 bytes")
+        return peers_admit(self.map, <const uint8_t*> <const char*> address, now_ms)
+
+    @property
+    def unadmitted(self) -> int:
+        """WebSockets that were told to come later."""
+        return self.map.unadmitted
 
     def enter(self, bytes address) -> int:
         """As an I/O thread does for a connection: 0 refused, 1 counted, 2 exempt."""

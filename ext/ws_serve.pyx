@@ -16,6 +16,7 @@ from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_KEEP, CF_PARTIAL_HEAD, CF_RATED, CF_STARTED, CF_STARVED, H_HEAD, P_WS, RECV_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close
+from nova.ext.peers cimport peers_admit
 from nova.ext.ring cimport ring_room
 from nova.ext.rooms cimport rooms_leave, ws_free
 from nova.ext.token cimport TOKEN_E_EXPIRED, TOKEN_E_REVOKED
@@ -83,7 +84,7 @@ cdef int ws_upgraded(Thread* t, Conn* c, const uint8_t* data, Head* head) noexce
     cdef int known = NO_TOKEN
     if path < 0:
         return WS_NOT_HERE
-    if t.draining:
+    if t.draining or (path == WP_CHANNELS and not peers_admit(t.shared.peers, c.peer, t.now_ms)):
         return -503
     route.protocols = WS_JSON_V1 | WS_MSGPACK_V1 if path == WP_CHANNELS else 0
     route.default_protocol = WS_JSON_V1 if path == WP_CHANNELS else 0

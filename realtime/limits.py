@@ -65,11 +65,21 @@ def _admit(wait: float, what: str) -> None:
 
 
 class Admission:
-    """How many connections come in a second: those above it are told when to come again, so that a storm becomes a queue."""
+    """How many connections come in a second: those above it are told when to come again, so that a storm becomes a queue.
 
-    def __init__(self, rate: Rate) -> None:
+    exempt: addresses that are not counted. refused: how many were told so.
+    """
+
+    def __init__(self, rate: Rate, exempt: Networks) -> None:
         self._limit: RateLimit[str] = RateLimit(rate, entries=1)
+        self._exempt = exempt
+        self.refused = 0
 
-    def admit(self, now: float) -> float:
+    def admit(self, peer: str, now: float) -> float:
         """0: come in; else after how many seconds."""
-        return self._limit.take("", now)
+        address = parse_address(peer)
+        if address is not None and address in self._exempt:
+            return 0.0
+        wait = self._limit.take("", now)
+        self.refused += wait > 0
+        return wait

@@ -420,7 +420,7 @@ class Server:
         metrics.read("nova_channels", "Channels in use.", "gauge", lambda: [((), len(found.hub.rooms))])
         metrics.read(
             "nova_realtime", "What happened on channels.", "gauge",
-            lambda: [((name,), value) for name, value in found.hub.counts.items()], ("name",),
+            lambda: [((name,), value) for name, value in (*found.hub.counts.items(), ("unadmitted", found.admission.refused))], ("name",),
         )  # fmt: skip
 
     # Drains, in the reverse order.

@@ -74,6 +74,10 @@ def bound(reactor: Reactor, settings: Settings) -> None:
         pinned_bytes=settings.limits.pinned_bytes,
         proxies=settings.http.trusted_proxies if settings.http.proxy_protocol else (),
     )
+    rate, proxies = settings.realtime.connect_rate, settings.http.trusted_proxies
+    # What comes through a proxy is counted, wherever the proxy is: its clients are not exempt by its address.
+    free = [net for net in settings.limits.exempt if not any(net.version == each.version and net.overlaps(each) for each in proxies)]
+    reactor.admit_websockets(rate.events, rate.per, free)
 
 
 def websockets(settings: Settings, hosts: HostRules) -> WsRules:

@@ -104,7 +104,8 @@ def build(
     public = wanted.public
     if public is None:
         public = settings.http.listen is None or settings.http.listen.loopback
-    limits = Limits(wanted.address_rate, wanted.command_rate, Networks(settings.limits.exempt))
+    exempt = Networks(settings.limits.exempt)
+    limits = Limits(wanted.address_rate, wanted.command_rate, exempt)
     shared = None if bus is None else Cluster(bus, sockets.node)
     hub = Hub(
         sockets, rules.read(wanted.namespaces), limits, door, SCOPES, clock, public=public, most_channels=wanted.channels,
@@ -119,7 +120,7 @@ def build(
     async def verify(token: str) -> Holder:
         return holder(await identity.of_token_or_fetch(token))
 
-    return Realtime(hub, chat, sockets, Admission(wanted.connect_rate), verify)
+    return Realtime(hub, chat, sockets, Admission(wanted.connect_rate, exempt), verify)
 
 
 def hooks_of(settings: Settings, clock: Clock, ids: Ids) -> Hooks | None:

@@ -131,6 +131,10 @@ class Reactor:
         self.engine.peers.trust([_mapped(network) for network in proxies])
         self.engine.bound_pinned(pinned_bytes)
 
+    def admit_websockets(self, events: int, seconds: float, exempt: Iterable[Cidr]) -> None:
+        """At most `events` new WebSockets in so many seconds, but from `exempt` networks; one more is answered 503 with Retry-After."""
+        self.engine.peers.admission(events, max(1, round(seconds * 1000)), [_mapped(network) for network in exempt])
+
     # -- lifecycle -----------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -57,7 +57,7 @@ class EventRoutes:
         if not 0 < len(names) <= CHANNELS:
             detail = f"name 1 to {CHANNELS} channels"
             raise BadRequest("invalid_field", detail, fields=[FieldError("?channels", "invalid_field", detail)])
-        wait = self.realtime.admission.admit(self.clock.monotonic())
+        wait = self.realtime.admission.admit(call.peer, self.clock.monotonic())
         if wait:
             raise RateLimited("rate_limited", "many clients come at once", retry_after=wait)
         places = _decode(call.headers.get("Last-Event-ID", "") or call.query["cursor"])

@@ -52,14 +52,15 @@ class WebSockets:
         except NovaError as error:
             refused = error
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        wait = self._realtime.admission.admit(self._clock.monotonic())
+        peer = str(client.address or "")
+        wait = self._realtime.admission.admit(peer, self._clock.monotonic())
         if refused is not None or wait:
             code, reason = (4003, "rate_limited") if refused is None else (refused.row.close, refused.code)
             await send({"type": "websocket.close", "code": code, "reason": reason})
             return
         form = FORMS.get(chosen or "", JSON)
         wire = _Wire(receive, send, text=form == JSON)
-        await self._realtime.sockets.serve(wire, form=form, peer=str(client.address or ""), identity=found, verify=self._realtime.verify)
+        await self._realtime.sockets.serve(wire, form=form, peer=peer, identity=found, verify=self._realtime.verify)
 
 
 class _Wire:

@@ -77,6 +77,20 @@ def test_networks_without_sense_are_refused_and_change_nothing() -> None:
     assert [peers.enter(packed("192.0.2.1")) for _ in range(2)] == [COUNTED, REFUSED]
 
 
+def test_websockets_come_at_the_rate_once_the_burst_is_used() -> None:
+    peers, address, free = Peers(), packed("192.0.2.1"), packed("127.0.0.1")
+    assert all(peers.admit(address, 1) for _ in range(100))  # no rate
+    peers.admission(4, 2000, [network("127.0.0.0/8")])
+    assert [peers.admit(address, 5000) for _ in range(5)] == [True] * 4 + [False]
+    assert peers.admit(free, 5000) and not peers.admit(packed("2001:db8::1"), 5499)
+    assert [peers.admit(address, 5500) for _ in range(2)] == [True, False]
+    assert [peers.admit(address, 5400) for _ in range(2)] == [False, False]  # another thread's clock, a little behind
+    assert [peers.admit(address, 60_000) for _ in range(5)] == [True] * 4 + [False]
+    assert peers.unadmitted == 6
+    with pytest.raises(ValueError, match="time"):
+        peers.admission(1, 0)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 400)), max_size=1500))
 def test_table_counts_as_a_counter_does(steps: list[tuple[bool, int]]) -> None:
     peers, oracle = Peers(), Counter[int]()

@@ -72,6 +72,7 @@ def test_commands_have_a_rate_of_their_own() -> None:
 
 
 def test_storm_becomes_a_queue() -> None:
-    door = Admission(Rate(2, Seconds(1)))
-    assert [door.admit(0.0) for _ in range(2)] == [0, 0]
-    assert 0 < door.admit(0.0) <= 1 and door.admit(1.0) == 0
+    door = Admission(Rate(2, Seconds(1)), Networks([ip_network("127.0.0.0/8")]))
+    assert [door.admit("192.0.2.1", 0.0) for _ in range(2)] == [0, 0]
+    assert 0 < door.admit("192.0.2.2", 0.0) <= 1 and door.admit("127.0.0.1", 0.0) == 0 and door.admit("192.0.2.2", 1.0) == 0
+    assert door.refused == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from ipaddress import ip_network
 
 import jwt
 import pytest
@@ -417,3 +418,22 @@ async def test_sockets_cut_in_the_middle_of_a_frame_trouble_nobody() -> None:
         await until(lambda: h.hub.channel("public:a").members == 1)
         h.hub.publish("public:a", 1)
         assert await c.publications(1) == [1]
+
+
+async def test_storm_of_upgrades_is_told_to_come_later() -> None:
+    async with house() as h:
+        clock = Clock(h.reactor)
+        h.reactor.admit_websockets(2, 1.0, [])
+        async with talk(h.address) as a, talk(h.address) as b:
+            with pytest.raises(ConnectionRefusedError, match=r"(?s) 503 .*Retry-After: 1\r\n.*unavailable"):
+                async with talk(h.address):
+                    pass
+            assert await a.ask(ping={}) and await b.ask(ping={})  # those who are in stay
+            assert h.reactor.websockets.stats()["ws_unadmitted"] == 1
+            h.reactor.engine.set_clock(ms=clock.ms + 500)
+            async with talk(h.address) as c:
+                assert await c.ask(ping={})
+        h.reactor.admit_websockets(1, 1000.0, [ip_network("127.0.0.0/8")])
+        for _ in range(3):
+            async with talk(h.address):
+                pass

@@ -1,11 +1,18 @@
 """A room in two browsers, and the chat beside a live stream, as people use them."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import trio
 
+from nova.realtime.client import Joined, Publication, connect
 from tests.browser.chromium import Browser, Page
 from tests.e2e.test_pages import at_peace, base
+from tests.realtime.client.proxy import Proxy
+from tests.realtime.test_server import ask, token
 from tests.serving import Served
 
 pytestmark = pytest.mark.browser
@@ -89,3 +96,102 @@ async def test_chat_beside_the_player(browser: Browser, nova: Served) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         at_peace(page, nova)
     await writer.evaluate("fetch('/v1/session', { method: 'DELETE' }).then(() => 0)")
+
+
+# What the JavaScript client of a page does, through a network that cuts its connections. It waits as little as it can.
+CLIENT = """import('/static/js/lib/realtime.js').then(({ Realtime }) => {
+  const mine = globalThis.mine = new Realtime('/v1/ws');
+  const wait = (after) => setTimeout(() => { if (mine.state === 'waiting') { mine.looked(); wait(100); } }, after);
+  mine.addEventListener('state', ({ detail }) => { if (detail.state === 'waiting') wait(0); });
+  globalThis.read = []; globalThis.gaps = 0; globalThis.sent = 0;
+  return 0;
+})"""
+
+
+@asynccontextmanager
+async def client_through(browser: Browser, nova: Served, *cuts: int | None) -> AsyncIterator[tuple[Page, Proxy]]:
+    proxy = Proxy(nova.address("http"), [None])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        page = await browser.page()
+        await page.open(f"http://127.0.0.1:{proxy.port}/healthz")  # a document that opens nothing by itself
+        proxy.limit(*cuts)
+        with trio.fail_after(120):
+            await page.evaluate(CLIENT)
+            yield page, proxy
+            await page.evaluate("mine.stop()")
+        nursery.cancel_scope.cancel()
+
+
+def direct(nova: Served) -> str:
+    return f"ws://127.0.0.1:{nova.address('http')[1]}/v1/ws"
+
+
+# A browser's upgrade and its answer are some 800 bytes: cuts fall into both, the greeting, the subscription, and messages.
+CUTS = pytest.mark.parametrize(
+    "cut", [900, *(pytest.param(cut, marks=pytest.mark.slow) for cut in (1, 400, 700, 800, 1000, 1100, 1200, 1300, 1500, 1800))]
+)
+
+
+@CUTS
+async def test_page_reads_everything_once_over_connections_that_are_cut(browser: Browser, nova: Served, cut: int) -> None:
+    channel = f"public:js-read-{cut}"
+    async with client_through(browser, nova, *(cut + 60 * number for number in range(6)), None) as (page, proxy):
+        before = proxy.connections
+        async with connect(direct(nova)) as writer:
+            place = (await writer.publish(channel, "begin")).offset
+            since = json.dumps({"offset": place, "epoch": (await writer.history(channel))["epoch"]})
+            await page.evaluate(
+                f"(() => {{ const room = mine.subscribe('{channel}', {{ since: {since} }});"
+                " room.addEventListener('publication', ({ detail }) => read.push(detail.data));"
+                " room.addEventListener('gap', () => gaps++); return 0; })()"
+            )
+            for number in range(30):
+                await writer.publish(channel, number)
+        await page.until("read.length >= 30", within=60)
+        assert await page.evaluate("read") == list(range(30)) and await page.evaluate("gaps") == 0
+        assert proxy.connections - before >= 3
+
+
+@CUTS
+async def test_page_publishes_everything_once_over_connections_that_are_cut(browser: Browser, nova: Served, cut: int) -> None:
+    channel = f"public:js-write-{cut}"
+    async with client_through(browser, nova, *(cut + 60 * number for number in range(6)), None) as (page, proxy):
+        before = proxy.connections
+        async with connect(direct(nova)) as reader, reader.subscribe(channel) as events:
+            assert isinstance(await anext(events), Joined)
+            await page.evaluate(f"(async () => {{ for (; sent < 20; sent++) await mine.publish('{channel}', sent); }})() && 0")
+            found = []
+            while len(found) < 20:
+                event = await anext(events)
+                if isinstance(event, Publication):
+                    found.append(event.data)
+        await page.until("sent === 20", within=60)
+        assert found == list(range(20)) and proxy.connections - before >= 3
+
+
+async def test_page_says_why_a_comment_is_refused(browser: Browser, nova: Served) -> None:
+    boss = await trio.to_thread.run_sync(token, nova, "boss")
+
+    async def call(method: str, path: str, body: object = None) -> Any:
+        return await trio.to_thread.run_sync(ask, nova, method, path, body, boss)
+
+    stream = (await call("POST", "/v1/streams", {"title": "Quiet"}))["id"]
+    guest = await browser.page()
+    await guest.open(f"{base(nova)}/watch/{stream}")
+    await guest.click(".chat-enter")
+    await guest.type("dialog[open] input[name=name]", "Max")
+    await guest.key("Enter")
+    await guest.until("document.querySelector('.composer') !== null")
+    await call("PATCH", f"/v1/streams/{stream}/chat", {"slow_mode_s": 600})
+    await guest.until("document.querySelector('input[name=message]').placeholder.includes('600 s')")
+    await write(guest, "first")
+    await guest.until(says("first"))
+    await write(guest, "second")
+    await guest.until("/you can write again in \\d+ s/.test(document.querySelector('.composer-note').innerText)")
+    assert await guest.evaluate("document.querySelector('input[name=message]').value") == "second"  # nothing that somebody wrote is lost
+    user = (await call("GET", f"/v1/streams/{stream}/comments"))["items"][0]["user"]
+    await call("PUT", f"/v1/streams/{stream}/bans/{user if isinstance(user, str) else user['id']}", {"seconds": 600})
+    await guest.until("document.querySelectorAll('.message').length === 0")
+    await guest.key("Enter")
+    await guest.until("document.querySelector('.composer-note').innerText === 'You may not write in this chat.'")

@@ -16,6 +16,10 @@ class Proxy:
         self.port = 0
         self._scopes: set[trio.CancelScope] = set()
 
+    def limit(self, *cuts: int | None) -> None:
+        """As `cuts` of the constructor, for connections from now on."""
+        self._cuts = [None] * self.connections + list(cuts)
+
     def cut(self) -> None:
         """Cut every connection now."""
         for scope in self._scopes:

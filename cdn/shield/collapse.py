@@ -24,14 +24,14 @@ from nova.cdn.ports import FetchAnswer, FetchRequest, Fields, Informational
 from nova.cdn.shield import live, reply
 from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
-from nova.cdn.shield.ground import Ground
+from nova.cdn.shield.ground import Ground, varied
 from nova.cdn.shield.outgoing import background
 from nova.core.errors import NovaError, of
 from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.core.reactor.refusal import refusal
 from nova.ext import kept as k
-from nova.ext.kept import Answer, variant_key
+from nova.ext.kept import Answer
 
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
 FAILING: Final = frozenset((500, 502, 503, 504))
@@ -55,6 +55,7 @@ class Outcome:
     status: bytes = b""  # Cache-Status
     entry: Entry | None = None
     why: cache_status.Forward = "uri-miss"
+    tags: tuple[bytes, ...] = ()  # of what is fetched, as far as they are known: a purge asks for them while the fetch is under way
 
 
 class Collapse:
@@ -94,7 +95,7 @@ class Collapse:
         """Fetches under way whose key and tags match will not be kept; who asks from now on begins a new one."""
         count = 0
         for key, outcome in list(self.jobs.items()):
-            if match(primary(key), outcome.entry.tags if outcome.entry is not None else ()):
+            if match(primary(key), outcome.tags):
                 self._doomed.add(id(outcome))
                 del self.jobs[key]
                 self._keeper.drop(self._number, key)
@@ -106,7 +107,8 @@ class Collapse:
         self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None
     ) -> Outcome:
         """informational: tells the client who began it of 1xx answers; those who wait with it are told of none."""
-        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale")
+        tags = () if old is None else self._keeper.tags_of(self._number, key)
+        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale", tags=tags)
         if self._ground.nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
@@ -256,6 +258,7 @@ class Collapse:
         self, key: bytes, request: FetchRequest, answer: FetchAnswer, outcome: Outcome, leads: bool, requested_at: float, received_at: float
     ) -> None:
         """A new answer: kept while it comes, else the client's own."""
+        outcome.tags = tags_of(answer.fields)
         verdict = self._ground.judge_new(request, answer, requested_at, received_at)
         length = answer.length
         doomed = id(outcome) in self._doomed
@@ -273,10 +276,9 @@ class Collapse:
         entry = self._with_encoding_vary(entry, answer.fields, verdict, total)
         name = key
         if verdict.vary:
-            name = self._variant(key, request, verdict.vary, outcome, leads) or b""
-            if not name:
-                await self._hand_over(key, answer, outcome, leads, Verdict(False, "vary_long"))
-                return
+            varies = self._variant(key, request, verdict.vary, outcome, leads)
+            assert varies is not None  # else the verdict would be another
+            name = varies
         elif b"\0" in key:  # it does not vary any more
             name = primary(key)
             if leads:
@@ -348,8 +350,7 @@ class Collapse:
     def _variant(self, key: bytes, request: FetchRequest, names: tuple[bytes, ...], outcome: Outcome, leads: bool) -> bytes | None:
         """The key under which this answer lies; who waits for the object looks again, and finds it or leads for his own variant."""
         name = primary(key)
-        listed = b"".join(b"%s\n" % each for each in names)
-        variant = variant_key(name, listed, list(request.fields))
+        variant = varied(name, request, names)
         if variant is None:
             return None
         self._keeper.varies(self._number, name, names, most=self._config.vary_most, variant=variant)
@@ -400,6 +401,7 @@ class Collapse:
         if found is None or id(outcome) in self._doomed:
             return None
         entry, body = found
+        outcome.tags = entry.tags
         now = self._clock.wall()
         served = max(entry.fresh_until, entry.stale_until) > now and not entry.flags & k.ALWAYS
         self._keeper.keep(self._number, key, entry, body, asked=not served)

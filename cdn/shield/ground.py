@@ -17,7 +17,7 @@ from nova.cdn.shield.slots import Slots
 from nova.core.clock import Clock
 from nova.core.reactor import Feed
 from nova.core.settings_table import CdnSite
-from nova.ext.kept import Answer
+from nova.ext.kept import Answer, variant_key
 
 _MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
 
@@ -96,13 +96,16 @@ class Ground:
         )  # fmt: skip
 
     def judge_new(self, request: FetchRequest, answer: FetchAnswer, requested_at: float, received_at: float) -> Verdict:
-        """What is to become of a whole answer, its size included."""
+        """What is to become of a whole answer, its size and what it varies with included."""
         length = answer.length or 0
         if self.keeper.growing + length > self.keeper.capacity:
             return Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
         if length > min(self.config.max_object, self.keeper.capacity // 2):
             return Verdict(False, "too_large")
-        return self.judge(request, answer.status, answer.fields, requested_at, received_at)
+        verdict = self.judge(request, answer.status, answer.fields, requested_at, received_at)
+        if verdict.keep and verdict.vary and varied(request.key, request, verdict.vary) is None:
+            return Verdict(False, "vary_long")
+        return verdict
 
     async def counted(self, incoming: Incoming, sending: Awaitable[int], *, hit: bool = False) -> None:
         """Count an answer of trio's, by its bytes."""
@@ -111,3 +114,8 @@ class Ground:
         before = self.misses.get(incoming.key, (0, 0, 0))
         if before[0] or len(self.misses) < _MISSES:
             self.misses[incoming.key] = (before[0] + 1, before[1] + hit, before[2] + size)
+
+
+def varied(name: bytes, request: FetchRequest, names: Sequence[bytes]) -> bytes | None:
+    """The key of an answer under `name` that differs by the fields `names`; None: this request says too much in them."""
+    return variant_key(name, b"".join(b"%s\n" % each for each in names), list(request.fields))

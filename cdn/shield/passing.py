@@ -15,6 +15,7 @@ from nova.cdn.shield import reply
 from nova.cdn.shield.ground import Ground
 from nova.cdn.shield.outgoing import cleaned, hops
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Send
+from nova.ext import kept as k
 from nova.ext.kept import Answer
 
 CONDITIONAL: Final = frozenset((206, 304, 412, 416))  # statuses that say something of the request more than of the object
@@ -66,10 +67,10 @@ class Passing:
                 line = cache_status.forwarded(why)
                 if marked and name is not None and answer.status not in CONDITIONAL:
                     verdict = self._ground.judge_new(request, answer, requested_at, self._clock.wall())
-                    if verdict.keep:
-                        self._keeper.drop(self._number, name)  # who asks next leads
-                    else:
+                    if not verdict.keep:
                         line = cache_status.forwarded(why, detail=verdict.why.replace("_", "-"))
+                    elif (mark := self._keeper.table.find(self._number, name)) is not None and mark.flags & k.PASS:
+                        self._keeper.drop(self._number, name)  # who asks next leads; what others have kept meanwhile stays
                 await reply.send_passed(send, incoming, answer, reply.outgoing(answer.fields, self._via), line)
         except OriginError as error:
             now = self._clock.wall()

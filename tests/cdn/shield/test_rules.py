@@ -233,6 +233,18 @@ async def test_9111_4_1_a_fetch_of_what_varies_is_over_when_its_body_is(house: M
         assert (await site.get("/a", "X-A: 1"))[2] == b"two"
 
 
+async def test_9111_4_1_what_varies_with_more_than_a_key_holds_passes_whole(house: ModuleType) -> None:
+    long = "Cookie: a=" + "x" * 3000
+    async with house.site(lambda request: reply(house, b"whole", FRESH, (b"vary", b"Cookie"))) as site, site.client() as client:
+        for _ in range(4):
+            _, headers, body = await client.get("/a", long)
+            assert (body, headers["content-length"], headers["cache-status"]) == (b"whole", "5", "nova; fwd=uri-miss; detail=vary-long")
+        said = [(await client.get("/a"))[1]["cache-status"] for _ in range(3)]
+        assert said == ["nova; fwd=uri-miss", "nova; fwd=uri-miss; stored", "nova; hit; ttl=60"]  # others are not held to it
+        assert (await client.get("/a", long))[2] == b"whole"
+        assert (await client.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
 async def test_a_body_that_breaks_off_is_not_kept_under_a_variant_either(house: ModuleType) -> None:
     from nova.cdn.errors import OriginBroken
 

@@ -3,7 +3,9 @@
 from types import ModuleType
 from typing import Any
 
+import pytest
 import trio
+import trio.testing
 
 FRESH = (b"cache-control", b"max-age=60")
 ETAG = (b"etag", b'"one"')
@@ -129,6 +131,56 @@ async def test_object_that_may_be_kept_again_is_kept_by_the_next_fetch(house: Mo
             "nova; fwd=uri-miss; stored",
             "nova; hit; ttl=60",
         ]
+
+
+@pytest.mark.parametrize("vary", [[], [(b"vary", b"Accept-Language")]])
+async def test_late_answer_that_passes_takes_nothing_away_that_is_kept_by_now(house: ModuleType, vary: list[tuple[bytes, bytes]]) -> None:
+    early, late = trio.Event(), trio.Event()
+    gates = [None, early, late, None]
+
+    def script(request: Any) -> Any:
+        at = len(site.origin.asked) - 1
+        return reply(house, b"hello", FRESH if at else (b"cache-control", b"no-store"), *vary, gate=gates[at])
+
+    async with house.site(script) as site:
+        await site.get("/p")
+        async with trio.open_nursery() as passing:
+            passing.start_soon(site.get, "/p")
+            await house.served.until(lambda: len(site.origin.asked) == 2)
+            passing.start_soon(site.get, "/p")
+            await house.served.until(lambda: len(site.origin.asked) == 3)
+            early.set()
+            await house.served.until(lambda: site.origin.open == 1)
+            assert (await site.get("/p"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+            late.set()
+        assert (await site.get("/p"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
+async def test_purge_by_tag_overtakes_a_short_body_that_has_not_begun(house: ModuleType) -> None:
+    gate, tagged = trio.Event(), (b"surrogate-key", b"t")
+    replies = [reply(house, b"", FRESH, tagged, pieces=[gate, b"old"], length=3), reply(house, b"new", FRESH)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        async with trio.open_nursery() as asking:
+            asking.start_soon(site.get, "/a")
+            await house.served.until(lambda: site.origin.asked)
+            await trio.testing.wait_all_tasks_blocked()  # the head is here, the body is not
+            assert site.site.doom(lambda key, tags: b"t" in tags) == 1
+            gate.set()
+        assert (await site.get("/a"))[2] == b"new"
+
+
+async def test_purge_by_tag_overtakes_the_renewal_of_what_has_that_tag(house: ModuleType) -> None:
+    gate, tagged = trio.Event(), (b"surrogate-key", b"t")
+    replies = [reply(house, b"old", FRESH, tagged), reply(house, b"old", FRESH, tagged, gate=gate), reply(house, b"new", FRESH)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a")
+        site.advance(61)
+        async with trio.open_nursery() as asking:
+            asking.start_soon(site.get, "/a")
+            await house.served.until(lambda: len(site.origin.asked) == 2)
+            assert site.site.doom(lambda key, tags: b"t" in tags) == 1
+            gate.set()
+        assert (await site.get("/a"))[2] == b"new"
 
 
 async def test_conditions_about_an_object_that_is_not_kept_are_the_origins(house: ModuleType) -> None:

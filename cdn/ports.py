@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -55,7 +55,7 @@ class FetchAnswer(Protocol):
         """The next bytes of the body, empty at its clean end. Raises OriginBroken: torn, stalled, or not as long as it said."""
 
 
-Informational = Callable[[int, Fields], Awaitable[None]]
+Informational = Callable[[int, Fields], None]  # it does not wait: a fetch is timed by its origin, not by a client
 
 
 class Fetcher(Protocol):

@@ -184,7 +184,7 @@ class Exchange:
                     self.head = event
                     return event
                 if isinstance(event, Interim) and informational is not None and event.status != 100:
-                    await informational(event.status, event.fields)
+                    informational(event.status, event.fields)
         raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s")
 
     async def read(self) -> bytes:

@@ -12,6 +12,7 @@ from nova.cdn.cache.freshness import judge
 from nova.cdn.errors import OriginError
 from nova.cdn.ports import FetchAnswer, FetchRequest
 from nova.cdn.shield import reply
+from nova.cdn.shield.early import Early
 from nova.cdn.shield.ground import Ground
 from nova.cdn.shield.outgoing import cleaned, hops
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Send
@@ -56,11 +57,13 @@ class Passing:
             incoming.upgrade,
         )  # fmt: skip
         self._ground.counters.passed += 1
-
+        early = Early(send, incoming, self._ground)
         requested_at = self._clock.wall()
         try:
-            async with self._ground.slots.slot(), self._ground.fetcher.fetch(request, informational=reply.early(send, incoming)) as answer:
+            fetch = self._ground.fetcher.fetch(request, informational=early.informational)
+            async with early, self._ground.slots.slot(), fetch as answer:
                 if answer.status == 101 and answer.stream is not None and incoming.switch is not None:
+                    await early.told()
                     await reply.tunnel(incoming.switch, answer, incoming.upgrade or b"")
                     return
                 self._consequences(incoming, answer, old, name, requested_at)
@@ -71,6 +74,7 @@ class Passing:
                         line = cache_status.forwarded(why, detail=verdict.why.replace("_", "-"))
                     elif (mark := self._keeper.table.find(self._number, name)) is not None and mark.flags & k.PASS:
                         self._keeper.drop(self._number, name)  # who asks next leads; what others have kept meanwhile stays
+                await early.told()
                 await reply.send_passed(send, incoming, answer, reply.outgoing(answer.fields, self._via), line)
         except OriginError as error:
             now = self._clock.wall()

@@ -15,7 +15,7 @@ from nova.cdn.cache import ranges, validation
 from nova.cdn.cache.entry import TAG_FIELDS, Entry
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginBroken
-from nova.cdn.ports import FetchAnswer, Fields, Informational
+from nova.cdn.ports import FetchAnswer, Fields
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.request import Incoming, Receive, Send
 from nova.core.errors import MethodNotAllowed, NovaError, PreconditionFailed
@@ -81,22 +81,6 @@ class Sending:
             self.started = True
             await self._send(head)
         await self._send(message)
-
-
-def early(send: Send, incoming: Incoming) -> Informational | None:
-    """What tells a client of 1xx answers, as its protocol has them (RFC 9110, 15.2; RFC 8297); None: it does not."""
-    if incoming.switch is None and not incoming.hints:
-        return None
-    gone = TAG_FIELDS | ({b"set-cookie"} if incoming.guarded else frozenset())
-
-    async def tell(status: int, lines: Fields) -> None:
-        with suppress(ClientDisconnected):  # the fetch goes on for the others
-            if incoming.switch is not None:
-                await send({"type": "nova.response.informational", "status": status, "headers": f.end_to_end(lines, gone)})
-            elif status == 103:
-                await send({"type": "http.response.early_hint", "links": f.values(lines, b"link")})
-
-    return tell
 
 
 async def refuse(send: Send, error: NovaError, incoming: Incoming, line: bytes | None = None) -> None:

@@ -18,6 +18,7 @@ from nova.cdn.cache.keeper import Keeper
 from nova.cdn.ports import Admission, Fetcher, FetchRequest, Refusal, Warmed
 from nova.cdn.shield import reply
 from nova.cdn.shield.collapse import Collapse, Outcome
+from nova.cdn.shield.early import Early
 from nova.cdn.shield.ground import Compressor, Disk, Ground
 from nova.cdn.shield.outgoing import whole
 from nova.cdn.shield.passing import Passing
@@ -207,8 +208,9 @@ class Site:
             passed = self._keeper.table.find(self.number, name)
             if passed is None or not passed.flags & k.PASS or passed.fresh_until <= now:
                 leads = self._keeper.table.lead(self.number, name)
-        outcome = self._collapse.start(name, request, found, leads=leads, informational=reply.early(send, incoming))
-        await outcome.known.wait()
+        async with Early(send, incoming, self._ground) as early:
+            outcome = self._collapse.start(name, request, found, leads=leads, informational=early.informational)
+            await outcome.known.wait()
         await self._send_outcome(incoming, send, outcome)
 
     def _usable(self, found: Answer, now: float, wanted: Any) -> bool:

@@ -70,7 +70,7 @@ class Origin:
         try:
             for status, fields in reply.informational:
                 if informational is not None:
-                    await informational(status, fields)
+                    informational(status, fields)
             if reply.gate is not None:
                 await reply.gate.wait()
             if reply.error is not None:

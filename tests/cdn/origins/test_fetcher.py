@@ -89,7 +89,7 @@ async def test_an_upgrade_gives_both_ways(shared: list[Process]) -> None:
 async def test_interim_answers_are_told(shared: list[Process]) -> None:
     told: list[tuple[int, Fields]] = []
 
-    async def informational(status: int, fields: Fields) -> None:
+    def informational(status: int, fields: Fields) -> None:
         told.append((status, fields))
 
     async with fetching(site(shared[:1])) as origins, origins.fetch(get("/hints"), informational=informational) as answer:

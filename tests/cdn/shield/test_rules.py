@@ -3,6 +3,7 @@
 from types import ModuleType
 from typing import Any
 
+import pytest
 import trio
 
 FRESH = (b"cache-control", b"max-age=60")
@@ -166,6 +167,41 @@ async def test_8297_http_2_is_told_of_early_hints_by_its_own_message(house: Modu
     assert [message["type"] for message in told[1:]][:2] == ["http.response.start", "http.response.body"]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_8297_a_client_that_does_not_read_its_hints_holds_up_its_own_answer_alone(house: ModuleType, method: str) -> None:
+    told: list[Any] = []
+    reads, fetched = trio.Event(), trio.Event()
+    scope = {
+        "type": "http", "method": method, "http_version": "2", "path": "/a", "raw_path": b"/a", "query_string": b"", "scheme": "https",
+        "headers": [(b"host", b"h")], "client": ("127.0.0.1", 1), "extensions": {"http.response.early_hint": {}},
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.early_hint":
+            await reads.wait()
+        told.append(message)
+
+    def script(request: Any) -> Any:
+        if request.method == method:
+            fetched.set()
+        return reply(house, b"x", informational=[(103, [(b"link", b"</%d.css>" % at)]) for at in range(40)])
+
+    async with house.site(script) as site:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(site.site.app, scope, receive, send)
+            await fetched.wait()
+            assert (await site.get("/a"))[2] == b"x"  # from the same fetch, where that is shared
+            assert not told
+            reads.set()
+        assert len(site.origin.asked) == (1 if method == "GET" else 2)
+    links = [message["links"][0] for message in told if message["type"] == "http.response.early_hint"]
+    assert links == [b"</%d.css>" % at for at in range(16)]  # as many as wait for one client
+    assert [message["type"] for message in told[16:]][:2] == ["http.response.start", "http.response.body"]
+
+
 async def test_9110_15_2_a_client_of_http_1_0_is_told_of_no_interim_answer(house: ModuleType) -> None:
     early = [(103, [(b"link", b"</a.css>")])]
     async with house.site(lambda request: reply(house, b"x", informational=early)) as site, site.client() as client:
@@ -235,7 +271,8 @@ async def test_9111_4_1_a_fetch_of_what_varies_is_over_when_its_body_is(house: M
 
 async def test_9111_4_1_what_varies_with_more_than_a_key_holds_passes_whole(house: ModuleType) -> None:
     long = "Cookie: a=" + "x" * 3000
-    async with house.site(lambda request: reply(house, b"whole", FRESH, (b"vary", b"Cookie"))) as site, site.client() as client:
+    fields = (FRESH, (b"vary", b"Cookie"), (b"content-length", b"5"))
+    async with house.site(lambda request: reply(house, b"whole", *fields)) as site, site.client() as client:
         for _ in range(4):
             _, headers, body = await client.get("/a", long)
             assert (body, headers["content-length"], headers["cache-status"]) == (b"whole", "5", "nova; fwd=uri-miss; detail=vary-long")

@@ -14,11 +14,13 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from nova.core.errors import Unavailable
 from nova.core.guard import guard
 from nova.core.log import Log
 from nova.core.values import Seconds
 
 CLEANUP: Final = Seconds(5.0)  # for closing one component after its drain; files and sockets close in milliseconds
+FINISH: Final = Seconds(30.0)  # for what a request must not leave half done; a disk and a bucket that are busy, not that hang
 
 
 class State(Enum):
@@ -60,6 +62,18 @@ def cleanup(timeout: float = CLEANUP) -> Iterator[trio.CancelScope]:
     """A scope for clean-up that awaits: shielded from the cancellation that caused it, and with its own time."""
     with trio.move_on_after(timeout, shield=True) as scope:
         yield scope
+
+
+@contextmanager
+def finishing(timeout: float = FINISH) -> Iterator[None]:
+    """A scope for what a caller that leaves must not cut in two: shielded as `cleanup` is, and it tells when its time was too short.
+
+    Raises Unavailable: it was. Do the steps in an order in which the same call, made again, finds what is left to do.
+    """
+    with cleanup(timeout) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise Unavailable(detail=f"This took longer than {timeout:g} seconds and is not finished; ask again.", retry_after=timeout)
 
 
 class _Status:

@@ -6,7 +6,7 @@ meanwhile does it at its next start.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,7 +27,7 @@ from nova.core.errors import (
     UnsupportedType,
 )
 from nova.core.guard import guard
-from nova.core.lifecycle import cleanup
+from nova.core.lifecycle import cleanup, finishing
 from nova.core.log import Log
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UnixMs, UserId
@@ -41,15 +41,18 @@ SYNC_EVERY: Final = 8 << 20  # bytes of one request between two moments at which
 SWEEP_EVERY: Final = 60.0  # seconds
 SWEPT: Final = 200  # uploads of one sweep
 MAKERS: Final = 2  # uploads that something is made of at once; the others wait in the store
-RETRY: Final = 5.0  # seconds until what could not be made for lack of room or time is tried again
-RETRIES: Final = 5
+RETRY: Final = 5.0  # seconds until what could not be made for lack of room or time is tried again; doubled with every try
+SLOWEST: Final = 600.0  # seconds between two tries at most
 
 _log = Log("nova.uploads")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """per_user, user_bytes: of unfinished uploads of one user. keep: seconds that one is kept which does not go on."""
+    """per_user, user_bytes: of unfinished uploads of one user.
+
+    keep: seconds that one is kept which does not go on, and for which something is tried to be made of one that is whole.
+    """
 
     max_size: int = 4 << 30
     per_user: int = 50
@@ -80,11 +83,12 @@ class Uploads:
         scan: Scanner | None = None,
         tell: Tell = lambda upload: None,
         direct: Direct | None = None,
+        sleep: Callable[[float], Awaitable[None]] = trio.sleep,
     ) -> None:
-        """direct: takes the bytes of those who ask for signed addresses."""
+        """direct: takes the bytes of those who ask for signed addresses. sleep: waits so many seconds between two tries."""
         self._store, self._staging, self._make, self._clock, self._new_id = store, staging, make, clock, new_id
         self.limits = limits or Limits()
-        self._scan, self._tell, self._direct = scan, tell, direct or Direct()
+        self._scan, self._tell, self._direct, self._sleep = scan, tell, direct or Direct(), sleep
         self._turns: dict[UploadId, _Turn] = {}
         self._makers = trio.CapacityLimiter(MAKERS)
         self._nursery: trio.Nursery | None = None
@@ -226,7 +230,7 @@ class Uploads:
         try:
             await self._direct.look(upload)
         except UnsupportedType as wrong:
-            await self._fail(upload, wrong)
+            await self._end(_failed(upload, wrong))
             raise
         return await self._counted(upload, upload.size)
 
@@ -257,7 +261,7 @@ class Uploads:
                         kept = (await self._safe(upload, writer)).offset
             except BaseException:
                 if not whole:
-                    with cleanup():
+                    with finishing():
                         await self._safe(upload, writer)
                 raise
             if checksum is not None and not checksum.holds():
@@ -266,7 +270,8 @@ class Uploads:
             if upload.direct and total != upload.size:
                 await writer.cut(began)
                 raise Unprocessable(detail=f"{total} bytes have come, {upload.size} were announced.")
-            return await self._safe(upload, writer)
+            with finishing():  # every byte is here: they count, whether their sender still is or not
+                return await self._safe(upload, writer)
         finally:
             writer.close()
 
@@ -315,26 +320,30 @@ class Uploads:
             self._nursery.start_soon(guard, _log, self._settle, upload)
 
     async def _settle(self, upload: Upload) -> None:
-        error: NovaError | None = None
-        async with self._makers:
-            for attempt in range(RETRIES):
-                try:
-                    result = await self._made(upload)
-                except Unavailable as busy:
-                    error = busy
-                    await trio.sleep(busy.retry_after or RETRY * (attempt + 1))
-                except NovaError as wrong:
-                    error = wrong
-                    break
-                else:
-                    await self._end(replace(upload, status=Status.READY, result_kind=result[0], result_id=result[1]))
-                    return
-        assert error is not None
-        await self._fail(upload, error)
+        """Its bytes were acknowledged: an outage, of whatever length below `keep`, only puts off what becomes of them."""
+        wait = RETRY
+        while True:
+            try:
+                async with self._makers:
+                    if await self._store.get(upload.id) is not None:  # else it was deleted meanwhile
+                        await self._end(await self._outcome(upload))
+                return
+            except Unavailable as busy:
+                _log.warning("upload_waits", upload=upload.id, code=busy.code, detail=busy.detail)
+                await self._sleep(max(wait, busy.retry_after or 0.0))
+                wait = min(2 * wait, SLOWEST)
 
-    async def _fail(self, upload: Upload, error: NovaError) -> None:
-        detail = "" if error.kind == "internal" else error.detail
-        await self._end(replace(upload, status=Status.FAILED, error_code=error.code, error_detail=detail))
+    async def _outcome(self, upload: Upload) -> Upload:
+        """As it ends. Raises Unavailable: it is too early to say."""
+        try:
+            kind, id = await self._made(upload)
+        except Unavailable as busy:
+            if self._now() < upload.expires_at:
+                raise
+            return _failed(upload, busy)
+        except NovaError as wrong:
+            return _failed(upload, wrong)
+        return replace(upload, status=Status.READY, result_kind=kind, result_id=id)
 
     async def _made(self, upload: Upload) -> tuple[str, str]:
         await self._direct.fetch(upload, self._staging)
@@ -349,18 +358,19 @@ class Uploads:
         await self._store.settle(
             upload.id, upload.status, result=(upload.result_kind, upload.result_id), error=(upload.error_code, upload.error_detail)
         )
-        await self._store.advance(upload.id, upload.offset, self._until(self._now()))
-        await self._staging.remove(upload.id)
-        await self._direct.drop(upload.id, upload.direct)
         self._tell(upload)
+        # It has ended, whatever happens to what is left of it: the sweep, when it expires, tries that again.
+        with cleanup():
+            await guard(_log, self._store.advance, upload.id, upload.offset, self._until(self._now()))
+            await guard(_log, self._staging.remove, upload.id)
+            await guard(_log, self._direct.drop, upload.id, upload.direct)
 
     async def sweep(self) -> int:
-        """Forgets what is over; how many uploads that were."""
+        """Forgets what is over; how many uploads that were. One that cannot be forgotten now does not keep the others."""
         found = await self._store.expired(self._now(), SWEPT)
         for upload in found:
-            if upload.id in self._turns:
-                continue
-            await self._forget(upload)
+            if upload.id not in self._turns:
+                await guard(_log, self._forget, upload)
         return len(found)
 
     def _now(self) -> UnixMs:
@@ -368,6 +378,11 @@ class Uploads:
 
     def _until(self, now: UnixMs) -> UnixMs:
         return UnixMs(now + int(self.limits.keep * 1000))
+
+
+def _failed(upload: Upload, error: NovaError) -> Upload:
+    detail = "" if error.kind == "internal" else error.detail
+    return replace(upload, status=Status.FAILED, error_code=error.code, error_detail=detail)
 
 
 def missing(upload: str) -> NotFound:

@@ -10,10 +10,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import trio
 
-from nova.core.blobs import Part
+from nova.core.blobs import Key, Part
 from nova.core.blobs.s3 import S3Blobs
-from nova.core.errors import Conflict, Forbidden, NotFound, RateLimited, TooLarge, Unprocessable, UnsupportedType
+from nova.core.errors import Conflict, Forbidden, NotFound, RateLimited, TooLarge, Unavailable, Unprocessable, UnsupportedType
+from nova.core.offload import Offload
 from nova.core.secret import Secret
+from nova.core.sql import open_sqlite
 from nova.media.images.signing import Keys
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UserId
@@ -21,6 +23,7 @@ from nova.media.uploads import kinds
 from nova.media.uploads.direct import Direct
 from nova.media.uploads.model import Status, Upload
 from nova.media.uploads.service import Limits, Uploads
+from nova.media.uploads.store_sql import SCHEMA, SqlUploads
 from nova.media.uploads.tus import Metadata
 from tests.core.blobs.bucket import bucket
 from tests.core.blobs.test_s3 import put as put_s3
@@ -147,6 +150,59 @@ async def test_what_the_bucket_holds_is_looked_at_before_it_is_fetched(tmp_path:
         await in_bucket.send(uploads, gone, part, PNG)
         await uploads.delete(gone.id, ADA)
     assert await in_bucket.left() == []
+
+
+async def test_how_it_ended_is_told_also_when_the_bucket_is_away(tmp_path: Path, in_bucket: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, drop = House(tmp_path, direct=in_bucket.direct), S3Blobs.drop_direct
+
+    async def away(blobs: S3Blobs, key: Key, ticket: str) -> None:
+        raise Unavailable(detail="the bucket is away")
+
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            good, (part,) = await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+            await in_bucket.send(uploads, good, part, PNG)
+            bad, (part,) = await uploads.create_direct(UserId("ada"), 900, Metadata(), 600)
+            await in_bucket.send(uploads, bad, part, bytes(900))
+            monkeypatch.setattr(S3Blobs, "drop_direct", away)
+            with pytest.raises(UnsupportedType):
+                await uploads.complete(bad.id, ADA)
+            await uploads.complete(good.id, ADA)
+            assert (await house.ended(uploads, good)).status is Status.READY
+            assert [each.status for each in house.told if each.id == bad.id][-1] is Status.FAILED
+            assert house.files == [] and len(await in_bucket.left()) == 2
+            monkeypatch.setattr(S3Blobs, "drop_direct", drop)
+            house.clock.advance(uploads.limits.keep + 1)
+            assert await uploads.sweep() == 2
+            assert await in_bucket.left() == []
+
+
+async def test_what_cannot_be_forgotten_does_not_keep_the_others(tmp_path: Path, in_bucket: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, drop = House(tmp_path, direct=in_bucket.direct), S3Blobs.drop_direct
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            stuck, (part,) = await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+            await in_bucket.send(uploads, stuck, part, PNG)
+            others = [
+                (await uploads.create_direct(UserId("ada"), 900, Metadata(), 600))[0],
+                await uploads.create(UserId("ada"), 3, Metadata()),
+            ]
+
+            async def away(blobs: S3Blobs, key: Key, ticket: str) -> None:
+                if key.endswith(stuck.id):
+                    raise Unavailable(detail="the bucket is away")
+                await drop(blobs, key, ticket)
+
+            monkeypatch.setattr(S3Blobs, "drop_direct", away)
+            house.clock.advance(uploads.limits.keep + 1)
+            await uploads.sweep()
+            assert [await house.store.get(each.id) for each in others] == [None, None]
+            assert await house.store.get(stuck.id) is not None
+            monkeypatch.setattr(S3Blobs, "drop_direct", drop)
+            await uploads.sweep()
+            assert (await house.store.get(stuck.id), await in_bucket.left()) == (None, [])
 
 
 async def test_an_address_of_ours_takes_one_upload_until_its_end(tmp_path: Path, here: Way) -> None:

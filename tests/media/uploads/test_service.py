@@ -25,7 +25,7 @@ from nova.core.errors import (
 )
 from nova.core.ids import Ids
 from nova.core.offload import Offload
-from nova.core.sql import Schema, open_sqlite
+from nova.core.sql import Schema, Sql, open_sqlite
 from nova.core.values import Seconds
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UserId
@@ -34,7 +34,7 @@ from nova.media.uploads.model import Status, Upload, UploadId
 from nova.media.uploads.ports import UploadStore
 from nova.media.uploads.scanner import ProgramScanner
 from nova.media.uploads.service import SYNC_EVERY, Limits, Uploads
-from nova.media.uploads.staging import Staging
+from nova.media.uploads.staging import Staging, Writer
 from nova.media.uploads.store_memory import MemoryUploads
 from nova.media.uploads.store_sql import SCHEMA, SqlUploads
 from nova.media.uploads.tus import Metadata
@@ -52,8 +52,15 @@ class House:
         self.made: list[tuple[str, bytes]] = []
         self.refuse: list[NovaError] = []
         self.told: list[Upload] = []
+        self.waits: list[float] = []
         self.gate = trio.Event()
         self.gate.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Between two tries."""
+        self.waits.append(seconds)
+        self.clock.advance(seconds)
+        await trio.lowlevel.checkpoint()
 
     async def make(self, upload: Upload, body: AsyncIterable[bytes], digest: str) -> tuple[str, str]:
         await self.gate.wait()
@@ -67,16 +74,20 @@ class House:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Uploads]:
         staging = Staging(self.root / "uploads", Offload())
-        uploads = Uploads(self.store, staging, self.make, self.clock, Ids(self.clock).new, tell=self.told.append, **self.more)
+        uploads = Uploads(
+            self.store, staging, self.make, self.clock, Ids(self.clock).new, tell=self.told.append, sleep=self.sleep, **self.more
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(uploads.run)
             yield uploads
             nursery.cancel_scope.cancel()
 
     async def ended(self, uploads: Uploads, upload: Upload) -> Upload:
-        """The upload once its user was told how it ended."""
+        """The upload once its user was told how it ended, and its file is gone."""
         with trio.fail_after(10):
             while not any(each.id == upload.id and each.status in (Status.READY, Status.FAILED) for each in self.told):
+                await trio.sleep(0.005)
+            while upload.id in self.files:
                 await trio.sleep(0.005)
         return await uploads.get(upload.id, ADA)
 
@@ -284,6 +295,111 @@ async def test_failures_are_told(tmp_path: Path) -> None:
         await uploads.append(late.id, ADA, 0, pieces(b"abc"))
         assert (await house.ended(uploads, late)).status is Status.READY, "what was busy is tried again"
         assert house.files == []
+
+
+class Failing(SqlUploads):
+    """A store whose next calls of these names fail."""
+
+    def __init__(self, sql: Sql) -> None:
+        super().__init__(sql)
+        self.fails: list[str] = []
+
+    def _try(self, name: str) -> None:
+        if name in self.fails:
+            self.fails.remove(name)
+            raise Unavailable(detail="the store is away")
+
+    async def settle(self, *args: Any, **kwargs: Any) -> None:
+        self._try("settle")
+        await super().settle(*args, **kwargs)
+
+    async def advance(self, *args: Any, **kwargs: Any) -> None:
+        self._try("advance")
+        await super().advance(*args, **kwargs)
+
+
+async def test_an_outage_puts_off_what_was_acknowledged_and_loses_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path, limits=Limits(keep=10_000.0))
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = store = Failing(sql)
+        async with house.open() as uploads:
+            house.refuse = [Unavailable(retry_after=1.0 if each else 30.0) for each in range(9)]
+            store.fails = ["settle"]  # nor is the store there when something was made
+            upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+            await uploads.append(upload.id, ADA, 0, pieces(DATA))
+            found = await house.ended(uploads, upload)
+            assert (found.status, house.made[-1]) == (Status.READY, (upload.id, DATA))
+            assert house.waits == [30, 10, 20, 40, 80, 160, 320, 600, 600, 600]
+            assert house.files == []
+
+
+async def test_an_outage_longer_than_uploads_are_kept_fails_them(tmp_path: Path) -> None:
+    house = House(tmp_path, limits=Limits(keep=100.0))
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            house.refuse = [Unavailable("storage_full", "no room") for _ in range(99)]
+            upload = await uploads.create(UserId("ada"), 3, Metadata())
+            await uploads.append(upload.id, ADA, 0, pieces(b"abc"))
+            found = await house.ended(uploads, upload)
+            assert (found.status, found.error_code) == (Status.FAILED, "storage_full")
+            assert sum(house.waits) >= 100
+
+
+async def test_what_was_deleted_during_an_outage_is_not_made_of_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        waits, go = trio.Event(), trio.Event()
+
+        async def sleep(seconds: float) -> None:
+            waits.set()
+            await go.wait()
+
+        house.sleep = sleep  # type: ignore[method-assign]
+        async with house.open() as uploads:
+            house.refuse = [Unavailable()]
+            upload = await uploads.create(UserId("ada"), 3, Metadata())
+            await uploads.append(upload.id, ADA, 0, pieces(b"abc"))
+            await waits.wait()
+            await uploads.delete(upload.id, ADA)
+            go.set()
+            other = await uploads.create(UserId("ada"), 3, Metadata())
+            await uploads.append(other.id, ADA, 0, pieces(b"abc"))
+            await house.ended(uploads, other)
+            assert [each.status for each in house.told if each.id == upload.id] == [Status.UPLOADING, Status.PROCESSING]
+
+
+@pytest.mark.parametrize("step", ["flush", "advance"])
+async def test_a_client_cancelled_in_the_last_step_has_sent_all(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(tmp_path)
+    scope = trio.CancelScope()
+    advance, flush = SqlUploads.advance, Writer.flush
+
+    async def leaves_in_advance(*args: Any) -> None:
+        scope.cancel()
+        await advance(*args)
+
+    async def leaves_in_flush(writer: Writer, *, sync: bool) -> None:
+        if sync:
+            scope.cancel()
+        await flush(writer, sync=sync)
+
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            upload = await uploads.create(UserId("ada"), len(DATA), Metadata())
+            with monkeypatch.context() as patched, scope:
+                if step == "advance":
+                    patched.setattr(SqlUploads, "advance", leaves_in_advance)
+                else:
+                    patched.setattr(Writer, "flush", leaves_in_flush)
+                await uploads.append(upload.id, ADA, 0, pieces(DATA[:300_000]))
+            assert scope.cancel_called
+            assert (await uploads.get(upload.id, ADA)).offset == 300_000
+            await uploads.append(upload.id, ADA, 300_000, pieces(DATA[300_000:]))
+            assert (await house.ended(uploads, upload)).status is Status.READY
+            assert house.made == [(upload.id, DATA)]
 
 
 async def test_bounds(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import trio
 from nova.core.blobs import Blobs
 from nova.core.clock import Clock
 from nova.core.errors import BadRequest, Forbidden, NotFound, RateLimited
-from nova.core.lifecycle import cleanup
+from nova.core.guard import guard
+from nova.core.lifecycle import cleanup, finishing
 from nova.core.log import Log
 from nova.media.images import presets
 from nova.media.images.delivery import Delivery
@@ -88,15 +89,18 @@ class Images:
         try:
             stored = await self._blobs.put(source_key(id), body, max_bytes=self.delivery.rules.limits.file_bytes, sha256=digest)
             image, variants = await self._made(id, owner, stored.sha256, stored.stat.size_bytes, wanted)
-            await self._store.add(image)
+            with finishing():
+                await self._store.add(image)
             kept = True
         finally:
             if not kept:
                 with cleanup():
                     await self.delivery.forget(id)
         self._tell("ImageCreated", image.id, {"image_id": image.id, "owner": owner, "width": image.width, "height": image.height})
-        for variant, output in variants:
-            await self.delivery.keep(image, output, variant.made)
+        # There is a picture now: a caller that leaves does not make it one that was never answered, and time makes it no error.
+        with cleanup():
+            for variant, output in variants:
+                await self.delivery.keep(image, output, variant.made)
         return image, [variant for variant, _ in variants]
 
     async def _made(
@@ -139,12 +143,14 @@ class Images:
         return found
 
     async def delete(self, image: ImageId, caller: Caller) -> None:
-        """The picture and everything that was made of it. Raises NotFound, Forbidden."""
+        """The picture and everything that was made of it. Raises NotFound, Forbidden; Unavailable: not all of it yet, ask again."""
         found = await self.owned(image, caller)
-        with cleanup():  # also when the caller leaves: what has no record any more would never be found again
-            await self._store.delete(found.id)  # first: nothing new is made of it from now on
-            await self.delivery.forget(found.id)
+        with finishing():
+            await self.delivery.forget(found.id)  # first: the record is what a second try finds
+            await self._store.delete(found.id)
         self._tell("ImageDeleted", found.id, {"image_id": found.id, "owner": found.owner})
+        with cleanup():
+            await guard(_log, self.delivery.forget, found.id)  # what was being made of it meanwhile
 
     async def signed(self, image: ImageId, caller: Caller, options: str, ext: str = "", expires_in: float | None = None) -> str:
         """A signed path for these options. Raises NotFound, Forbidden, BadRequest `bad_options`."""

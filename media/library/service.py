@@ -9,7 +9,7 @@ from typing import Final
 from nova.core.blobs import Blobs
 from nova.core.clock import Clock
 from nova.core.errors import Forbidden, NotFound, RateLimited
-from nova.core.lifecycle import cleanup
+from nova.core.lifecycle import cleanup, finishing
 from nova.media.images.ports import Tell
 from nova.media.library.model import FOLDER, Kind, State, Video, VideoId, source_key
 from nova.media.library.ports import VideoStore, Wanted
@@ -124,11 +124,11 @@ class Library:
         return changed
 
     async def delete(self, video: VideoId, caller: Caller, kind: Kind | None = None) -> None:
-        """The record and its bytes. Raises NotFound, Forbidden."""
+        """The record and its bytes. Raises NotFound, Forbidden; Unavailable: not all of it yet, ask again."""
         found = await self.owned(video, caller, kind)
-        with cleanup():  # also when the caller leaves: bytes without a record would never be found again
+        with finishing():
+            await self._forget(found.id)  # first: the record is what a second try finds
             await self._store.delete(found.id)
-            await self._forget(found.id)
         self._tell("VideoDeleted", found.id, {"video_id": found.id, "owner": found.owner, "kind": found.kind})
 
 

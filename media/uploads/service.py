@@ -291,20 +291,20 @@ class Uploads:
         return done
 
     async def delete(self, upload: UploadId, caller: Caller) -> None:
-        """The upload and its bytes; what was made of them stays. Raises NotFound."""
+        """The upload and its bytes; what was made of them stays. Raises NotFound; Unavailable: not all of it yet, ask again."""
         found = await self.get(upload, caller)
         turn = await self._take(upload)
         try:
-            with cleanup():  # also when the caller leaves: bytes without a record would never be found again
+            with finishing():
                 await self._forget(found)
         finally:
             del self._turns[upload]
             turn.over.set()
 
     async def _forget(self, upload: Upload) -> None:
-        await self._direct.drop(upload.id, upload.direct)  # first: without the record nobody would find it
-        await self._store.delete(upload.id)
+        await self._direct.drop(upload.id, upload.direct)
         await self._staging.remove(upload.id)
+        await self._store.delete(upload.id)  # last: it is what a second try finds
 
     async def finished(self, upload: UploadId, caller: Caller) -> Upload:
         """The upload, when every byte is there. Raises NotFound; Unprocessable: some are missing."""

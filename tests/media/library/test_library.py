@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from nova.core.blobs import Key
 from nova.core.blobs.memory import MemoryBlobs
+from nova.core.blobs.s3 import S3Blobs
 from nova.core.clock import FakeClock
 from nova.core.errors import Forbidden, NotFound, RateLimited, Unavailable, Unprocessable
 from nova.core.ids import Ids
+from nova.core.lifecycle import FINISH
 from nova.core.offload import Offload
 from nova.core.sql import open_sqlite
 from nova.media.library.model import Kind, State, Video, VideoId
@@ -21,6 +25,7 @@ from nova.media.library.store_memory import MemoryVideos
 from nova.media.library.store_sql import SCHEMA, SqlVideos
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UnixMs, UserId, Visibility
+from tests.core.blobs.bucket import bucket
 
 ADA, BOB = Caller(UserId("ada")), Caller(UserId("bob"))
 
@@ -129,6 +134,34 @@ async def test_a_caller_that_leaves_a_deletion_has_deleted_all(store: VideoStore
         await found.delete(video.id, ADA)
     assert (await found.find(ADA, limit=5), await blobs.list("videos/")) == (([], None), [])
     assert told[-1] == "VideoDeleted"
+
+
+async def test_a_deletion_that_takes_too_long_is_not_done(tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told, data, hangs = FakeClock(), list[str](), b"moov" * 10, trio.Event()
+
+    async def hang(blobs: S3Blobs, key: Key) -> bool:
+        hangs.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with bucket() as blobs:
+        async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+            found = Library(SqlVideos(sql), blobs, clock, Ids(clock).new, lambda kind, subject, data: told.append(kind))
+            video = await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
+
+            async def delete() -> None:
+                with pytest.raises(Unavailable):
+                    await found.delete(video.id, ADA)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(S3Blobs, "delete", hang)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(delete)
+                    await hangs.wait()
+                    mock_clock.jump(FINISH + 1)
+            assert "VideoDeleted" not in told
+            await found.delete(video.id, ADA)
+            assert (await found.find(ADA, limit=5), await blobs.list(), told[-1]) == (([], None), [], "VideoDeleted")
 
 
 async def test_private_videos_are_their_owners(store: VideoStore) -> None:

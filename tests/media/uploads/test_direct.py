@@ -9,10 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from nova.core.blobs import Key, Part
 from nova.core.blobs.s3 import S3Blobs
 from nova.core.errors import Conflict, Forbidden, NotFound, RateLimited, TooLarge, Unavailable, Unprocessable, UnsupportedType
+from nova.core.lifecycle import FINISH
 from nova.core.offload import Offload
 from nova.core.secret import Secret
 from nova.core.sql import open_sqlite
@@ -203,6 +205,35 @@ async def test_what_cannot_be_forgotten_does_not_keep_the_others(tmp_path: Path,
             monkeypatch.setattr(S3Blobs, "drop_direct", drop)
             await uploads.sweep()
             assert (await house.store.get(stuck.id), await in_bucket.left()) == (None, [])
+
+
+async def test_a_deletion_that_takes_too_long_is_not_done(
+    tmp_path: Path, in_bucket: Way, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, hangs = House(tmp_path, direct=in_bucket.direct), trio.Event()
+
+    async def hang(blobs: S3Blobs, key: Key, ticket: str) -> None:
+        hangs.set()
+        await trio.sleep_forever()
+
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            upload, (part,) = await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+            await in_bucket.send(uploads, upload, part, PNG)
+
+            async def delete() -> None:
+                with pytest.raises(Unavailable):
+                    await uploads.delete(upload.id, ADA)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(S3Blobs, "drop_direct", hang)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(delete)
+                    await hangs.wait()
+                    mock_clock.jump(FINISH + 1)
+            await uploads.delete(upload.id, ADA)
+            assert await in_bucket.left() == []
 
 
 async def test_an_address_of_ours_takes_one_upload_until_its_end(tmp_path: Path, here: Way) -> None:

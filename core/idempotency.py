@@ -22,7 +22,8 @@ import trio
 from nova.core import errors
 from nova.core.clock import Clock
 from nova.core.ids import Ids
-from nova.core.lifecycle import cleanup
+from nova.core.lifecycle import FINISH, cleanup
+from nova.core.log import Log
 from nova.core.sql import Migration, Row, Schema, Sql, Transaction
 from nova.core.values import Seconds
 
@@ -30,11 +31,12 @@ from nova.core.values import Seconds
 # as long as their client's line does: those claims are renewed.
 HELD: Final = Seconds(60.0)
 RETRY_AFTER: Final = 1.0  # seconds, for the duplicate of a request that is being worked on
-MAX_BODY: Final = 256 * 1024  # bytes of an answer that is kept; those of writes are a few hundred
+MAX_BODY: Final = 256 * 1024  # bytes of an answer that is kept; those of writes are a few hundred, with many signed addresses thousands
 MAX_KEYS: Final = 10_000  # of one user; 24 h of a key every nine seconds
 SWEEP_EVERY: Final = 600  # seconds
 SWEEP_ROWS: Final = 1000  # in one transaction, so that others are not kept waiting
 
+_log = Log("nova.idempotency")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 SCHEMA: Final = Schema(
@@ -108,30 +110,31 @@ class Idempotency:
         two requests the same (path, query, content type, body). content: for a body that `work` reads, and which is not in `request`
         therefore: reads what is left of it, and gives its SHA-256.
         `work` may put its answer into its own transaction by `store`; what it raises, and answers of 500 and above, free
-        the key.
+        the key. Once it has returned, its answer is kept, also when the caller is cancelled. One of more than MAX_BODY bytes is given and
+        frees the key.
         Raises BadRequest: not a key; Unprocessable `idempotency_mismatch`: the key came with another request; Conflict
         `request_in_progress`: the first one is being worked on; RateLimited `quota_exceeded`.
         """
         claim = await self._begin(user, route, key, request)
         if isinstance(claim, _Kept):
-            if content is not None and claim.content != await content():
+            if content is not None and claim.content and claim.content != await content():
                 raise _mismatch()
             return claim.answer, True
-        done, body = False, b""
+        done = False
         try:
-            if content is None:
-                answer = await work(claim)
-            else:
-                answer = await self._renewed(claim, work)
-                body = await content()
+            answer = await (work(claim) if content is None else self._renewed(claim, work))
             done = answer.status < 500
         finally:
             if not done:
                 with cleanup():
                     await self._abandon(claim)
         if done:
-            # The work has happened and its client is owed the answer, also when there is no room to keep it.
-            with suppress(errors.Unavailable, errors.Conflict):
+            # The work has happened: its client is owed the answer, also when it comes again for it, or when there is no room to keep it.
+            body = b""
+            if content is not None:
+                with cleanup(FINISH), suppress(errors.NovaError):  # a rest that does not come is not needed for the answer
+                    body = await content()
+            with cleanup(FINISH), suppress(errors.Unavailable, errors.Conflict):
                 await self._sql.write(lambda transaction: self.store(transaction, claim, answer, body))
         return answer, False
 
@@ -145,6 +148,7 @@ class Idempotency:
                 answer = await work(claim)
             except errors.NovaError as error:  # raised below: alone, not in a group
                 refused = error
+            nursery.cancel_scope.shield = True  # what is done is done: leaving this block is no moment to be cancelled in
             nursery.cancel_scope.cancel()
         if refused is not None:
             raise refused
@@ -163,13 +167,17 @@ class Idempotency:
     def store(self, transaction: Transaction, claim: Claim, answer: Answer, content: bytes = b"") -> None:
         """Keep `answer` in the transaction of the work itself: both are there after a crash, or neither.
 
-        content: SHA-256 of the body that the work has read. Raises Conflict: the claim ran out and the work is somebody else's now; the
-        transaction is to be undone.
+        content: SHA-256 of the body that the work has read; empty: it is not known, and not compared with that of the next request.
+        Raises Conflict: the claim ran out and the work is somebody else's now; the transaction is to be undone.
         """
-        changed = transaction.run(
-            "UPDATE idempotency_answer SET answer = ?, request = ? WHERE lookup = ? AND claim = ?",
-            (_seal(claim.seal, answer), claim.request + content, claim.lookup, claim.id),
-        )
+        if len(answer.body) > MAX_BODY:
+            _log.warning("answer_not_kept", size_bytes=len(answer.body))
+            changed = transaction.run("DELETE FROM idempotency_answer WHERE lookup = ? AND claim = ?", (claim.lookup, claim.id))
+        else:
+            changed = transaction.run(
+                "UPDATE idempotency_answer SET answer = ?, request = ? WHERE lookup = ? AND claim = ?",
+                (_seal(claim.seal, answer), claim.request + content, claim.lookup, claim.id),
+            )
         if not changed:
             raise errors.Conflict("request_in_progress", "another request with this key has taken over")
 
@@ -244,7 +252,7 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An answer from before. content: SHA-256 of the body that it answered, empty when that is in the request's."""
+    """An answer from before. content: SHA-256 of the body that it answered, empty when that is in the request's, or is not known."""
 
     answer: Answer
     content: bytes
@@ -258,8 +266,6 @@ def _seal(key: bytes, answer: Answer) -> bytes:
     # Loaded with the first use: most starts serve no write for a while.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    if len(answer.body) > MAX_BODY:
-        raise errors.Internal("internal", f"an answer of {len(answer.body)} bytes is too large to be kept")
     head = json.dumps({"status": answer.status, "headers": dict(answer.headers)}).encode()
     nonce = os.urandom(12)
     return nonce + AESGCM(key).encrypt(nonce, len(head).to_bytes(4, "big") + head + answer.body, None)

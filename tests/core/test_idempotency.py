@@ -150,6 +150,39 @@ async def test_failed_or_cancelled_work_frees_the_key(keys: Idempotency) -> None
     assert await keys.once("ada", ROUTE, "k1", b"another now", Work()) == (CREATED, False)
 
 
+@pytest.mark.parametrize("body", [None, Body(b"body")])
+async def test_a_caller_that_leaves_when_the_work_is_done_gets_its_answer_later(keys: Idempotency, body: Body | None) -> None:
+    scope, done = trio.CancelScope(), Work()
+
+    async def work(claim: Claim) -> Answer:
+        scope.cancel()
+        return await done(claim)
+
+    with scope:
+        await keys.once("ada", ROUTE, "k1", b"digest", work, content=body)
+    assert await keys.once("ada", ROUTE, "k1", b"digest", work, content=body) == (CREATED, True)
+    assert done.done == 1
+
+
+async def test_a_rest_of_a_body_that_does_not_come_costs_no_answer(keys: Idempotency) -> None:
+    work = Work()
+
+    async def left() -> bytes:
+        raise errors.BadRequest
+
+    assert await keys.once("ada", ROUTE, "k1", b"digest", work, content=left) == (CREATED, False)
+    assert await keys.once("ada", ROUTE, "k1", b"digest", work, content=Body(b"body")) == (CREATED, True)
+    assert work.done == 1
+
+
+async def test_an_answer_that_is_too_large_to_be_kept_is_given(keys: Idempotency) -> None:
+    large = Answer(201, {}, bytes(idempotency.MAX_BODY + 1))
+    work = Work(large)
+    for _ in range(2):
+        assert await keys.once("ada", ROUTE, "k1", b"digest", work) == (large, False)
+    assert work.done == 2
+
+
 async def test_claim_of_a_crashed_server_runs_out_and_cannot_write_any_more(keys: Idempotency, clock: FakeClock, sql: Sql) -> None:
     claims: list[Claim] = []
     go = trio.Event()

@@ -51,7 +51,7 @@ class Library:
     async def create(self, owner: UserId, draft: Draft) -> Video:
         """A record without bytes. Raises RateLimited `quota_exceeded`."""
         video = await self._drafted(owner, draft)
-        await self._store.put(video)
+        await self._add(video)
         self._tell("VideoCreated", video.id, {"video_id": video.id, "owner": owner, "kind": video.kind})
         return video
 
@@ -69,7 +69,7 @@ class Library:
         kept = False
         try:
             await self._blobs.put(source_key(video.id), body, max_bytes=min(size, LARGEST), sha256=digest)
-            await self._store.put(video)
+            await self._add(video)  # counts again: many may have sent their bytes at once
             kept = True
         finally:
             if not kept:
@@ -81,11 +81,18 @@ class Library:
 
     async def _drafted(self, owner: UserId, draft: Draft, id: str = "") -> Video:
         if await self._store.count(owner) >= self._per_user:
-            raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} videos; delete one first.")
+            raise self._full()
         return Video(
             VideoId(id or self._new_id()), owner, draft.kind, draft.title, draft.description, draft.visibility,
             UnixMs(int(self._clock.wall() * 1000)), poster=draft.poster,
         )  # fmt: skip
+
+    async def _add(self, video: Video) -> None:
+        if not await self._store.add(video, self._per_user):
+            raise self._full()
+
+    def _full(self) -> RateLimited:
+        return RateLimited("quota_exceeded", f"A user may keep {self._per_user} videos; delete one first.")
 
     async def _forget(self, video: VideoId) -> None:
         """Every byte of it."""

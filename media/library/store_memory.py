@@ -16,6 +16,12 @@ class MemoryVideos:
     async def put(self, video: Video) -> None:
         self._videos[video.id] = video
 
+    async def add(self, video: Video, per_user: int) -> bool:
+        room = await self.count(video.owner) < per_user
+        if room:
+            await self.put(video)
+        return room
+
     async def get(self, video: VideoId) -> Video | None:
         return self._videos.get(video)
 

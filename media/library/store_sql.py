@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nova.core.sql import Migration, Row, Schema, Sql, Value
+from nova.core.sql import Migration, Row, Schema, Sql, Transaction, Value
 from nova.media.library.model import Kind, State, Video, VideoId
 from nova.media.library.ports import Wanted
 from nova.media.streams.model import UserId, Visibility
@@ -27,6 +27,20 @@ SCHEMA: Final = Schema(
 )
 _VIDEO: Final = "id, owner, kind, title, description, visibility, created_at, state, format, size_bytes, digest, poster"
 
+_PUT: Final = (
+    f"INSERT INTO videos ({_VIDEO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+    " title = excluded.title, description = excluded.description, visibility = excluded.visibility, state = excluded.state,"
+    " format = excluded.format, size_bytes = excluded.size_bytes, digest = excluded.digest, poster = excluded.poster"
+)
+_COUNT: Final = "SELECT count(*) FROM videos WHERE owner = ?"
+
+
+def _values(video: Video) -> tuple[Value, ...]:
+    return (
+        video.id, video.owner, video.kind, video.title, video.description, video.visibility, video.created_at, video.state,
+        video.format, video.size_bytes, video.digest, video.poster,
+    )  # fmt: skip
+
 
 def _video(row: Row) -> Video:
     id, owner, kind, title, description, visibility, created_at, state, format, size_bytes, digest, poster = row
@@ -42,15 +56,17 @@ class SqlVideos:
         self._sql = sql
 
     async def put(self, video: Video) -> None:
-        await self._sql.run(
-            f"INSERT INTO videos ({_VIDEO}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " title = excluded.title, description = excluded.description, visibility = excluded.visibility, state = excluded.state,"
-            " format = excluded.format, size_bytes = excluded.size_bytes, digest = excluded.digest, poster = excluded.poster",
-            (
-                video.id, video.owner, video.kind, video.title, video.description, video.visibility, video.created_at, video.state,
-                video.format, video.size_bytes, video.digest, video.poster,
-            ),
-        )  # fmt: skip
+        await self._sql.run(_PUT, _values(video))
+
+    async def add(self, video: Video, per_user: int) -> bool:
+        def put(transaction: Transaction) -> bool:
+            (kept,) = transaction.one(_COUNT, (video.owner,)) or (0,)
+            if kept >= per_user:
+                return False
+            transaction.run(_PUT, _values(video))
+            return True
+
+        return await self._sql.write(put)
 
     async def get(self, video: VideoId) -> Video | None:
         row = await self._sql.one(f"SELECT {_VIDEO} FROM videos WHERE id = ?", (video,))
@@ -72,7 +88,7 @@ class SqlVideos:
         return [_video(row) for row in await self._sql.scan(statement, (*values, wanted.limit))]
 
     async def count(self, owner: UserId) -> int:
-        row = await self._sql.one("SELECT count(*) FROM videos WHERE owner = ?", (owner,))
+        row = await self._sql.one(_COUNT, (owner,))
         return int(row[0]) if row else 0
 
     async def delete(self, video: VideoId) -> bool:

@@ -16,7 +16,10 @@ class UploadStore(Protocol):
     Twins: store_memory.MemoryUploads, store_sql.SqlUploads; tests/media/uploads/test_store_contract.py holds for both.
     """
 
-    async def add(self, upload: Upload) -> None: ...
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
+        """room: unfinished uploads, and their bytes together, that its owner may have with it. False: it is one too many, and not there."""
+        ...
+
     async def get(self, upload: UploadId) -> Upload | None: ...
     async def load(self, owner: UserId) -> tuple[int, int]:
         """Unfinished uploads of a user, and the bytes that they announced, together."""

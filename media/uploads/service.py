@@ -121,6 +121,7 @@ class Uploads:
         return await self._added(owner, size, metadata)
 
     async def _admit(self, owner: UserId, size: int) -> None:
+        """Early, before anything is begun for it; `_added` looks again, in the transaction that counts."""
         limits = self.limits
         if size > limits.max_size:
             raise TooLarge(detail=f"An upload has at most {limits.max_size} bytes.")
@@ -128,14 +129,19 @@ class Uploads:
             raise BadRequest(detail="An upload has at least one byte.")
         count, total = await self._store.load(owner)
         if count >= limits.per_user or total + size > limits.user_bytes:
-            raise RateLimited(
-                "quota_exceeded", f"Unfinished uploads: at most {limits.per_user}, with {limits.user_bytes} bytes; end some first."
-            )
+            raise self._full()
+
+    def _full(self) -> RateLimited:
+        limits = self.limits
+        return RateLimited(
+            "quota_exceeded", f"Unfinished uploads: at most {limits.per_user}, with {limits.user_bytes} bytes; end some first."
+        )
 
     async def _added(self, owner: UserId, size: int, metadata: Metadata, id: str = "", direct: str = "") -> Upload:
         now = self._now()
         upload = Upload(UploadId(id or self._new_id()), owner, size, metadata, now, self._until(now), direct=direct)
-        await self._store.add(upload)
+        if not await self._store.add(upload, (self.limits.per_user, self.limits.user_bytes)):
+            raise self._full()
         self._tell(upload)
         return upload
 
@@ -170,13 +176,12 @@ class Uploads:
         With a checksum the bytes count together or not at all; without one, those that came count, also when the body breaks off.
         Raises NotFound, Conflict `upload_offset`, TooLarge, ChecksumMismatch, Unavailable; what reading the body raises.
         """
-        await self.get(upload, caller)
+        if (await self.get(upload, caller)).direct:
+            raise Conflict(detail="The bytes of this upload go to its signed addresses.")
         turn = await self._take(upload)
         try:
             with turn.scope:
                 found = await self.get(upload, caller)
-                if found.direct:
-                    raise Conflict(detail="The bytes of this upload go to its signed addresses.")
                 if found.status is not Status.UPLOADING:
                     raise Conflict(detail="Every byte of this upload is there already.")
                 if offset != found.offset:
@@ -210,12 +215,13 @@ class Uploads:
     async def complete(self, upload: UploadId, caller: Caller) -> Upload:
         """What was sent to signed addresses is whole: something is made of it now. Once it was, nothing happens.
 
+        A second request waits for the first one, and hears what became of that.
         Raises NotFound; Unprocessable: bytes are missing; UnsupportedType: it is none of what is taken here; Unavailable.
         """
         found = await self.get(upload, caller)
         if found.status is not Status.UPLOADING or not found.direct or found.direct == HERE:
             return await self.finished(upload, caller)
-        turn = await self._take(upload)
+        turn = await self._take(upload, wait=True)
         try:
             with turn.scope:
                 found = await self.get(upload, caller)
@@ -223,7 +229,7 @@ class Uploads:
         finally:
             del self._turns[upload]
             turn.over.set()
-        raise Conflict("upload_offset", "Another request completes this upload.")
+        raise missing(upload)  # only its deletion ends this
 
     async def _completed(self, upload: Upload) -> Upload:
         await self._direct.close(upload.id, upload.direct, upload.size)
@@ -234,9 +240,11 @@ class Uploads:
             raise
         return await self._counted(upload, upload.size)
 
-    async def _take(self, upload: UploadId) -> _Turn:
+    async def _take(self, upload: UploadId, *, wait: bool = False) -> _Turn:
+        """The next turn; the one before is cancelled, or waited for."""
         while (other := self._turns.get(upload)) is not None:
-            other.scope.cancel()
+            if not wait:
+                other.scope.cancel()
             await other.over.wait()
         turn = self._turns[upload] = _Turn()
         return turn

@@ -14,8 +14,13 @@ class MemoryUploads:
     def __init__(self) -> None:
         self._uploads: dict[UploadId, Upload] = {}
 
-    async def add(self, upload: Upload) -> None:
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
+        if room is not None:
+            count, total = await self.load(upload.owner)
+            if count >= room[0] or total + upload.size > room[1]:
+                return False
         self._uploads[upload.id] = upload
+        return True
 
     async def get(self, upload: UploadId) -> Upload | None:
         return self._uploads.get(upload)

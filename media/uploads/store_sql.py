@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nova.core.sql import Migration, Row, Schema, Sql
+from nova.core.sql import Migration, Row, Schema, Sql, Transaction
 from nova.media.streams.model import UnixMs, UserId
 from nova.media.uploads.model import Status, Upload, UploadId
 from nova.media.uploads.tus import parse_metadata, write_metadata
@@ -32,6 +32,8 @@ _UPLOAD: Final = (
     "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail, direct"
 )
 
+_LOAD: Final = "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE owner = ? AND status IN ('uploading', 'processing')"
+
 
 def _upload(row: Row) -> Upload:
     id, owner, size, metadata, created_at, expires_at, stored, status, kind, result, code, detail, direct = row
@@ -46,23 +48,30 @@ class SqlUploads:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def add(self, upload: Upload) -> None:
-        await self._sql.run(
-            f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                upload.id, upload.owner, upload.size, write_metadata(upload.metadata), upload.created_at, upload.expires_at, upload.offset,
-                upload.status, upload.result_kind, upload.result_id, upload.error_code, upload.error_detail, upload.direct,
-            ),
-        )  # fmt: skip
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
+        def put(transaction: Transaction) -> bool:
+            if room is not None:
+                count, total = transaction.one(_LOAD, (upload.owner,)) or (0, 0)
+                if count >= room[0] or total + upload.size > room[1]:
+                    return False
+            transaction.run(
+                f"INSERT INTO uploads ({_UPLOAD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    upload.id, upload.owner, upload.size, write_metadata(upload.metadata), upload.created_at, upload.expires_at,
+                    upload.offset, upload.status, upload.result_kind, upload.result_id, upload.error_code, upload.error_detail,
+                    upload.direct,
+                ),
+            )  # fmt: skip
+            return True
+
+        return await self._sql.write(put)
 
     async def get(self, upload: UploadId) -> Upload | None:
         row = await self._sql.one(f"SELECT {_UPLOAD} FROM uploads WHERE id = ?", (upload,))
         return None if row is None else _upload(row)
 
     async def load(self, owner: UserId) -> tuple[int, int]:
-        row = await self._sql.one(
-            "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE owner = ? AND status IN ('uploading', 'processing')", (owner,)
-        )
+        row = await self._sql.one(_LOAD, (owner,))
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:

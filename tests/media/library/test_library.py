@@ -94,7 +94,7 @@ async def test_a_caller_that_leaves_leaves_nothing_behind(store: VideoStore) -> 
     assert (await found.find(ADA, limit=5), await blobs.list("videos/")) == (([], None), [])
 
     # Between the bytes and their record, and within the deletion.
-    put, record = blobs.put, store.put
+    put, record = blobs.put, store.add
 
     async def leave(*args: object, **more: object) -> object:
         done = await put(*args, **more)  # type: ignore[arg-type]
@@ -109,13 +109,13 @@ async def test_a_caller_that_leaves_leaves_nothing_behind(store: VideoStore) -> 
     kept, _ = await found.find(ADA, limit=5)
     assert len(await blobs.list("videos/")) == len(kept), "bytes have a record, or there are none"
 
-    async def fails(video: Video) -> None:
+    async def fails(video: Video, per_user: int) -> bool:
         raise Unavailable("storage_failed", "the disk is full")
 
-    store.put = fails  # type: ignore[method-assign]
+    store.add = fails  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
         await found.take(UserId("ada"), Draft("T"), "mp4", len(data), body(data), sha256(data).hexdigest())
-    store.put = record  # type: ignore[method-assign]
+    store.add = record  # type: ignore[method-assign]
     assert len(await blobs.list("videos/")) == len(kept)
 
 
@@ -162,6 +162,32 @@ async def test_a_deletion_that_takes_too_long_is_not_done(tmp_path: Path, mock_c
             assert "VideoDeleted" not in told
             await found.delete(video.id, ADA)
             assert (await found.find(ADA, limit=5), await blobs.list(), told[-1]) == (([], None), [], "VideoDeleted")
+
+
+async def test_many_at_once_are_no_more_than_a_user_may_keep(store: VideoStore) -> None:
+    found, blobs, _ = library(store, per_user=2)
+    data, ready, refused = b"moov" * 10, trio.Event(), list[str]()
+    waiting = 0
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 5:
+            ready.set()
+        await ready.wait()
+        yield data
+
+    async def take() -> None:
+        try:
+            await found.take(UserId("ada"), Draft("T"), "mp4", len(data), slow(), sha256(data).hexdigest())
+        except RateLimited as error:
+            refused.append(error.code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(take)
+    kept, _ = await found.find(ADA, limit=5)
+    assert (len(kept), refused, len(await blobs.list("videos/"))) == (2, ["quota_exceeded"] * 3, 2)
 
 
 async def test_private_videos_are_their_owners(store: VideoStore) -> None:

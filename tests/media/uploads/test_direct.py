@@ -236,6 +236,36 @@ async def test_a_deletion_that_takes_too_long_is_not_done(
             assert await in_bucket.left() == []
 
 
+async def test_who_completes_twice_hears_the_same_twice(tmp_path: Path, in_bucket: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, close = House(tmp_path, direct=in_bucket.direct), S3Blobs.close_direct
+    begun, go, answers = trio.Event(), trio.Event(), list[Status]()
+
+    async def slow(*args: Any) -> None:
+        begun.set()
+        await go.wait()
+        await close(*args)
+
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            upload, (part,) = await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+            await in_bucket.send(uploads, upload, part, PNG)
+
+            async def complete() -> None:
+                answers.append((await uploads.complete(upload.id, ADA)).status)
+
+            monkeypatch.setattr(S3Blobs, "close_direct", slow)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(complete)
+                await begun.wait()
+                nursery.start_soon(complete)
+                with pytest.raises(Conflict):  # nor does a client of the other way end it
+                    await uploads.append(upload.id, ADA, 0, pieces(PNG))
+                go.set()
+            assert len(answers) == 2 and {*answers} <= {Status.PROCESSING, Status.READY}
+            assert (await house.ended(uploads, upload)).status is Status.READY
+
+
 async def test_an_address_of_ours_takes_one_upload_until_its_end(tmp_path: Path, here: Way) -> None:
     house = House(tmp_path, direct=here.direct)
     async with house.open() as uploads:

@@ -424,6 +424,24 @@ async def test_bounds(tmp_path: Path) -> None:
                 await uploads.get(first.id, caller)
 
 
+async def test_many_at_once_are_no_more_than_a_user_may_have(tmp_path: Path) -> None:
+    house, refused = House(tmp_path, limits=Limits(per_user=2)), list[str]()
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = store = SqlUploads(sql)
+        async with house.open() as uploads:
+
+            async def create() -> None:
+                try:
+                    await uploads.create(UserId("ada"), 3, Metadata())
+                except RateLimited as error:
+                    refused.append(error.code)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(9):
+                    nursery.start_soon(create)
+            assert (await store.load(UserId("ada")), refused) == ((2, 6), ["quota_exceeded"] * 7)
+
+
 async def test_what_does_not_go_on_is_forgotten(tmp_path: Path) -> None:
     house = House(tmp_path, limits=Limits(keep=100.0))
     async with house.open() as uploads:

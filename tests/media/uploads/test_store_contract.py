@@ -64,6 +64,15 @@ async def test_unfinished_uploads_are_counted_by_owner(store: UploadStore) -> No
     assert await store.load(UserId("ada")) == (2, 300)
 
 
+async def test_one_too_many_is_not_stored(store: UploadStore) -> None:
+    assert await store.add(upload(1), (2, 300))
+    assert not await store.add(upload(3), (2, 300))
+    assert await store.add(upload(2), (2, 300))
+    assert not await store.add(upload(4), (2, 9999))
+    assert await store.add(upload(9, "bob"), (1, 900))
+    assert [await store.get(UploadId(f"u{at}")) is None for at in (1, 2, 3, 4, 9)] == [False, False, True, True, False]
+
+
 async def test_uploads_are_found_by_status_and_by_their_end(store: UploadStore) -> None:
     for at in (3, 1, 2):
         await store.add(upload(at, status=Status.PROCESSING if at == 2 else Status.UPLOADING))

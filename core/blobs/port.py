@@ -126,5 +126,9 @@ class DirectBlobs(Blobs, Protocol):
     async def close_direct(self, key: Key, ticket: str, size: int) -> None:
         """The blob exists from now on, with `size` bytes; also when it did already. Raises Unprocessable: a piece is missing."""
 
+    def outlives(self, ticket: str) -> bool:
+        """Its addresses take bytes for as long as they are good, also when it was closed or dropped before."""
+        ...
+
     async def drop_direct(self, key: Key, ticket: str) -> None:
         """Afterwards there is nothing of it; it is no error when there was nothing."""

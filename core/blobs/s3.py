@@ -207,6 +207,9 @@ class S3Blobs:
             parts.append({"PartNumber": number, "ETag": etag})
         await self._run(lambda s3: s3.complete_multipart_upload(**name, MultipartUpload={"Parts": parts}))
 
+    def outlives(self, ticket: str) -> bool:
+        return ticket == _ONE  # the pieces of a multipart upload that is no more are refused
+
     async def drop_direct(self, key: Key, ticket: str) -> None:
         if ticket != _ONE:
             await self._abort(self._name(key), ticket)

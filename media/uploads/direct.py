@@ -81,6 +81,10 @@ class Direct:
             raise Unprocessable(detail="The store that took these bytes is not there any more.")
         return self._blobs
 
+    def outlives(self, ticket: str) -> bool:
+        """Bytes may still come to its addresses when it has ended."""
+        return self._blobs is not None and ticket not in ("", HERE) and self._blobs.outlives(ticket)
+
     async def drop(self, id: str, ticket: str) -> None:
         """Nothing of it is left in the store. Raises Unavailable."""
         if self._blobs is not None and ticket not in ("", HERE):

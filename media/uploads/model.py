@@ -49,6 +49,17 @@ class Upload:
     direct: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Signed addresses that take bytes also when their upload has ended, as `direct` says. until: from then on they take none."""
+
+    upload: UploadId
+    owner: UserId
+    size: int
+    direct: str
+    until: UnixMs
+
+
 def direct_key(upload: str) -> Key:
     """Where the bytes lie that a blob store took by itself, until something is made of them."""
     return blob_key(f"{FOLDER}/{upload}")

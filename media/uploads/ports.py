@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nova.media.streams.model import UnixMs, UserId
-from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.model import Addresses, Status, Upload, UploadId
 
 
 class UploadStore(Protocol):
@@ -16,13 +16,19 @@ class UploadStore(Protocol):
     Twins: store_memory.MemoryUploads, store_sql.SqlUploads; tests/media/uploads/test_store_contract.py holds for both.
     """
 
-    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
-        """room: unfinished uploads, and their bytes together, that its owner may have with it. False: it is one too many, and not there."""
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None, addresses: Addresses | None = None) -> bool:
+        """With its addresses, in one step.
+
+        room: unfinished uploads, and their bytes together, that its owner may have with it. False: it is one too many, and not there.
+        """
         ...
 
     async def get(self, upload: UploadId) -> Upload | None: ...
     async def load(self, owner: UserId) -> tuple[int, int]:
-        """Unfinished uploads of a user, and the bytes that they announced, together."""
+        """Unfinished uploads of a user, and the bytes that they announced, together.
+
+        With addresses that are still kept: those of deleted uploads count as one, those of all uploads with their bytes.
+        """
         ...
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
@@ -38,6 +44,8 @@ class UploadStore(Protocol):
 
     async def expired(self, now: UnixMs, limit: int) -> Sequence[Upload]: ...
     async def delete(self, upload: UploadId) -> bool: ...
+    async def addresses_over(self, now: UnixMs, limit: int) -> Sequence[Addresses]: ...
+    async def forget_addresses(self, upload: UploadId) -> None: ...
 
 
 class Maker(Protocol):

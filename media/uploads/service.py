@@ -32,13 +32,14 @@ from nova.core.log import Log
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UnixMs, UserId
 from nova.media.uploads.direct import Direct
-from nova.media.uploads.model import HERE, Status, Upload, UploadId
+from nova.media.uploads.model import HERE, Addresses, Status, Upload, UploadId
 from nova.media.uploads.ports import Maker, Scanner, Tell, UploadStore
 from nova.media.uploads.staging import Staging, Writer
 from nova.media.uploads.tus import Checksum, Metadata
 
 SYNC_EVERY: Final = 8 << 20  # bytes of one request between two moments at which what arrived is made safe
 SWEEP_EVERY: Final = 60.0  # seconds
+LATE: Final = 900.0  # seconds that a body may take which began before its address expired
 SWEPT: Final = 200  # uploads of one sweep
 MAKERS: Final = 2  # uploads that something is made of at once; the others wait in the store
 RETRY: Final = 5.0  # seconds until what could not be made for lack of room or time is tried again; doubled with every try
@@ -137,10 +138,14 @@ class Uploads:
             "quota_exceeded", f"Unfinished uploads: at most {limits.per_user}, with {limits.user_bytes} bytes; end some first."
         )
 
-    async def _added(self, owner: UserId, size: int, metadata: Metadata, id: str = "", direct: str = "") -> Upload:
+    async def _added(self, owner: UserId, size: int, metadata: Metadata, id: str = "", direct: str = "", seconds: float = 0.0) -> Upload:
+        """seconds: that its addresses are good for."""
         now = self._now()
         upload = Upload(UploadId(id or self._new_id()), owner, size, metadata, now, self._until(now), direct=direct)
-        if not await self._store.add(upload, (self.limits.per_user, self.limits.user_bytes)):
+        addresses = None
+        if self._direct.outlives(direct):
+            addresses = Addresses(upload.id, owner, size, direct, UnixMs(now + int((seconds + LATE) * 1000)))
+        if not await self._store.add(upload, (self.limits.per_user, self.limits.user_bytes), addresses):
             raise self._full()
         self._tell(upload)
         return upload
@@ -152,7 +157,7 @@ class Uploads:
         ticket = await self._direct.open(id, size)
         try:
             parts = await self._direct.parts(id, ticket, size, until, self._clock.wall())
-            return await self._added(owner, size, metadata, id, ticket), parts
+            return await self._added(owner, size, metadata, id, ticket, until), parts
         except BaseException:
             with cleanup():
                 await self._direct.drop(id, ticket)
@@ -379,7 +384,16 @@ class Uploads:
         for upload in found:
             if upload.id not in self._turns:
                 await guard(_log, self._forget, upload)
+        for addresses in await self._store.addresses_over(self._now(), SWEPT):
+            await guard(_log, self._emptied, addresses)
         return len(found)
+
+    async def _emptied(self, addresses: Addresses) -> None:
+        """What came to them when their upload had ended is removed; nothing comes any more."""
+        upload = await self._store.get(addresses.upload)
+        if upload is None or upload.status in (Status.READY, Status.FAILED):
+            await self._direct.drop(addresses.upload, addresses.direct)
+        await self._store.forget_addresses(addresses.upload)
 
     def _now(self) -> UnixMs:
         return UnixMs(int(self._clock.wall() * 1000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nova.media.streams.model import UnixMs, UserId
-from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.model import Addresses, Status, Upload, UploadId
 
 
 class MemoryUploads:
@@ -13,13 +13,16 @@ class MemoryUploads:
 
     def __init__(self) -> None:
         self._uploads: dict[UploadId, Upload] = {}
+        self._addresses: dict[UploadId, Addresses] = {}
 
-    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None, addresses: Addresses | None = None) -> bool:
         if room is not None:
             count, total = await self.load(upload.owner)
             if count >= room[0] or total + upload.size > room[1]:
                 return False
         self._uploads[upload.id] = upload
+        if addresses is not None:
+            self._addresses[upload.id] = addresses
         return True
 
     async def get(self, upload: UploadId) -> Upload | None:
@@ -27,7 +30,9 @@ class MemoryUploads:
 
     async def load(self, owner: UserId) -> tuple[int, int]:
         found = [each for each in self._uploads.values() if each.owner == owner and each.status in (Status.UPLOADING, Status.PROCESSING)]
-        return len(found), sum(each.size for each in found)
+        kept = {each.upload: each.size for each in self._addresses.values() if each.owner == owner}
+        sizes = kept | {each.id: each.size for each in found}
+        return len(found) + sum(each not in self._uploads for each in kept), sum(sizes.values())
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
         found = self._uploads.get(upload)
@@ -53,3 +58,9 @@ class MemoryUploads:
 
     async def delete(self, upload: UploadId) -> bool:
         return self._uploads.pop(upload, None) is not None
+
+    async def addresses_over(self, now: UnixMs, limit: int) -> list[Addresses]:
+        return sorted((each for each in self._addresses.values() if each.until <= now), key=lambda each: each.until)[:limit]
+
+    async def forget_addresses(self, upload: UploadId) -> None:
+        self._addresses.pop(upload, None)

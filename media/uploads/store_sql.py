@@ -6,7 +6,7 @@ from typing import Final
 
 from nova.core.sql import Migration, Row, Schema, Sql, Transaction
 from nova.media.streams.model import UnixMs, UserId
-from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.model import Addresses, Status, Upload, UploadId
 from nova.media.uploads.tus import parse_metadata, write_metadata
 
 SCHEMA: Final = Schema(
@@ -26,13 +26,27 @@ SCHEMA: Final = Schema(
         # Earlier versions stored the last byte and the status one after the other, and could die between.
         Migration("whole_uploads", ("UPDATE uploads SET status = 'processing' WHERE status = 'uploading' AND stored = size",)),
         Migration("direct", ("ALTER TABLE uploads ADD COLUMN direct TEXT NOT NULL DEFAULT ''",)),
+        Migration(
+            "addresses",
+            (
+                "CREATE TABLE upload_addresses (upload TEXT PRIMARY KEY, owner TEXT NOT NULL, size BIGINT NOT NULL, direct TEXT NOT NULL,"
+                " until BIGINT NOT NULL)",
+                "CREATE INDEX upload_addresses_by_owner ON upload_addresses (owner)",
+                "CREATE INDEX upload_addresses_by_end ON upload_addresses (until)",
+            ),
+        ),
     ),
 )
 _UPLOAD: Final = (
     "id, owner, size, metadata, created_at, expires_at, stored, status, result_kind, result_id, error_code, error_detail, direct"
 )
 
-_LOAD: Final = "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE owner = ? AND status IN ('uploading', 'processing')"
+_UNFINISHED: Final = "FROM uploads WHERE owner = ? AND status IN ('uploading', 'processing')"
+_LOAD: Final = (
+    f"SELECT (SELECT count(*) {_UNFINISHED}) + (SELECT count(*) FROM upload_addresses WHERE owner = ? AND upload NOT IN"
+    f" (SELECT id FROM uploads WHERE id = upload)), (SELECT coalesce(sum(size), 0) FROM (SELECT id, size {_UNFINISHED} UNION"
+    " SELECT upload, size FROM upload_addresses WHERE owner = ?) AS every_one)"
+)
 
 
 def _upload(row: Row) -> Upload:
@@ -48,10 +62,10 @@ class SqlUploads:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def add(self, upload: Upload, room: tuple[int, int] | None = None) -> bool:
+    async def add(self, upload: Upload, room: tuple[int, int] | None = None, addresses: Addresses | None = None) -> bool:
         def put(transaction: Transaction) -> bool:
             if room is not None:
-                count, total = transaction.one(_LOAD, (upload.owner,)) or (0, 0)
+                count, total = transaction.one(_LOAD, (upload.owner,) * 4) or (0, 0)
                 if count >= room[0] or total + upload.size > room[1]:
                     return False
             transaction.run(
@@ -62,6 +76,11 @@ class SqlUploads:
                     upload.direct,
                 ),
             )  # fmt: skip
+            if addresses is not None:
+                transaction.run(
+                    "INSERT INTO upload_addresses (upload, owner, size, direct, until) VALUES (?, ?, ?, ?, ?)",
+                    (addresses.upload, addresses.owner, addresses.size, addresses.direct, addresses.until),
+                )
             return True
 
         return await self._sql.write(put)
@@ -71,7 +90,7 @@ class SqlUploads:
         return None if row is None else _upload(row)
 
     async def load(self, owner: UserId) -> tuple[int, int]:
-        row = await self._sql.one(_LOAD, (owner,))
+        row = await self._sql.one(_LOAD, (owner,) * 4)
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     async def advance(self, upload: UploadId, offset: int, expires_at: UnixMs) -> None:
@@ -101,3 +120,12 @@ class SqlUploads:
 
     async def delete(self, upload: UploadId) -> bool:
         return await self._sql.run("DELETE FROM uploads WHERE id = ?", (upload,)) > 0
+
+    async def addresses_over(self, now: UnixMs, limit: int) -> list[Addresses]:
+        rows = await self._sql.all(
+            "SELECT upload, owner, size, direct, until FROM upload_addresses WHERE until <= ? ORDER BY until LIMIT ?", (now, limit)
+        )
+        return [Addresses(*row) for row in rows]
+
+    async def forget_addresses(self, upload: UploadId) -> None:
+        await self._sql.run("DELETE FROM upload_addresses WHERE upload = ?", (upload,))

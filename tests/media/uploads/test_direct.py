@@ -24,7 +24,7 @@ from nova.media.streams.model import UserId
 from nova.media.uploads import kinds
 from nova.media.uploads.direct import Direct
 from nova.media.uploads.model import Status, Upload
-from nova.media.uploads.service import Limits, Uploads
+from nova.media.uploads.service import LATE, Limits, Uploads
 from nova.media.uploads.store_sql import SCHEMA, SqlUploads
 from nova.media.uploads.tus import Metadata
 from tests.core.blobs.bucket import bucket
@@ -264,6 +264,32 @@ async def test_who_completes_twice_hears_the_same_twice(tmp_path: Path, in_bucke
                 go.set()
             assert len(answers) == 2 and {*answers} <= {Status.PROCESSING, Status.READY}
             assert (await house.ended(uploads, upload)).status is Status.READY
+
+
+@pytest.mark.parametrize("end", ["delete", "complete"])
+async def test_what_comes_to_an_address_after_the_end_counts_and_goes(tmp_path: Path, in_bucket: Way, end: str) -> None:
+    house = House(tmp_path, direct=in_bucket.direct, limits=Limits(per_user=2, user_bytes=2 * len(PNG)))
+    async with open_sqlite(tmp_path / "nova.db", [SCHEMA], Offload(), now="") as sql:
+        house.store = SqlUploads(sql)
+        async with house.open() as uploads:
+            for _ in range(2):
+                upload, (part,) = await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+                await in_bucket.send(uploads, upload, part, PNG)
+                if end == "delete":
+                    await uploads.delete(upload.id, ADA)
+                else:
+                    await uploads.complete(upload.id, ADA)
+                    await house.ended(uploads, upload)
+                    while any(upload.id in each.key for each in await in_bucket.left()):
+                        await trio.sleep(0.005)
+                await in_bucket.send(uploads, upload, part, PNG)
+            assert len(await in_bucket.left()) == 2, "a signed address is good until it expires"
+            with pytest.raises(RateLimited):
+                await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
+            house.clock.advance(600 + LATE)
+            await uploads.sweep()
+            assert await in_bucket.left() == []
+            await uploads.create_direct(UserId("ada"), len(PNG), Metadata(), 600)
 
 
 async def test_an_address_of_ours_takes_one_upload_until_its_end(tmp_path: Path, here: Way) -> None:

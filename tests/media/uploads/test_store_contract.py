@@ -9,7 +9,7 @@ import pytest
 from nova.core.offload import Offload
 from nova.core.sql import open_sqlite
 from nova.media.streams.model import UnixMs, UserId
-from nova.media.uploads.model import Status, Upload, UploadId
+from nova.media.uploads.model import Addresses, Status, Upload, UploadId
 from nova.media.uploads.ports import UploadStore
 from nova.media.uploads.store_memory import MemoryUploads
 from nova.media.uploads.store_sql import SCHEMA, SqlUploads
@@ -71,6 +71,21 @@ async def test_one_too_many_is_not_stored(store: UploadStore) -> None:
     assert not await store.add(upload(4), (2, 9999))
     assert await store.add(upload(9, "bob"), (1, 900))
     assert [await store.get(UploadId(f"u{at}")) is None for at in (1, 2, 3, 4, 9)] == [False, False, True, True, False]
+
+
+async def test_addresses_count_until_they_are_forgotten(store: UploadStore) -> None:
+    for at in (1, 2, 3):
+        assert await store.add(upload(at), None, Addresses(UploadId(f"u{at}"), UserId("ada"), 100 * at, "one", UnixMs(50 * at)))
+    assert await store.load(UserId("ada")) == (3, 600)
+    await store.delete(UploadId("u1"))
+    await store.settle(UploadId("u2"), Status.READY, result=("image", "i1"))
+    assert await store.load(UserId("ada")) == (2, 600), "of an upload that is whole, its bytes alone"
+    assert await store.load(UserId("bob")) == (0, 0)
+    assert [each.upload for each in await store.addresses_over(UnixMs(100), 9)] == ["u1", "u2"]
+    assert await store.addresses_over(UnixMs(99), 9) == [Addresses(UploadId("u1"), UserId("ada"), 100, "one", UnixMs(50))]
+    for at in (1, 2, 3):
+        await store.forget_addresses(UploadId(f"u{at}"))
+    assert await store.load(UserId("ada")) == (1, 300)
 
 
 async def test_uploads_are_found_by_status_and_by_their_end(store: UploadStore) -> None:

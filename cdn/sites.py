@@ -204,10 +204,9 @@ class Sites:
         match = self._match(what)
         count = 0
         now = self._clock.wall()
-        if not what.soft:
-            for running in list(self._sites.values()):
-                if what.site is None or running.site.config.name == what.site:
-                    count += running.site.doom(match)
+        for running in list(self._sites.values()):
+            if what.site is None or running.site.config.name == what.site:
+                count += running.site.doom(match, soft=what.soft)
         names = await self._names(what, site, match)
         for at in range(0, len(names), _STRETCH):
             count += self.keeper.purge_names(names[at : at + _STRETCH], soft=what.soft, now=now)

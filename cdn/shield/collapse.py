@@ -37,6 +37,8 @@ PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes
 FAILING: Final = frozenset((500, 502, 503, 504))
 _log = Log("nova.cdn")
 
+Match = Callable[[bytes, tuple[bytes, ...]], bool]  # whether a purge means an object of that key and these tags
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -55,7 +57,8 @@ class Outcome:
     status: bytes = b""  # Cache-Status
     entry: Entry | None = None
     why: cache_status.Forward = "uri-miss"
-    tags: tuple[bytes, ...] = ()  # of what is fetched, as far as they are known: a purge asks for them while the fetch is under way
+    tags: tuple[bytes, ...] | None = None  # None: no head has come
+    purges: list[Match] = field(default_factory=list)  # those that came before its tags were known
 
 
 class Collapse:
@@ -91,14 +94,21 @@ class Collapse:
         ground = self._ground
         return background(ground.keeper, ground.number, key, old, host_in_key=ground.host_in_key, via=ground.via)
 
-    def doom(self, match: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
-        """Fetches under way whose key and tags match will not be kept; who asks from now on begins a new one."""
+    def doom(self, match: Match, *, soft: bool) -> int:
+        """Fetches under way whose key and tags match will not be kept; who asks from now on begins a new one. soft: what they were to
+        replace stays, for it is stale."""
         count = 0
         for key, outcome in list(self.jobs.items()):
-            if match(primary(key), outcome.tags):
+            tags = outcome.tags if outcome.tags is not None else self._keeper.tags_of(self._number, key)
+            if not match(primary(key), tags):
+                if outcome.tags is None:
+                    outcome.purges.append(match)
+            else:
                 self._doomed.add(id(outcome))
                 del self.jobs[key]
-                self._keeper.drop(self._number, key)
+                found = self._keeper.table.find(self._number, key)
+                if not soft or (found is not None and found.growing):
+                    self._keeper.drop(self._number, key)
                 self._keeper.table.settle(self._number, key)
                 count += 1
         return count
@@ -258,9 +268,14 @@ class Collapse:
         self, key: bytes, request: FetchRequest, answer: FetchAnswer, outcome: Outcome, leads: bool, requested_at: float, received_at: float
     ) -> None:
         """A new answer: kept while it comes, else the client's own."""
-        outcome.tags = tags_of(answer.fields)
         verdict = self._ground.judge_new(request, answer, requested_at, received_at)
         length = answer.length
+        outcome.tags = tags_of(answer.fields)
+        if any(match(primary(key), outcome.tags) for match in outcome.purges):
+            self._doomed.add(id(outcome))  # its tags are among those that were purged while it was awaited
+            if self.jobs.get(key) is outcome:
+                del self.jobs[key]
+                self._keeper.table.settle(self._number, key)
         doomed = id(outcome) in self._doomed
         if answer.status not in FAILING:
             self._backoff.worked(key)

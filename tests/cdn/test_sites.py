@@ -225,7 +225,8 @@ async def test_a_purge_that_the_disk_refuses_fails(tmp_path: Path) -> None:
             await found.sites.purge(Purge("key", b"/a/1"))
 
 
-async def test_fetch_under_way_does_not_bring_back_what_was_purged() -> None:
+@pytest.mark.parametrize("soft", [False, True])
+async def test_fetch_under_way_does_not_bring_back_what_was_purged(soft: bool) -> None:
     gate = trio.Event()
     async with node(row("one")) as found:
         found.origins["one"].script = lambda request: house.origin.Reply(
@@ -238,12 +239,52 @@ async def test_fetch_under_way_does_not_bring_back_what_was_purged() -> None:
 
             nursery.start_soon(ask)
             await house.served.until(lambda: found.sites.site("one").counters.fills == 1)
-            assert await found.sites.purge(Purge("key", b"/a")) == 1
+            assert await found.sites.purge(Purge("key", b"/a", soft=soft)) == 1
             found.origins["one"].script = answer
             assert (await found.get("one", "/a"))[2] == b"h/a"
             gate.set()
         assert await found.is_hit("one", "/a")
         assert (await found.get("one", "/a"))[2] == b"h/a"
+
+
+async def test_a_tag_that_is_not_known_yet_is_purged_too() -> None:
+    gate = trio.Event()
+    async with node(row("one")) as found:
+        origin = found.origins["one"]
+        fields = [(b"cache-control", b"max-age=60"), (b"surrogate-key", b"t")]
+        origin.script = lambda request: house.origin.Reply(200, fields, b"old", gate=gate)
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await found.get("one", "/a"))[2] == b"old"
+
+            nursery.start_soon(ask)
+            await house.served.until(lambda: len(origin.asked) == 1)
+            await found.sites.purge(Purge("tag", b"t"))
+            await found.sites.purge(Purge("tag", b"other"))
+            gate.set()
+        origin.script = lambda request: house.origin.Reply(200, fields, b"new")
+        assert (await found.get("one", "/a"))[2] == b"new"
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_304_does_not_bring_back_what_was_purged_by_its_tag(soft: bool) -> None:
+    gate = trio.Event()
+    async with node(row("one")) as found:
+        origin = found.origins["one"]
+        fields = [(b"cache-control", b"max-age=60"), (b"surrogate-key", b"t"), (b"etag", b'"e"')]
+        origin.script = lambda request: house.origin.Reply(200, fields, b"old")
+        await found.get("one", "/a")
+        found.clock.advance(61)
+        found.reactor.engine.set_clock(unix=int(found.clock.wall()))
+        origin.script = lambda request: house.origin.Reply(304, fields, gate=gate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found.get, "one", "/a")
+            await house.served.until(lambda: len(origin.asked) == 2)
+            assert await found.sites.purge(Purge("tag", b"t", soft=soft)) >= 1
+            gate.set()
+        origin.script = lambda request: house.origin.Reply(200, fields, b"new")
+        assert (await found.get("one", "/a"))[2] == b"new"
 
 
 async def test_warm_up_goes_through_the_same_fetch() -> None:

@@ -6,7 +6,6 @@ all of them look again at once. A fetch belongs to the site, not to the client t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -26,6 +25,7 @@ from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.ground import Ground, varied
 from nova.cdn.shield.outgoing import background
+from nova.cdn.shield.sliced import Match
 from nova.core.errors import NovaError, of
 from nova.core.guard import guarded
 from nova.core.log import Log
@@ -36,8 +36,6 @@ from nova.ext.kept import Answer
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
 FAILING: Final = frozenset((500, 502, 503, 504))
 _log = Log("nova.cdn")
-
-Match = Callable[[bytes, tuple[bytes, ...]], bool]  # whether a purge means an object of that key and these tags
 
 
 @dataclass(slots=True)

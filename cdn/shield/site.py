@@ -23,6 +23,7 @@ from nova.cdn.shield.ground import Compressor, Disk, Ground
 from nova.cdn.shield.outgoing import whole
 from nova.cdn.shield.passing import Passing
 from nova.cdn.shield.request import Incoming, Receive, Scope, Send, read
+from nova.cdn.shield.sliced import Match
 from nova.cdn.shield.slicing import Slicing
 from nova.core.clock import Clock
 from nova.core.errors import BadGateway, MethodNotAllowed, NovaError, RateLimited, of
@@ -61,7 +62,7 @@ class Site:
         self._prefix = (config.prefix or "").encode()
         self._rates: RateLimit[Hashable] | None = None if config.client_rate is None else RateLimit(config.client_rate)
         self._collapse, self._slicing, self._passing = Collapse(self._ground), Slicing(self._ground), Passing(self._ground)
-        self.stale, self.doom = self._collapse.stale, self._collapse.doom
+        self.stale = self._collapse.stale
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The fetches and the origins' upkeep; until cancelled."""
@@ -95,6 +96,11 @@ class Site:
             if incoming.lead is not None and incoming.lead not in self._collapse.jobs:
                 self._keeper.table.settle(self.number, incoming.lead)
             self._ground.quiet.unpark_all()
+
+    def doom(self, match: Match, *, soft: bool) -> int:
+        """Fetches under way that match will not be kept; who asks from now on begins a new one. The number of objects."""
+        self._slicing.doom(match)
+        return self._collapse.doom(match, soft=soft)
 
     async def idle(self) -> None:
         """Returns when no fetch is under way."""

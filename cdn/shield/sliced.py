@@ -5,7 +5,8 @@ RFC 9111, 3.3 and 3.4: parts are kept and put together only under one strong ETa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import trio
 
@@ -17,6 +18,8 @@ from nova.cdn.ports import Fields
 from nova.core.errors import NovaError
 from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer
+
+Match = Callable[[bytes, tuple[bytes, ...]], bool]  # whether a purge means an object of that key and these tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class SliceJob:
     done: trio.Event
     part: Slice | None = None
     error: NovaError | None = None
+    purges: list[Match] = field(default_factory=list)  # those that came meanwhile
 
 
 def slice_key(key: bytes, number: int) -> bytes:

@@ -9,7 +9,8 @@ import trio
 from nova.cdn.cache import fields as f
 from nova.cdn.cache import ranges, validation
 from nova.cdn.cache import status as cache_status
-from nova.cdn.cache.entry import make
+from nova.cdn.cache.entry import make, tags_of
+from nova.cdn.cache.keeper import primary
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins import checked
@@ -35,6 +36,13 @@ class Slicing:
         self._number, self._config = ground.number, ground.config
         self._keeper, self._clock, self._via = ground.keeper, ground.clock, ground.via
         self._slices: dict[bytes, sliced.SliceJob] = {}
+
+    def doom(self, match: sliced.Match) -> None:
+        """Slices under way that match will not be kept, and who asks from now on begins a new one."""
+        for key, job in list(self._slices.items()):
+            job.purges.append(match)
+            if match(primary(key), ()):
+                del self._slices[key]
 
     async def serve(self, incoming: Incoming, send: Send, name: bytes) -> bool:
         """A range of an object that is not here, from slices of it. False: the origin does not give any, or the range does not suit."""
@@ -101,6 +109,7 @@ class Slicing:
                         verdict = self._ground.judge(request, 200, answer.fields, requested_at, received_at)
                         if total is None or not verdict.keep or verdict.asked or verdict.vary:
                             return
+                        tags = tags_of(answer.fields)
                         digests = checked.said(answer.fields, part=True)
                         fill = Fill(self._ground.feed(), answer.length)
                         while data := await answer.read():
@@ -110,6 +119,8 @@ class Slicing:
                         if digests is not None and not digests.fit():
                             raise OriginBroken("the slice is not what its digest says")
                         fill.end()
+                if any(match(primary(key), tags) for match in job.purges):
+                    return
                 entry = make(206, b"", answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
                 self._ground.counters.fills += 1
                 body = fill.body()
@@ -119,6 +130,7 @@ class Slicing:
             except OriginError as error:
                 job.error = error
             finally:
-                del self._slices[key]
+                if self._slices.get(key) is job:
+                    del self._slices[key]
                 job.done.set()
                 self._ground.quiet.unpark_all()

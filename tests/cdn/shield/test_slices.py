@@ -85,3 +85,15 @@ async def test_a_purge_takes_the_slices_along(house: ModuleType) -> None:
         assert site.keeper.drop_object(1, b"h/film", soft=False, now=site.clock.wall()) == 3
         await site.get("/film", "Range: bytes=0-10")
         assert len(site.origin.asked) == 4
+
+
+async def test_a_slice_under_way_does_not_bring_back_what_was_purged(house: ModuleType) -> None:
+    gate = trio.Event()
+    async with house.site(script(house, gate=gate), slice_size=1024) as site:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(site.get, "/film", "Range: bytes=0-9")
+            await house.served.until(lambda: len(site.origin.asked) == 1)
+            site.site.doom(lambda key, tags: key == b"h/film", soft=False)
+            gate.set()
+        assert (await site.get("/film", "Range: bytes=0-9"))[2] == BODY[:10]
+        assert len([each for each in site.origin.asked if dict(each.fields).get(b"range") == b"bytes=0-1023"]) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nova.core import errors
-from nova.core.log import Sink
+from nova.core.log import Log, Sink
 from nova.ext.engine import REFUSED
 from tests.core.reactor.served import connect, http, reactor, until
 
@@ -52,6 +52,7 @@ async def test_they_have_every_member_and_the_words_of_the_table(head: bytes, st
 async def test_what_the_reactor_answers_by_itself_is_logged_with_its_correlation_id(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr("nova.core.log._current", Sink(written, format="json"))
+    monkeypatch.setattr("nova.core.reactor.reactor._log", Log("nova.reactor"))  # no test before this one has used up its lines
     async with reactor(http(nobody)) as (_, [address]):
         ids = []
         for _ in range(3):

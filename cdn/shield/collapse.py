@@ -115,8 +115,7 @@ class Collapse:
         self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None
     ) -> Outcome:
         """informational: tells the client who began it of 1xx answers; those who wait with it are told of none."""
-        tags = () if old is None else self._keeper.tags_of(self._number, key)
-        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale", tags=tags)
+        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale")
         if self._ground.nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()

@@ -324,10 +324,11 @@ async def test_sites_come_change_and_go_while_they_serve() -> None:
         assert [(await found.get("one", f"/new/{number}"))[0] for number in range(2)] == [200, 429]  # the new rules
         assert await found.is_hit("one", "/a/1")  # they are about the origin's side
         async with house.served.connect(found.addresses["one"]) as client:
+            assert (await client.get("/a/1"))[0] == 200  # it is not only waiting to be accepted
             await found.sites.apply([make(CdnSite, **row("two"))])
             assert (await client.get("/a/1"))[0] == 404
         # Refused, or reset: whoever came before the thread had closed the listener.
-        with pytest.raises((OSError, trio.BrokenResourceError), match="refused|reset"):
+        with pytest.raises((OSError, trio.BrokenResourceError), match=r"refused|reset"):
             await found.get("one", "/a/1")
         assert await found.is_hit("two", "/a/1")
 

@@ -92,7 +92,7 @@ async def test_what_was_softened_is_stale_also_after_a_restart(tmp_path: Path) -
         found = await made.find("one", b"h/a")
         assert found is not None
         assert found[0].fresh_until <= NOW
-        assert made.tagged(b"t", "one") == [("one", b"h/a"), ("one", b"h/d")]
+        assert sorted(made.tagged(b"t", "one")) == [("one", b"h/a"), ("one", b"h/d")]
         made.kept("one", b"h/a", kept, [b"newer"])
         await written(made, 1)
         assert body_of(await made.find("one", b"h/a")) == b"newer"

@@ -164,7 +164,7 @@ async def test_purge_by_tag_overtakes_a_short_body_that_has_not_begun(house: Mod
             asking.start_soon(site.get, "/a")
             await house.served.until(lambda: site.origin.asked)
             await trio.testing.wait_all_tasks_blocked()  # the head is here, the body is not
-            assert site.site.doom(lambda key, tags: b"t" in tags) == 1
+            assert site.site.doom(lambda key, tags: b"t" in tags, soft=False) == 1
             gate.set()
         assert (await site.get("/a"))[2] == b"new"
 
@@ -178,7 +178,7 @@ async def test_purge_by_tag_overtakes_the_renewal_of_what_has_that_tag(house: Mo
         async with trio.open_nursery() as asking:
             asking.start_soon(site.get, "/a")
             await house.served.until(lambda: len(site.origin.asked) == 2)
-            assert site.site.doom(lambda key, tags: b"t" in tags) == 1
+            assert site.site.doom(lambda key, tags: b"t" in tags, soft=False) == 1
             gate.set()
         assert (await site.get("/a"))[2] == b"new"
 

@@ -34,7 +34,8 @@ def step_back(behind: int = 0) -> None:
 
     behind: the process whose main thread runs trio, when it is another one. Said again, it changes nothing.
     Who uses more than an even share of a core is made to wait until the others have caught up, up to a timer tick (4 ms) each; trio, with
-    which all work begins and ends, may use more. Outside of this process nothing changes: Linux weighs sessions and services as a whole.
+    which all work begins and ends, may use more. Other sessions and services notice nothing, where Linux weighs those as a whole;
+    programs of the same session come before the thread that has stepped back.
     """
     if getattr(_stepped, "back", False):
         return

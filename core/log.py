@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from threading import RLock
-from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 from nova.core.clock import Clock, SystemClock, rfc3339
@@ -32,7 +31,6 @@ correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=No
 """The id of the request, call or job that this task works for; every line carries it."""
 
 Renderer = Callable[[dict[str, Any]], str]
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 class Sink:

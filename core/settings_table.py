@@ -491,13 +491,6 @@ class Reactor(Section):
         "Full: the thread reads no sockets that need Python until half of it is free. Two requests with the largest heads must fit.",
         least="2MiB", most="1GiB",
     )
-    object_bytes: ByteSize = row(
-        "1GiB", "Bytes that the object table may hold.", "Live windows take about 5 MB a stream of 5 Mbit/s.", least="1MiB", most="1TiB",
-    )
-    rtmp_tick: Seconds = row(
-        "20ms", "Longest time over which the reads of an RTMP socket are merged.",
-        "One wake-up for each message costs 1.7 times nginx-rtmp; the end of a part is never held back.", least="0s", most="100ms",
-    )
     threads: int = row(
         0, "I/O threads; 0: one for each core, less one for trio, but at least one.", "More than the cores gain nothing.", least=0, most=256,
     )

@@ -248,7 +248,7 @@ cdef class Engine:
     cdef bint quiet          # threads are not woken for commands: more are to come
     cdef bint gathering[16]  # ... nor this one: trio is at work on its events
 
-    def __cinit__(self, int threads=1, uint64_t event_ring=1 << 22, uint64_t command_ring=1 << 22):
+    def __cinit__(self, int threads=1, uint64_t event_ring=1 << 22, uint64_t command_ring=1 << 22, uint32_t viewer_window=10):
         cdef int i
         cdef Thread* t
         if not 1 <= threads <= MAX_THREADS:
@@ -258,7 +258,7 @@ cdef class Engine:
                 raise ValueError(f"a ring has {RING_LEAST} bytes or more, a power of two: {size}")
         self.count = threads
         self.objects = ObjectTable()
-        self.viewers = Viewers()
+        self.viewers = Viewers(viewer_window)
         self.peers = Peers()
         self.tls = []
         self.retired = []

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Final
 
 from nova.core.errors import RateLimited
 from nova.core.limits import Networks, RateLimit, address_key, parse_address
 from nova.core.values import Rate
 from nova.realtime.rules import Namespace
-
-LIMITS: Final = 64  # different rates that the namespaces of one server may have; they are settings
 
 
 class Limits:

@@ -7,6 +7,7 @@ under way, then the services and the store.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -169,7 +170,7 @@ class Server:
         threads = wanted.threads or max(1, (os.cpu_count() or 1) - 1)
         self._reactor = reactor = Reactor(
             self._clock, threads=threads, event_ring=_power(wanted.event_ring), command_ring=_power(wanted.command_ring),
-            uring=wanted.uring is not False,
+            uring=wanted.uring is not False, viewer_window=math.ceil(self._settings.live.viewer_window),
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)

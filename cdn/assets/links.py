@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
-from urllib.parse import urlsplit
 
 from nova.cdn.signing import cloudfront
 from nova.cdn.signing.policy import Policy
@@ -72,12 +71,6 @@ async def cloudfront_link(base: str, target: str, keys: Keys, wish: Wish, offloa
         return Link(cloudfront.sign_url(url, key_id, sign, policy), cloudfront.sign_cookies(url, key_id, sign, policy))
 
     return await offload.run(CPU, both)
-
-
-def site_of(url: str) -> tuple[str, str]:
-    """Scheme with host, and target, of an absolute URL."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}", (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _address(text: str) -> str:

@@ -96,13 +96,20 @@ class Reactor:
     """The I/O threads, the tables that they read, and what their events are handed to.
 
     threads: I/O threads. event_ring, command_ring: bytes, powers of two. uring: fan-out sends by io_uring where the kernel lets us
-    (`engine.stats()["uring_threads"]` says whether it does).
+    (`engine.stats()["uring_threads"]` says whether it does). viewer_window: seconds that a viewer counts after a request.
     """
 
     def __init__(
-        self, clock: Clock, *, threads: int = 1, event_ring: int = 1 << 23, command_ring: int = 1 << 22, uring: bool = False
+        self,
+        clock: Clock,
+        *,
+        threads: int = 1,
+        event_ring: int = 1 << 23,
+        command_ring: int = 1 << 22,
+        uring: bool = False,
+        viewer_window: int = 10,
     ) -> None:
-        self.engine = ext.Engine(threads, event_ring, command_ring)
+        self.engine = ext.Engine(threads, event_ring, command_ring, viewer_window)
         self.engine.use_uring(uring)
         self.objects = self.engine.objects
         self.viewers = self.engine.viewers

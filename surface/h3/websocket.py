@@ -19,7 +19,6 @@ from nova.surface.h3.stream import Stream, StreamGone
 PING: Final = 25.0  # seconds; keeps the path open, and tells a silent peer from a quiet one
 SILENT: Final = 2  # pings without any sign of life after which the peer is gone
 FAREWELL: Final = 2.0  # seconds for the peer's close frame after ours
-GOING_AWAY: Final = 1001
 BROKEN: Final = 1006
 INTERNAL: Final = 4000
 

@@ -7,6 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nova.core.clock import SystemClock
+from nova.core.reactor import Reactor
 from nova.ext.viewers import Viewers
 
 
@@ -58,3 +60,9 @@ def test_counts_are_those_of_a_dictionary(steps: list[tuple[int, int, int]], win
     assert viewers.counts(now) == dict(live)
     for tag in range(1, 4):
         assert viewers.count(tag, now) == live[tag]
+
+
+def test_a_reactor_counts_viewers_for_as_long_as_it_is_told() -> None:
+    viewers = Reactor(SystemClock(), viewer_window=2).viewers
+    viewers.touch(1, 7, 100)
+    assert [viewers.count(1, now) for now in (100, 102, 103)] == [1, 1, 0]

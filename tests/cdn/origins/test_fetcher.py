@@ -214,12 +214,16 @@ async def test_a_hedge_that_the_budget_refuses_leaves_the_next_origin_for_a_fail
         async def ask() -> None:
             answered.append(who((await whole(origins, get("/black")))[1]))
 
-        with trio.move_on_after(20):
+        async def asked(number: int, times: int) -> None:
+            while origins.origins[number].requests < times:
+                await trio.sleep(0.001)
+
+        with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask)
-                await trio.sleep(0.1)
+                await asked(0, 2)
                 pair[0].kill()
-                await trio.sleep(0.3)
+                await asked(1, 1)
                 nursery.cancel_scope.cancel()
         assert [origins.origins[1].requests, answered] == [1, []]  # the second one was asked, and is as silent
 

@@ -63,6 +63,21 @@ async def test_catching_up_is_gentle_stops_in_time_and_jumps_when_far(call: Call
     assert [await rate(1.1, now=1.05), await rate(1.05, now=1.05)] == [1.05, 1]
     assert await rate(3, buffered=0.1) == 1
     assert await rate(20) == "jump"
+    assert [await rate(0.75, 0.1), await rate(0.85), await rate(0.9, now=0.95), await rate(0.97, now=0.95)] == [0.95, 1, 0.95, 1]
+
+
+async def test_starving_is_nothing_to_play_with_something_to_fetch(call: Call) -> None:
+    async def starving(behind: float, buffered: float) -> Any:
+        return await call("player/latency.js", "starving", behind, buffered)
+
+    assert await starving(2, 0.04)
+    assert not await starving(2, 0.3)
+    assert not await starving(0.2, 0)  # the next part is on its way
+
+
+async def test_what_was_played_goes_in_larger_pieces(call: Call) -> None:
+    assert await call("player/latency.js", "superfluous", 0, 19) is None
+    assert await call("player/latency.js", "superfluous", 2, 30) == 18
 
 
 async def test_cover_tells_what_the_stream_is_about_unless_there_is_a_picture(call: Call) -> None:

@@ -118,6 +118,56 @@ async def test_session_that_is_over_is_replaced_at_once(page: Page, site: Site) 
     await advanced(page, 0.5)
 
 
+WATCH = """(async () => {
+    const { Player } = await import('/static/js/player/player.js');
+    const video = document.createElement('video');
+    video.muted = true;
+    document.body.append(video);
+    window.player = new Player(video);
+    window.jumps = [];
+    player.load(async () => '/live/%s/index.m3u8');
+})()"""
+TAPPED = """(() => {
+    const { backend } = player;
+    const jump = backend.goLive.bind(backend);
+    backend.goLive = () => { jumps.push(backend.hls.latency); jump(); };
+})()"""
+
+
+@pytest.fixture
+async def player(browser: Browser, site: Site, recording: Recording) -> Page:
+    """A page with nothing but the player, playing; `jumps`: how far behind it was at each jump to the live edge, in seconds."""
+    page = await browser.page()
+    await page.open(f"{site.url}/nowhere")
+    site.state.add(STREAM.copy())
+    site.state.origin = Origin(recording)
+    await page.evaluate(WATCH % STREAM["id"])
+    await page.until("player.state === 'playing'", within=20)
+    await page.evaluate(TAPPED)
+    return page
+
+
+async def test_fetching_that_stopped_is_begun_again_before_the_viewer_is_far_behind(player: Page) -> None:
+    await player.evaluate("player.backend.hls.stopLoad()")
+    await player.until("jumps.length > 0", within=20)
+    assert await player.evaluate("jumps[0]") < 6  # what a viewer who is merely late may be
+    await advanced(player, 0.5)
+
+
+@pytest.mark.slow
+async def test_what_was_played_is_let_go_and_play_goes_on(browser: Browser, site: Site) -> None:
+    page = await browser.page()
+    await page.open(f"{site.url}/nowhere")
+    site.state.add(STREAM.copy())
+    site.state.origin = Origin(record(60), head_start=3)
+    await page.evaluate(WATCH % STREAM["id"])
+    await page.until("player.state === 'playing'", within=20)
+    await page.evaluate(TAPPED)
+    await page.until("player.video.buffered.length && player.video.buffered.start(0) > 8 && player.video.currentTime > 33", within=60)
+    assert await page.evaluate("jumps.length") == 0
+    await advanced(page, 2)
+
+
 async def test_viewer_who_leaves_gives_up_the_session(page: Page, site: Site) -> None:
     await page.click("a.brand")
     await page.until("document.title === 'Nova · live streams'")

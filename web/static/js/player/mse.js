@@ -3,7 +3,7 @@
  */
 
 import Hls from "/vendor/hls.js/hls.light.min.mjs";
-import { catchUp } from "./latency.js";
+import { catchUp, starving, superfluous } from "./latency.js";
 import { TUNING } from "./tuning.js";
 
 /** How often the catch-up looks, in ms. */
@@ -27,9 +27,18 @@ export class MseBackend {
     this.report = report;
     /** @type {number[]} */
     this.mediaErrors = [];
+    this.fetching = false;
+    this.starved = false;
     this.hls = new Hls(TUNING);
+    this.hls.on(Hls.Events.FRAG_LOADING, () => {
+      this.fetching = true;
+    });
+    this.hls.on(Hls.Events.FRAG_LOADED, () => {
+      this.fetching = false;
+    });
     this.hls.on(Hls.Events.FRAG_BUFFERED, () => {
       this.report.ready();
+      this.#cut();
     });
     this.hls.on(Hls.Events.ERROR, (_, error) => this.#failed(error));
     this.onEnded = () => this.report.ended();
@@ -64,13 +73,32 @@ export class MseBackend {
   #govern() {
     const target = this.hls.targetLatency;
     if (this.video.paused || target === null) return;
-    const next = catchUp(this.hls.latency, target, bufferedAhead(this.video), this.video.playbackRate);
+    const ahead = bufferedAhead(this.video);
+    const before = this.starved;
+    this.starved = !this.fetching && starving(this.hls.latency, ahead);
+    const next = this.starved && before ? "jump" : catchUp(this.hls.latency, target, ahead, this.video.playbackRate);
     if (next === "jump") this.goLive();
     else if (next !== this.video.playbackRate) this.video.playbackRate = next;
   }
 
+  /**
+   * Lets go of what was played, at the moment when everything that there is has come and the next part is 200 ms away.
+   *
+   * hls.js does it when the segment on the screen changes: a part that is being appended just then is forgotten as loaded, and when that
+   * segment's sound ends a microsecond before its picture (1024 / 48000 s, rounded), hls.js waits for the forgotten part for ever.
+   */
+  #cut() {
+    const details = this.hls.latestLevelDetails;
+    const { buffered, currentTime } = this.video;
+    if (details === null || buffered.length === 0 || details.edge - buffered.end(buffered.length - 1) > 0.1) return;
+    const end = superfluous(buffered.start(0), currentTime);
+    // @ts-ignore: null is every track
+    if (end !== null) this.hls.trigger(Hls.Events.BUFFER_FLUSHING, { startOffset: 0, endOffset: end, type: null });
+  }
+
   /** @param {import("/vendor/hls.js/hls.light.min.mjs").ErrorData} error */
   #failed(error) {
+    if (error.frag) this.fetching = false;
     // hls.js would ask again five times: but the stream is over, or our session is, and the API knows which.
     const gone = PLAYLIST.includes(error.details) && GONE.includes(error.response?.code ?? 0);
     if (!error.fatal && !gone) return;

@@ -11,8 +11,8 @@ export const TUNING = {
   liveSyncOnStallIncrease: 0.25,
   // The catch-up of latency.js replaces hls.js's own, which needs a second of buffer that a low latency does not have.
   maxLiveSyncPlaybackRate: 1,
-  // Live is not rewound here: what was played goes, so that a page that is open for days stays small. Seconds.
-  backBufferLength: 12,
+  // Live is not rewound here: what was played goes, so that a page that is open for days stays small. mse.js sees to it.
+  backBufferLength: Infinity,
   maxBufferLength: 8,
   // Streams arrive paced by the camera: bandwidth looks like the bit rate, so do not start below the only rendition there is.
   startLevel: -1,

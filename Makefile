@@ -30,7 +30,7 @@ test: ## the test suite (ARGS='-k rtmp')
 test-all: ## everything: slow tests, more examples, a build with bounds checks, the fuzz targets under AddressSanitizer
 	$(SETUP) lint
 	$(SETUP) test
-	@HYPOTHESIS_PROFILE=searching $(BIN)/python -m pytest -q -o faulthandler_timeout=900 $(ARGS)
+	@HYPOTHESIS_PROFILE=searching $(BIN)/python -m pytest -q -o faulthandler_timeout=900 $(WORKERS) $(ARGS)
 	@$(BIN)/python tools/variant.py debug -- -q -m "not slow and not browser" $(ARGS)
 	@$(BIN)/python tools/variant.py address -- -q -m "not slow" tests/ext tests/core/reactor $(ARGS)
 	@$(BIN)/python -m tests.fuzz.sanitized

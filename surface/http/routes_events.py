@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import BadRequest, FieldError, NovaError, RateLimited
+from nova.core.errors import BadRequest, FieldError, NovaError, Unavailable
 from nova.ext import pushes
 from nova.ext.values import JSON
 from nova.realtime.history import Place, Recovery
@@ -59,7 +59,7 @@ class EventRoutes:
             raise BadRequest("invalid_field", detail, fields=[FieldError("?channels", "invalid_field", detail)])
         wait = self.realtime.admission.admit(call.peer, self.clock.monotonic())
         if wait:
-            raise RateLimited("rate_limited", "many clients come at once", retry_after=wait)
+            raise Unavailable("unavailable", "many clients come at once", retry_after=wait)
         places = _decode(call.headers.get("Last-Event-ID", "") or call.query["cursor"])
         asks, hub = who(call.principal, call.peer), self.realtime.hub
 

@@ -253,6 +253,15 @@ async def test_drain_says_when_to_come_back(site: Site) -> None:
         assert bye["code"] == 4002 and bye["reconnect_after_ms"] > 0
 
 
+@pytest.mark.parametrize("site", [["realtime.connect_rate=1/s", "limits.exempt=[]"]], indirect=True)
+async def test_followers_above_the_rate_are_told_when_to_come_again(site: Site) -> None:
+    async with follow(site, "/v1/events?channels=public:lobby") as first, follow(site, "/v1/events?channels=public:lobby") as second:
+        assert (first.status, second.status, second.headers["retry-after"]) == (200, 503, "1")
+    site.clock.advance(1)
+    async with follow(site, "/v1/events?channels=public:lobby") as third:
+        assert third.status == 200
+
+
 async def test_a_quiet_stream_has_a_comment_every_fifteen_seconds(site: Site, autojump_clock: trio.testing.MockClock) -> None:
     async with follow(site, "/v1/events?channels=public:a") as events:
         await trio.sleep(46)

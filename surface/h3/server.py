@@ -47,7 +47,7 @@ class Settings:
     """What the server is told.
 
     share: of the trio thread, 0 to 1. most: connections at once; per_address: of one address, `exempt` ones are freed. retry: every
-    stranger proves its address first.
+    stranger proves its address first. ping, silence: seconds; of WebSockets.
     """
 
     limits: Limits
@@ -58,6 +58,8 @@ class Settings:
     retry: bool = True
     share: float = 0.5
     max_message: int = 65_536
+    ping: float = 25.0
+    silence: float = 60.0
 
 
 class H3Server:
@@ -305,7 +307,10 @@ class H3Server:
             return
         call: Exchange | WebSocket
         if scope["type"] == "websocket":
-            call = WebSocket(stream, scope, self._date_value, max_message=self._settings.max_message)
+            wanted = self._settings
+            call = WebSocket(
+                stream, scope, self._date_value, max_message=wanted.max_message, ping=wanted.ping, silence=wanted.silence
+            )
         else:
             call = Exchange(stream, scope, self._date_value)
         link.streams[stream.number] = stream

@@ -16,8 +16,6 @@ from nova.ext import ws
 from nova.surface.h3.exchange import LEAVE, App
 from nova.surface.h3.stream import Stream, StreamGone
 
-PING: Final = 25.0  # seconds; keeps the path open, and tells a silent peer from a quiet one
-SILENT: Final = 2  # pings without any sign of life after which the peer is gone
 FAREWELL: Final = 2.0  # seconds for the peer's close frame after ours
 BROKEN: Final = 1006
 INTERNAL: Final = 4000
@@ -26,10 +24,13 @@ INTERNAL: Final = 4000
 class WebSocket:
     """A WebSocket and its application.
 
-    max_message: bytes. date: makes the value of the Date field.
+    max_message: bytes. date: makes the value of the Date field. ping: seconds between two of ours, which keep the path open and
+    tell a silent peer from a quiet one. silence: seconds without any sign of life after which the peer is gone.
     """
 
-    def __init__(self, stream: Stream, scope: dict[str, Any], date: Callable[[], bytes], *, max_message: int) -> None:
+    def __init__(
+        self, stream: Stream, scope: dict[str, Any], date: Callable[[], bytes], *, max_message: int, ping: float, silence: float
+    ) -> None:
         self._stream, self._scope, self._date = stream, scope, date
         self._reader = ws.FrameReader(max_message=max_message)
         self._messages: deque[dict[str, Any]] = deque()
@@ -38,7 +39,8 @@ class WebSocket:
         self._refused = 0  # status of an HTTP answer instead
         self._closing = False  # our close frame is sent
         self._over: dict[str, Any] | None = None  # the disconnect that the application gets, once it is over
-        self._quiet = 0  # pings since the last sign of life
+        self._ping, self._silence = ping, silence
+        self._heard = trio.current_time()  # the last sign of life
 
     async def run(self, app: App) -> None:
         """The whole call."""
@@ -51,7 +53,7 @@ class WebSocket:
             self._stream.on_gone = gone
             if self._stream.is_gone:
                 gone()
-            nursery.start_soon(self._ping)
+            nursery.start_soon(self._attend)
             code = INTERNAL
             try:
                 await app(self._scope, self.receive, self.send)
@@ -127,7 +129,7 @@ class WebSocket:
             self._stream.head(500, [(b"date", self._date()), (b"content-length", b"0")], end=True)
 
     def _read(self, data: bytes) -> None:
-        self._quiet = 0
+        self._heard = trio.current_time()
         try:
             found = self._reader.feed(data)
         except ws.FrameError as error:
@@ -179,12 +181,15 @@ class WebSocket:
         if self._accepted and self._over is None:
             self._finish(BROKEN, "")
 
-    async def _ping(self) -> None:
+    async def _attend(self) -> None:
+        """Ping, and give up a peer from which nothing comes; what waits for the application has come."""
         while self._over is None:
-            await trio.sleep(PING)
-            if self._quiet >= SILENT:
+            await trio.sleep(self._ping)
+            now = trio.current_time()
+            if self._stream.waiting or not self._accepted:
+                self._heard = now
+            if now - self._heard >= self._silence:
                 self._stream.reset(ErrorCode.H3_REQUEST_CANCELLED)
                 return
             if self._accepted and not self._closing:
-                self._quiet += 1
                 self._stream.post_if_room(ws.frame(ws.PING, b""))

@@ -59,7 +59,7 @@ class EventRoutes:
             raise BadRequest("invalid_field", detail, fields=[FieldError("?channels", "invalid_field", detail)])
         wait = self.realtime.admission.admit(call.peer, self.clock.monotonic())
         if wait:
-            raise Unavailable("unavailable", "many clients come at once", retry_after=wait)
+            raise Unavailable("overloaded", "many clients come at once", retry_after=wait)
         places = _decode(call.headers.get("Last-Event-ID", "") or call.query["cursor"])
         asks, hub = who(call.principal, call.peer), self.realtime.hub
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nova.core.addresses import Addresses
 from nova.core.clock import Clock
-from nova.core.errors import Forbidden, NovaError
+from nova.core.errors import TABLE, Forbidden, NovaError
 from nova.ext.values import JSON, MSGPACK
 from nova.realtime.session import Identity as Holder
 from nova.surface.http.ports import Credentials, Gate
@@ -55,7 +55,7 @@ class WebSockets:
         peer = str(client.address or "")
         wait = self._realtime.admission.admit(peer, self._clock.monotonic())
         if refused is not None or wait:
-            code, reason = (4003, "rate_limited") if refused is None else (refused.row.close, refused.code)
+            code, reason = (TABLE["overloaded"].close, "overloaded") if refused is None else (refused.row.close, refused.code)
             await send({"type": "websocket.close", "code": code, "reason": reason})
             return
         form = FORMS.get(chosen or "", JSON)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ import trio
 from nova.ext import ws
 from nova.realtime.client.socket import Socket, SocketClosed, open_socket
 from tests.serving import Served, serve
+from tests.surface.h3.client import Client as H3Client
+from tests.surface.h3.client import connect as h3_connect
 
 LOBBY = "public:lobby"
 
@@ -106,6 +109,7 @@ class H2Socket:
         self._reader = ws.FrameReader(client=True)
         self.status = ""
         self.takes = True  # False: what comes is never acknowledged, and soon nothing may come
+        self.pongs = False  # whether pings are answered
         self.reset = trio.Event()
 
     async def open(self, authority: str) -> None:
@@ -135,6 +139,9 @@ class H2Socket:
                         raise SocketClosed(code, payload.decode())
                     if opcode == ws.TEXT:
                         texts.append(payload.decode())
+                    if opcode == ws.PING and self.pongs:
+                        self._h2.send_data(1, ws.frame(ws.PONG, payload, key=b"1234"))
+                        await self._flush()
             if texts:
                 return texts
 
@@ -161,6 +168,38 @@ class H2Socket:
             await self._stream.send_all(data)
 
 
+class H3Socket:
+    """A WebSocket in one stream of HTTP/3 (RFC 9220)."""
+
+    def __init__(self, client: H3Client, path: str) -> None:
+        self._client = client
+        self._stream, self._answer = client.websocket(path, "nova.json.v1")
+        self._reader = ws.FrameReader(client=True)
+
+    async def open(self) -> int:
+        await self._answer.until(lambda answer: answer.headers)
+        return self._answer.status
+
+    async def send(self, text: str) -> None:
+        self._client.send(self._stream, ws.frame(ws.TEXT, text.encode(), key=b"1234"))
+
+    async def receive(self) -> list[str]:
+        while True:
+            await self._answer.until(lambda answer: answer.body or answer.ended or answer.reset is not None)
+            data = bytes(self._answer.body)
+            self._answer.body.clear()
+            if not data:
+                raise SocketClosed(1006, "")
+            texts: list[str] = []
+            for opcode, payload, code, _ in self._reader.feed(data):
+                if opcode == ws.CLOSE:
+                    raise SocketClosed(code, payload.decode())
+                if opcode == ws.TEXT:
+                    texts.append(payload.decode())
+            if texts:
+                return texts
+
+
 @asynccontextmanager
 async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> AsyncIterator[Talk]:
     query = f"?access_token={token}" if token else ""
@@ -172,6 +211,12 @@ async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> As
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
                 await socket.close(1000)
+        return
+    if over == "h3":
+        async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
+            found = H3Socket(client, f"/v1/ws{query}")
+            assert await found.open() == 200
+            yield Talk(found)
         return
     import ssl
 
@@ -188,7 +233,7 @@ async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> As
         yield Talk(socket)
 
 
-OVER = pytest.mark.parametrize("over", ["http/1.1", "h2"])
+OVER = pytest.mark.parametrize("over", ["http/1.1", "h2", "h3"])
 
 
 @OVER
@@ -248,6 +293,25 @@ async def test_client_over_h2_that_takes_nothing_is_reset_when_its_connection_is
         assert info["items"] == []
 
 
+@pytest.mark.slow
+def test_silent_client_over_h2_is_reset_and_one_that_answers_pings_is_not(tmp_path: Path) -> None:
+    async def talks(server: Served) -> None:
+        async with talk(server, over="h2") as quiet, talk(server, over="h2") as silent:
+            quiet._socket.pongs = True
+            for each in (quiet, silent):
+                await each.ask(1, connect={})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(quiet._socket.receive)  # answers, and says nothing by itself
+                with trio.fail_after(60):
+                    while not silent._socket.reset.is_set():
+                        await silent._socket._events()
+                nursery.cancel_scope.cancel()
+            assert await quiet.ask(2, ping={}) == {}
+
+    with serve(tmp_path / "data", realtime__ping="1s", realtime__silence="6s") as server:
+        trio.run(talks, server)
+
+
 async def test_chat_is_the_same_over_http_and_websocket(server: Served, tokens: dict[str, str]) -> None:
     stream = (await trio.to_thread.run_sync(ask, server, "POST", "/v1/streams", {"title": "T"}, tokens["alice"]))["id"]
     comments, room = f"/v1/streams/{stream}/comments", f"stream:{stream}"
@@ -267,6 +331,58 @@ async def test_chat_is_the_same_over_http_and_websocket(server: Served, tokens: 
         assert [each["id"] for each in listed] == [made["id"], f"{done['epoch']}.{done['offset']}"]
         await trio.to_thread.run_sync(ask, server, "PUT", f"/v1/streams/{stream}/bans/bob", {"seconds": 60}, tokens["alice"])
         assert (await bob.ask(2, publish={"channel": room, "data": {"text": "again"}}))["code"] == "banned"
+
+
+@OVER
+async def test_channel_of_a_private_stream_is_for_those_who_may_see_it(server: Served, tokens: dict[str, str], over: str) -> None:
+    async def call(method: str, path: str, body: Any = None) -> Any:
+        return await trio.to_thread.run_sync(ask, server, method, f"/v1/streams{path}", body, tokens["alice"])
+
+    stream = (await call("POST", "", {"title": "T", "visibility": "private"}))["id"]
+    room = f"stream:{stream}"
+    async with talk(server, tokens["alice"], over=over) as alice, talk(server, tokens["bob"], over=over) as bob, \
+            talk(server, over=over) as guest:  # fmt: skip
+        await guest.ask(1, connect={})
+        begun = await alice.ask(1, subscribe={"channel": room})
+        for client in (bob, guest):
+            for command in ("subscribe", "history", "presence"):
+                assert (await client.ask(2, **{command: {"channel": room}}))["code"] == "not_found"
+            assert (await client.ask(3, publish={"channel": room, "data": {"text": "x"}}))["code"] == "not_found"
+        assert (await alice.ask(2, presence={"channel": room}))["count"] == 1
+        await call("PUT", f"/{stream}/grants/bob")
+        assert (await bob.ask(4, subscribe={"channel": room}))["epoch"] == begun["epoch"]
+        assert (await bob.ask(5, publish={"channel": room, "data": {"text": "granted"}}))["durable"]
+        told = await alice.next("pub")
+        while "type" in told["data"]:
+            told = await alice.next("pub")
+        assert told["data"] == {"text": "granted"}
+        await call("DELETE", f"/{stream}/grants/bob")
+        assert (await bob.next("unsub"))["code"] == 4000
+        assert (await bob.ask(6, subscribe={"channel": room}))["code"] == "not_found"
+        assert (await guest.ask(4, subscribe={"channel": room}))["code"] == "not_found"
+
+
+def test_who_comes_while_many_come_is_told_the_same_on_every_road(tmp_path: Path) -> None:
+    async def talks(server: Served) -> None:
+        async with talk(server) as first:
+            await first.ask(1, connect={})
+            with pytest.raises(SocketClosed):
+                async with talk(server):
+                    pass
+            for over in ("h2", "h3"):  # the one that trio may take was an answer of events
+                async with talk(server, over=over) as late:
+                    assert await late.ended() == 4001
+
+    with serve(tmp_path / "data", realtime__connect_rate="1/1h", limits__exempt="[]") as server:
+        host, port = server.address("http")
+        url = f"http://{host}:{port}/v1/events?channels={LOBBY}"
+        with urllib.request.urlopen(url, timeout=30):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(url, timeout=30)
+            with refused.value as answer:
+                assert answer.code == 503 and int(answer.headers["Retry-After"]) > 0
+                assert json.load(answer)["code"] == "overloaded"
+            trio.run(talks, server)
 
 
 @OVER

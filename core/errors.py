@@ -91,6 +91,7 @@ TABLE: Final[dict[str, Row]] = _rows(
     ("bad_gateway",             "bad_gateway",        502, "UNAVAILABLE",         4001, "What stands behind this server failed"),
     ("loop",                    "bad_gateway",        502, "FAILED_PRECONDITION", 4310, "The request has come back to where it was"),
     ("unavailable",             "unavailable",        503, "UNAVAILABLE",         4001, "The service is not available now"),
+    ("node_unavailable",        "unavailable",        503, "UNAVAILABLE",         4001, "The node that keeps this does not answer"),
     ("overloaded",              "unavailable",        503, "UNAVAILABLE",         4001, "The server is at its limit"),
     ("storage_full",            "unavailable",        503, "UNAVAILABLE",         4001, "The server's storage is full"),
     ("origin_busy",             "unavailable",        503, "UNAVAILABLE",         4001, "Too many requests wait for the origin"),
@@ -300,9 +301,9 @@ CLASSES: Final[dict[str, type[NovaError]]] = {
 }  # fmt: skip
 
 
-def of(code: str, detail: str = "", *, retry_after: float | None = None) -> NovaError:
+def of(code: str, detail: str = "", *, retry_after: float | None = None, fields: Sequence[FieldError] = ()) -> NovaError:
     """The error of `code`, in the class that its row names. Raises KeyError: no such row."""
-    return CLASSES[TABLE[code].parent](code, detail, retry_after=retry_after)
+    return CLASSES[TABLE[code].parent](code, detail, retry_after=retry_after, fields=fields)
 
 
 def type_uri(code: str) -> str:

@@ -75,7 +75,8 @@ class _Line:
 class Chat(Protocol):
     """The chat of streams: it decides about what clients publish there."""
 
-    async def publish(self, who: Who, stream: str, data: bytes) -> Published: ...
+    async def publish(self, who: Who, stream: str, data: bytes, *, key: str = "") -> Published:
+        """key: idempotency key; the same one again publishes nothing."""
 
 
 class Hub:
@@ -276,7 +277,7 @@ class Hub:
             raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
         publisher = who.user if who.user is not None else f" {who.peer}"
         if key and (known := self._once.seen(channel, publisher, key, now)) is not None:
-            return Published(known, space.name == channels.STREAM, again=True)
+            return Published(known, False, again=True)
         if "publish" in self._asks and self._hooks is not None:
             asked = await self._hooks.publish(who, channel, data)
             if isinstance(asked, Refused):
@@ -284,11 +285,9 @@ class Hub:
                 raise Internal
             data = asked
         if space.name == channels.STREAM and self._chat is not None:
-            done = await self._chat.publish(who, rest, data)
-        else:
-            once = f"{publisher}\0{key}" if key else ""
-            note = Note(data, self._now_ms(), None, conflate_key, keep=True)
-            done = await self.place(channel, space, rest, note, once)
+            return await self._chat.publish(who, rest, data, key=key)
+        once = f"{publisher}\0{key}" if key else ""
+        done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once)
         if key:
             self._once.done(channel, publisher, key, done.place, now)
         return done

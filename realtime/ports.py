@@ -28,6 +28,9 @@ class StreamsPort(Protocol):
     async def facts(self, stream: str, user: str | None, *, operator: bool) -> StreamFacts:
         """Raises NotFound: there is none, or none that this user may know of."""
 
+    async def here(self, stream: str) -> bool:
+        """Whether this node keeps it, whoever may see it."""
+
     def viewers(self, stream: str) -> int:
         """Who watches now."""
 

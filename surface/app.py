@@ -217,7 +217,9 @@ class Server:
             async with trio.open_nursery() as nursery:
                 await nursery.start(found.hub.run)
                 services.media.announcer.attach(found.hub.say)
-                await nursery.start(found.chat.run)
+                await nursery.start(found.own.run)
+                if found.nodes is not None:
+                    await nursery.start(found.nodes.run)
                 task_status.started()
         finally:
             forget()
@@ -225,7 +227,7 @@ class Server:
     def _tell_status(self, stream: str, status: str) -> None:
         """Viewers in the chat learn how their stream is."""
         if self._realtime is not None:
-            self._realtime.chat.status(stream, status)
+            self._realtime.own.status(stream, status)
 
     async def _run_cdn(self, *, task_status: trio.TaskStatus[None]) -> None:
         services = self._services

@@ -20,6 +20,8 @@ from nova.media.streams.model import StreamId
 from nova.media.streams.model import UserId as StreamUser
 from nova.media.streams.service import Streams
 from nova.realtime import rules
+from nova.realtime.chat.nodes import ChatNodes
+from nova.realtime.chat.ports import Chats
 from nova.realtime.chat.service import Chat
 from nova.realtime.chat.store_sql import SqlStore
 from nova.realtime.cluster import Cluster
@@ -71,16 +73,22 @@ class StreamDoor:
         seen = await self._streams.get(StreamId(found), caller)
         return StreamFacts(seen.stream.owner, seen.stream.status, seen.viewers)
 
+    async def here(self, stream: str) -> bool:
+        found = parse_id(stream)
+        return found is not None and await self._streams.exists(StreamId(found))
+
     def viewers(self, stream: str) -> int:
         return self._streams.viewers(StreamId(stream))
 
 
 @dataclass(frozen=True, slots=True)
 class Realtime:
-    """The channels of this server."""
+    """The channels of this server. own: the chat of this node's streams. chat: that of everybody's. nodes: what asks the others, if any."""
 
     hub: Hub
-    chat: Chat
+    own: Chat
+    chat: Chats
+    nodes: ChatNodes | None
     sockets: TrioSockets
     admission: Admission
     verify: Callable[[str], Awaitable[Holder]]
@@ -107,20 +115,27 @@ def build(
     exempt = Networks(settings.limits.exempt)
     limits = Limits(wanted.address_rate, wanted.command_rate, exempt)
     shared = None if bus is None else Cluster(bus, sockets.node)
+    nodes = None if bus is None else ChatNodes(bus, sockets.node, door, streams.ids)
     hub = Hub(
-        sockets, rules.read(wanted.namespaces), limits, door, SCOPES, clock, public=public, most_channels=wanted.channels,
-        most_bytes=wanted.history_bytes, hooks=hooks, shared=shared, ping=wanted.ping,
+        sockets, rules.read(wanted.namespaces), limits, door if nodes is None else nodes, SCOPES, clock, public=public,
+        most_channels=wanted.channels, most_bytes=wanted.history_bytes, hooks=hooks, shared=shared, ping=wanted.ping,
     )  # fmt: skip
     sockets.attach(hub)
-    chat = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments)
+    away = () if nodes is None else nodes.away
+    own = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments, away=away)
+    chat: Chats = own if nodes is None else nodes
     hub.attach(chat)
-    streams.when_deleted(chat.forget)
-    streams.when_hidden(chat.hide)
+    streams.when_deleted(own.forget)
+    streams.when_hidden(own.hide)
+    if nodes is not None:
+        nodes.attach(own)
+        streams.when_created(nodes.created)
+        streams.when_deleted(nodes.deleted)
 
     async def verify(token: str) -> Holder:
         return holder(await identity.of_token_or_fetch(token))
 
-    return Realtime(hub, chat, sockets, Admission(wanted.connect_rate, exempt), verify)
+    return Realtime(hub, own, chat, nodes, sockets, Admission(wanted.connect_rate, exempt), verify)
 
 
 def hooks_of(settings: Settings, clock: Clock, ids: Ids) -> Hooks | None:

@@ -150,11 +150,13 @@ class MemoryBus:
         self._tables: dict[str, dict[str, bytes]] = {}
         self._token = 0
 
-    async def publish(self, topic: str, data: bytes) -> None:
+    async def publish(self, topic: str, data: bytes) -> int:
         _bounded(data)
         await trio.lowlevel.checkpoint()
-        for subscriber in self._subscribers.get(topic, ()):
+        subscribers = self._subscribers.get(topic, {})
+        for subscriber in subscribers:
             subscriber.offer(topic, data)
+        return len(subscribers)
 
     @asynccontextmanager
     async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
@@ -282,6 +284,10 @@ class MemoryBus:
             found.pop(row, None)
         if not found:
             self._tables.pop(table, None)
+
+    async def row(self, table: str, row: str) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return self._tables.get(table, {}).get(row)
 
     async def rows(self, table: str) -> Mapping[str, bytes]:
         await trio.lowlevel.checkpoint()

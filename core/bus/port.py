@@ -134,8 +134,8 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Trio thread only. Every method raises Unavailable when the bus cannot be reached, TooLarge above `MAX_DATA`."""
 
-    async def publish(self, topic: str, data: bytes) -> None:
-        """Tell the present subscribers of `topic`. At most once; in order for one publisher; nobody there is no error."""
+    async def publish(self, topic: str, data: bytes) -> int:
+        """Tell the present subscribers of `topic`; in how many places somebody hears it. At most once; in order for one publisher."""
 
     def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AbstractAsyncContextManager[Subscription]:
         """Messages of `topics` that are published after this was entered.
@@ -185,6 +185,9 @@ class Bus(Protocol):
 
     async def drop(self, table: str, rows: Collection[str]) -> None:
         """Take rows out; a table without any does not exist."""
+
+    async def row(self, table: str, row: str) -> bytes | None:
+        """One of them; None: there is none of that name."""
 
     async def rows(self, table: str) -> Mapping[str, bytes]:
         """All of them."""

@@ -190,9 +190,9 @@ class RedisBus:
 
     # -- topics ------------------------------------------------------------------------------------------------------------
 
-    async def publish(self, topic: str, data: bytes) -> None:
+    async def publish(self, topic: str, data: bytes) -> int:
         _bounded(data)
-        await self._link.one("SPUBLISH", _topic(topic), data)
+        return int(await self._link.one("SPUBLISH", _topic(topic), data))
 
     @asynccontextmanager
     async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
@@ -311,6 +311,10 @@ class RedisBus:
     async def drop(self, table: str, rows: Collection[str]) -> None:
         if rows:
             await self._link.one("HDEL", f"nova:table:{table}", *rows)
+
+    async def row(self, table: str, row: str) -> bytes | None:
+        found = await self._link.one("HGET", f"nova:table:{table}", row)
+        return None if found is None else bytes(found)
 
     async def rows(self, table: str) -> Mapping[str, bytes]:
         found = await self._link.one("HGETALL", f"nova:table:{table}")

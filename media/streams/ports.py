@@ -50,6 +50,10 @@ class StreamStore(Protocol):
         """Every key of every stream, for the index."""
         ...
 
+    async def ids(self) -> Sequence[StreamId]:
+        """Every stream."""
+        ...
+
     async def private(self) -> Sequence[StreamId]:
         """Every private stream."""
         ...

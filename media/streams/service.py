@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -123,6 +123,7 @@ class Streams:
         self._due = trio.Event()
         self._joined = Joins()
         self._private: set[StreamId] = set()
+        self._created: list[Callable[[StreamId], Awaitable[None]]] = []
         self._deleted: list[Callable[[StreamId], Awaitable[None]]] = []
         self._hidden: list[Callable[[StreamId, UserId | None], Awaitable[None]]] = []
 
@@ -132,6 +133,10 @@ class Streams:
         self._index = keys.KeyIndex(await self._store.all_keys())
         self._private = set(await self._store.private())
         return stale
+
+    def when_created(self, call: Callable[[StreamId], Awaitable[None]]) -> None:
+        """`call(stream)` tells others of a stream that is new, before its owner hears of it."""
+        self._created.append(call)
 
     def when_deleted(self, call: Callable[[StreamId], Awaitable[None]]) -> None:
         """`call(stream)` takes away what others keep of a stream that is deleted."""
@@ -159,6 +164,8 @@ class Streams:
             self._private.add(stream.id)  # before anybody can publish to it
         await self._store.add(stream, key.record)
         self._index.add(key.record)
+        for created in self._created:
+            await created(stream.id)
         self._tell("StreamCreated", stream.id, _facts(stream))
         return stream, key
 
@@ -182,6 +189,14 @@ class Streams:
     async def get(self, stream: StreamId, caller: Caller) -> Seen:
         """Raises NotFound: there is none, or none that the caller may know of."""
         return self._seen(await self._visible(stream, caller))
+
+    async def exists(self, stream: StreamId) -> bool:
+        """Whether this node keeps it, whoever may see it."""
+        return await self._store.get(stream) is not None
+
+    async def ids(self) -> Sequence[StreamId]:
+        """Every stream that this node keeps."""
+        return await self._store.ids()
 
     async def owned(self, stream: StreamId, caller: Caller) -> Stream:
         """A stream that the caller may change. Raises NotFound, Forbidden."""

@@ -88,6 +88,9 @@ class MemoryStore:
     async def all_keys(self) -> list[StreamKey]:
         return list(self._keys.values())
 
+    async def ids(self) -> list[StreamId]:
+        return list(self._streams)
+
     async def private(self) -> list[StreamId]:
         return [stream.id for stream in self._streams.values() if stream.visibility is Visibility.PRIVATE]
 

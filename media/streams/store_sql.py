@@ -166,6 +166,9 @@ class SqlStore:
     async def all_keys(self) -> list[StreamKey]:
         return [_key(row) for row in await self._sql.scan(f"SELECT {_KEY} FROM stream_keys")]
 
+    async def ids(self) -> list[StreamId]:
+        return [StreamId(row[0]) for row in await self._sql.scan("SELECT id FROM streams")]
+
     async def private(self) -> list[StreamId]:
         rows = await self._sql.scan("SELECT id FROM streams WHERE visibility = 'private'")
         return [StreamId(row[0]) for row in rows]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,6 +23,7 @@ from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, S
 from nova.realtime.chat.ports import ChatStore
 from nova.realtime.history import Place
 from nova.realtime.hub import RESUBSCRIBE, Hub, Published
+from nova.realtime.once import Once
 from nova.realtime.ports import Note, StreamFacts, StreamsPort
 from nova.realtime.seam import Who
 
@@ -30,6 +31,7 @@ GUEST: Final = "guest_"  # how ids of guests begin
 TICK: Final = 2.0  # seconds between two looks at the viewer counts
 PRUNE_EVERY: Final = 256  # comments of one stream between two looks at how many there are
 SLOW_ENTRIES: Final = 65536  # users whose last comment is remembered
+WATCHED: Final = 15.0  # seconds for which it is believed that readers on other nodes follow a chat
 STATUS_QUEUE: Final = 1024  # changes of streams' states that wait to be told
 
 _log = Log("nova.chat")
@@ -38,15 +40,17 @@ _log = Log("nova.chat")
 class Chat:
     """The chats of this node's streams. `run` while the server lives.
 
-    words: comments with one of them are refused. kept: comments of one stream that stay in the store.
+    words: comments with one of them are refused. kept: comments of one stream that stay in the store. away: streams that other nodes keep.
     """
 
     def __init__(
         self, hub: Hub, store: ChatStore, streams: StreamsPort, clock: Clock, new_id: Callable[[], str], *, words: Sequence[str] = (),
-        kept: int = 10_000,
+        kept: int = 10_000, away: Container[str] = (),
     ) -> None:  # fmt: skip
         self._hub, self._store, self._streams, self._clock, self._new_id = hub, store, streams, clock, new_id
-        self._words, self._kept = tuple(word.casefold() for word in words), kept
+        self._words, self._kept, self._away = tuple(word.casefold() for word in words), kept, away
+        self._once = Once()
+        self._watched: dict[str, float] = {}  # streams with readers on other nodes, and until when that is believed
         self._spoke: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._told: dict[str, int] = {}
         self._added: dict[str, int] = {}
@@ -73,9 +77,15 @@ class Chat:
 
     # -- clients -----------------------------------------------------------------------------------------------------------
 
-    async def publish(self, who: Who, stream: str, data: bytes) -> Published:
-        """{text} or {reaction} from a client. Raises NovaError."""
-        return (await self.say(who, stream, read(data)))[0]
+    async def publish(self, who: Who, stream: str, data: bytes, *, key: str = "") -> Published:
+        """{text} or {reaction} from a client. key: idempotency key. Raises NovaError."""
+        said, now, user = read(data), self._clock.monotonic(), who.user or ""
+        if key and (known := self._once.seen(stream, user, key, now)) is not None:
+            return Published(known, bool(said.text), again=True)
+        done, _ = await self.say(who, stream, said)
+        if key:
+            self._once.done(stream, user, key, done.place, now)
+        return done
 
     async def comment(self, who: Who, stream: str, text: str) -> Comment:
         """A comment. Raises NovaError."""
@@ -264,14 +274,24 @@ class Chat:
             stream, status = self._states.popleft()
             await self._tell(stream, {"type": "status", "status": status}, key="status")
 
+    def watched(self, stream: str) -> None:
+        """Readers on another node follow the chat of this stream now."""
+        self._watched[stream] = self._clock.monotonic() + WATCHED
+
+    def read_here(self) -> list[str]:
+        """The streams whose chats have readers on this node."""
+        return [room.rest for room in self._hub.rooms if room.space.name == channels.STREAM and room.channel.subscribers]
+
     async def _tell_viewers(self) -> None:
-        watched = [room.rest for room in self._hub.rooms if room.space.name == channels.STREAM and room.channel.subscribers]
+        now = self._clock.monotonic()
+        self._watched = {stream: until for stream, until in self._watched.items() if until > now}
+        watched = {stream for stream in self.read_here() if stream not in self._away} | self._watched.keys()
         for stream in watched:
             count = self._streams.viewers(stream)
             if self._told.get(stream) != count:
                 self._told[stream] = count
                 await self._tell(stream, {"type": "viewers", "count": count}, key="viewers")
-        for stream in self._told.keys() - set(watched):
+        for stream in self._told.keys() - watched:
             del self._told[stream]
 
     def _now(self) -> int:

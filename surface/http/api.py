@@ -112,7 +112,7 @@ def described(settings: Settings) -> Json:
     services = Services(
         streams=nothing, identity=nothing, replays=nothing, addresses=nothing, rates=nothing, guesses=nothing, metrics=nothing,
         urls=nothing, ids=nothing, clock=nothing, checks=nothing, open_metrics=nothing, assets=(), error_page=b"", bus=nothing,
-        realtime=Realtime(nothing, nothing, nothing, nothing, nothing),
+        realtime=Realtime(nothing, nothing, nothing, nothing, nothing, nothing, nothing),
         media=Media(nothing, nothing, nothing, nothing, nothing, nothing), cdn=nothing,
     )  # fmt: skip
     return openapi.document(routes(settings, services))

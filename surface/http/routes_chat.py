@@ -9,7 +9,7 @@ from nova.core.clock import rfc3339
 from nova.core.errors import BadRequest, FieldError, NotFound
 from nova.core.ids import parse_id
 from nova.realtime.chat.model import BAN_MAX, REASON_MAX, SLOW_MODE_MAX, TEXT_MAX, Comment, Mode
-from nova.realtime.chat.service import Chat
+from nova.realtime.chat.ports import Chats
 from nova.realtime.hub import Hub
 from nova.surface.http import cursors
 from nova.surface.http.bodies import merge_patch
@@ -53,7 +53,7 @@ MODE_PATCH: Final = Object({name: optional(OrNull(member.shape)) for name, membe
 class ChatRoutes:
     """Handlers over the chat."""
 
-    chat: Chat
+    chat: Chats
     hub: Hub
 
     def table(self) -> list[Route]:

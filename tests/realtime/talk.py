@@ -14,10 +14,14 @@ import trio.testing
 from nova.core.bus import Bus
 from nova.core.clock import FakeClock
 from nova.core.errors import NotFound, Unauthenticated
+from nova.core.ids import Ids
 from nova.core.limits import Networks
 from nova.core.values import Rate, Seconds
 from nova.ext.values import JSON
 from nova.realtime import rules
+from nova.realtime.chat.nodes import ChatNodes
+from nova.realtime.chat.service import Chat
+from nova.realtime.chat.store_memory import MemoryStore
 from nova.realtime.cluster import Cluster
 from nova.realtime.hub import Hub, Scopes
 from nova.realtime.limits import Limits
@@ -31,17 +35,24 @@ PRIVATE = "01890000-0000-7000-8000-000000000002"
 
 
 class FakeStreams:
-    """One public stream of alice and a private one."""
+    """One public stream of alice and a private one; or none, which another node keeps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *kept: str) -> None:
+        self.kept = kept
         self.watching = 0
         self.hidden = False  # the public one is private now
 
     async def facts(self, stream: str, user: str | None, *, operator: bool) -> StreamFacts:
         await trio.lowlevel.checkpoint()
-        if (stream == STREAM and not self.hidden) or (stream in (STREAM, PRIVATE) and (user == "alice" or operator)):
+        if stream in self.kept and ((stream == STREAM and not self.hidden) or user == "alice" or operator):
             return StreamFacts("alice", "live", self.watching)
         raise NotFound("not_found", "there is no such stream")
+
+    async def here(self, stream: str) -> bool:
+        return stream in self.kept
+
+    async def ids(self) -> tuple[str, ...]:
+        return self.kept
 
     def viewers(self, stream: str) -> int:
         return self.watching
@@ -124,6 +135,8 @@ class Node:
     clock: FakeClock
     streams: FakeStreams
     nursery: trio.Nursery
+    own: Chat
+    chats: ChatNodes | None
 
     async def verify(self, token: str) -> Identity:
         """Tokens of these tests say what they are: `user`, `user/admin`, `user/none`."""
@@ -157,18 +170,25 @@ class Node:
 @asynccontextmanager
 async def node(
     *lines: str, public: bool = True, hooks: Hooks | None = None, shared_by: Bus | None = None, clock: FakeClock | None = None,
-    most_channels: int = 1000, most_bytes: int = 2**20,
+    most_channels: int = 1000, most_bytes: int = 2**20, kept: tuple[str, ...] = (STREAM, PRIVATE),
 ) -> AsyncIterator[Node]:  # fmt: skip
+    """shared_by: what joins it with others. kept: its streams."""
     clock = clock or FakeClock()
-    sockets, streams = TrioSockets(clock, hooks=hooks), FakeStreams()
+    sockets, streams = TrioSockets(clock, hooks=hooks), FakeStreams(*kept)
     limits = Limits(Rate(100_000, Seconds(1)), Rate(10_000, Seconds(1)), Networks([]))
     shared = None if shared_by is None else Cluster(shared_by, sockets.node)
+    nodes = None if shared_by is None else ChatNodes(shared_by, sockets.node, streams, streams.ids)
     hub = Hub(
-        sockets, rules.read(lines), limits, streams, SCOPES, clock, public=public, hooks=hooks, shared=shared,
+        sockets, rules.read(lines), limits, streams if nodes is None else nodes, SCOPES, clock, public=public, hooks=hooks, shared=shared,
         most_channels=most_channels, most_bytes=most_bytes,
     )  # fmt: skip
     sockets.attach(hub)
+    own = Chat(hub, MemoryStore(), streams, clock, Ids(clock).new, away=() if nodes is None else nodes.away)
+    hub.attach(own if nodes is None else nodes)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)
-        yield Node(hub, sockets, clock, streams, nursery)
+        if nodes is not None:
+            nodes.attach(own)
+            await nursery.start(nodes.run)
+        yield Node(hub, sockets, clock, streams, nursery, own, nodes)
         nursery.cancel_scope.cancel()

@@ -1,43 +1,19 @@
 """Channels that two nodes serve together: over the bus in memory, and over Redis."""
 
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 import trio
 
-from nova.core.bus import Bus, MemoryBus
+from nova.core.bus import Bus
 from nova.core.bus.shared import RedisBus
-from nova.core.clock import FakeClock
 from nova.core.secret import SecretUrl
 from nova.realtime import cluster as cluster_
-from tests.core.bus.redis_server import RedisServer, redis_server
+from tests.core.bus.redis_server import RedisServer
 from tests.realtime.talk import Client, Node, node
 
 LOBBY = "public:lobby"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def buses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Bus]]:
-    """What two nodes see of one bus."""
-    if request.param == "memory":
-        bus = MemoryBus(FakeClock())
-        yield bus, bus
-        return
-    server: RedisServer = request.getfixturevalue("server")
-    with socket.create_connection(("127.0.0.1", server.port)) as to:
-        to.sendall(b"FLUSHALL\r\n")
-        assert to.recv(5) == b"+OK\r\n"
-    one, two = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
-    async with one.opened(), two.opened():
-        yield one, two
 
 
 @pytest.fixture

@@ -274,6 +274,7 @@ async def test_tables_have_rows_until_they_are_dropped(bus: Bus) -> None:
     await bus.put("t", {"a": b"3"})
     await bus.put("t", {})
     assert await bus.rows("t") == {"a": b"3", "b": b"2"}
+    assert [await bus.row("t", "a"), await bus.row("t", "c"), await bus.row("other", "a")] == [b"3", None, None]
     await bus.drop("t", ["a", "nobody"])
     await bus.drop("t", [])
     assert await bus.rows("t") == {"b": b"2"} and await bus.rows("other") == {}

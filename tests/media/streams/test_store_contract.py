@@ -162,6 +162,7 @@ async def test_private_streams_are_known(store: StreamStore) -> None:
     found = await store.get(private)
     assert found is not None
     assert found.visibility is Visibility.PRIVATE
+    assert sorted(await store.ids()) == sorted(stream(number).id for number in range(len(Visibility)))
 
 
 async def test_broadcasts_are_replaced_by_id_and_come_newest_first(store: StreamStore) -> None:

@@ -1,0 +1,81 @@
+"""Questions of one node to another over the bus, and their answers.
+
+Each node hears on a topic of its own. What is asked and answered is the caller's; here it is told who asked, and for how long
+somebody waits. Nothing is asked twice: whether a question without an answer was worked on is not known.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from nova.core.bus.port import QUEUE, Bus
+from nova.core.errors import Unavailable
+from nova.core.guard import guard
+from nova.core.log import Log
+from nova.core.values import Seconds
+
+ANSWERING: Final = 256  # questions that are worked on at the same time; one more is told that it is one too many
+AGAIN: Final = 1.0  # seconds after which another try makes sense
+
+_log = Log("nova.calls")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    answer: bytes | None = None
+    come: trio.Event = field(default_factory=trio.Event)
+
+
+class Calls:
+    """topic: the beginning of the nodes' topics. node: this one. answer: what it says to a question; the bytes are never empty."""
+
+    def __init__(self, bus: Bus, topic: str, node: str, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._bus, self._topic, self._node, self._answer = bus, topic, node, answer
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, _Waiting] = {}
+        self._answering = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hear the others; until cancelled. Raises Unavailable: not at the start."""
+        async with self._bus.subscribe([f"{self._topic}.{self._node}"], queue=QUEUE) as messages, trio.open_nursery() as nursery:
+            task_status.started()
+            async for message in messages:
+                kind, node, number, body = message.data.split(b" ", 3)
+                if kind == b"?":
+                    nursery.start_soon(guard, _log, self._work, node.decode(), number, body)
+                elif (waiting := self._waiting.get(int(number))) is not None:
+                    waiting.answer = body
+                    waiting.come.set()
+
+    async def ask(self, node: str, question: bytes, within: Seconds) -> bytes:
+        """What `node` answers. Raises Unavailable `node_unavailable`: it is not there, or says nothing within `within`; TooLarge."""
+        number = next(self._numbers)
+        waiting = self._waiting[number] = _Waiting()
+        try:
+            heard = await self._bus.publish(f"{self._topic}.{node}", b"? %s %d " % (self._node.encode(), number) + question)
+            if heard:
+                with trio.move_on_after(within):
+                    await waiting.come.wait()
+        finally:
+            del self._waiting[number]
+        if waiting.answer is None:
+            detail = "the node that keeps this says nothing" if heard else "the node that keeps this is not there"
+            raise Unavailable("node_unavailable", detail, retry_after=AGAIN)
+        if not waiting.answer:
+            raise Unavailable("overloaded", "the node that keeps this has too many questions", retry_after=AGAIN)
+        return waiting.answer
+
+    async def _work(self, node: str, number: bytes, question: bytes) -> None:
+        answer = b""
+        if self._answering < ANSWERING:
+            self._answering += 1
+            try:
+                answer = await self._answer(question)
+            finally:
+                self._answering -= 1
+        await self._bus.publish(f"{self._topic}.{node}", b"! %s %s " % (self._node.encode(), number) + answer)

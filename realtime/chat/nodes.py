@@ -1,0 +1,290 @@
+"""The chats of the streams of all nodes, as one of them sees them.
+
+A stream is kept by one node: its store has the stream, its comments and how its chat runs, and it alone decides about them. Which node that
+is stands in a table of the bus, written when a stream is made and whenever the bus may have lost it. Every other node asks the keeper,
+about what a user may see and with everything that is done in a chat; what comes of it reaches all nodes as the channel's publications.
+A keeper that is down is still in the table, so the others know that its streams are away for now and not gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass
+from itertools import islice
+from typing import Any, Final
+
+import trio
+
+from nova.core import errors
+from nova.core.bus import Bus, Lease
+from nova.core.bus.calls import Calls
+from nova.core.errors import TABLE, FieldError, NotFound, NovaError, Unavailable
+from nova.core.log import Log
+from nova.core.values import Seconds
+from nova.ext.values import JSON
+from nova.realtime.chat.model import Comment, Mode
+from nova.realtime.chat.service import Chat
+from nova.realtime.history import Place
+from nova.realtime.hub import Published
+from nova.realtime.ports import StreamFacts, StreamsPort
+from nova.realtime.seam import Who
+
+KEEPERS: Final = "realtime:keepers"  # stream: the node that keeps it
+TOPIC: Final = "nova.realtime.chat"
+PATIENCE: Final = Seconds(3.0)  # with a keeper; a person waits
+BEAT: Final = 3.0  # seconds between two looks at whether the bus still has this node's streams
+LEASE: Final = Seconds(10.0)
+ROWS: Final = 1000  # streams of one message
+PAGE_MOST: Final = 100  # comments of one answer: of the longest ones, what a message on the bus holds
+AWAY_MOST: Final = 65_536  # streams of other nodes that are remembered; beyond, those used longest ago are asked about again
+
+_log = Log("nova.chat")
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """One thing that is asked of a chat. own: by that of this node, with JSON values. pack, unpack: what comes of it as one, and back."""
+
+    own: Callable[..., Awaitable[Any]]
+    pack: Callable[[Any], Any] = lambda said: None
+    unpack: Callable[[Any], Any] = lambda said: None
+
+
+class ChatNodes:
+    """`Chats` and `StreamsPort` over all nodes. streams: those of this node. `run` while the server lives."""
+
+    def __init__(self, bus: Bus, node: str, streams: StreamsPort, kept: Callable[[], Awaitable[Iterable[str]]]) -> None:
+        """kept: the ids of all streams that this node keeps."""
+        self._bus, self._node, self._streams, self._kept = bus, node, streams, kept
+        self._calls = Calls(bus, TOPIC, node, self._answer)
+        self._own: Chat
+        self._lease: Lease | None = None
+        self.away: OrderedDict[str, str] = OrderedDict()  # streams of other nodes that somebody here asked for, and their keepers
+        self._late: set[str] = set()  # streams that could not be told of when they were made
+
+    def attach(self, own: Chat) -> None:
+        """The chat of this node's streams is made after the hub, and the hub after this."""
+        self._own = own
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer the others; until cancelled. Raises Unavailable: not at the start."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._calls.run)
+            await self._hold()
+            task_status.started()
+            while True:
+                await trio.sleep(BEAT)
+                await self._hold()
+                await self._tell_watched()
+
+    # -- which node keeps what ---------------------------------------------------------------------------------------------
+
+    async def created(self, stream: str) -> None:
+        """This node keeps one more stream."""
+        try:
+            await self._bus.put(KEEPERS, {stream: self._node.encode()})
+        except Unavailable:
+            self._late.add(stream)
+
+    async def deleted(self, stream: str) -> None:
+        """… and one less. A row that stays is harmless: this node says that there is no such stream."""
+        self._late.discard(stream)
+        try:
+            await self._bus.drop(KEEPERS, [stream])
+        except Unavailable as error:
+            _log.warning("keeper_not_told", code=error.code)
+
+    async def _hold(self) -> None:
+        """Whoever loses the lease of this node may have lost its rows, too: they are written again."""
+        try:
+            if self._lease is None or not await self._bus.renew(self._lease, LEASE):
+                self._lease = await self._bus.acquire(f"{KEEPERS}:{self._node}", self._node, LEASE)
+                self._late.update(await self._kept())
+            for some in _some(self._late):
+                await self._bus.put(KEEPERS, dict.fromkeys(some, self._node.encode()))
+                self._late.difference_update(some)
+        except Unavailable:
+            self._lease = None
+
+    async def _tell_watched(self) -> None:
+        """Keepers learn which of their streams have readers here: they say how many watch."""
+        by_keeper: dict[str, list[str]] = {}
+        for stream in self._own.read_here():
+            if (keeper := self.away.get(stream)) is not None:
+                self.away.move_to_end(stream)
+                by_keeper.setdefault(keeper, []).append(stream)
+        for keeper, streams in by_keeper.items():
+            try:
+                for some in _some(streams):
+                    await self._ask_node(keeper, ["watched", some])
+            except NovaError as error:
+                _log.warning("keeper_not_told", code=error.code)
+
+    # -- StreamsPort -------------------------------------------------------------------------------------------------------
+
+    async def facts(self, stream: str, user: str | None, *, operator: bool) -> StreamFacts:
+        if stream not in self.away:
+            try:
+                return await self._streams.facts(stream, user, operator=operator)
+            except NotFound:
+                if await self._streams.here(stream):
+                    raise
+        return StreamFacts(*await self._ask(stream, ["facts", stream, user, operator]))
+
+    async def here(self, stream: str) -> bool:
+        return await self._streams.here(stream)
+
+    def viewers(self, stream: str) -> int:
+        return self._streams.viewers(stream)
+
+    # -- Chats -------------------------------------------------------------------------------------------------------------
+
+    async def publish(self, who: Who, stream: str, data: bytes, *, key: str = "") -> Published:
+        found: Published = await self._do("publish", who, stream, data.decode(), key)
+        return found
+
+    async def comment(self, who: Who, stream: str, text: str) -> Comment:
+        found: Comment = await self._do("comment", who, stream, text)
+        return found
+
+    async def comments(self, who: Who, stream: str, before: str | None, limit: int) -> tuple[list[Comment], str | None]:
+        found: list[Comment] = []
+        while True:
+            page, before = await self._do("comments", who, stream, before, min(limit - len(found), PAGE_MOST))
+            found += page
+            if before is None or len(found) == limit:
+                return found, before
+
+    async def delete(self, who: Who, stream: str, comment: str) -> None:
+        await self._do("delete", who, stream, comment)
+
+    async def ban(self, who: Who, stream: str, user: str, seconds: int | None, reason: str) -> None:
+        await self._do("ban", who, stream, user, seconds, reason)
+
+    async def unban(self, who: Who, stream: str, user: str) -> None:
+        await self._do("unban", who, stream, user)
+
+    async def appoint(self, who: Who, stream: str, user: str) -> None:
+        await self._do("appoint", who, stream, user)
+
+    async def dismiss(self, who: Who, stream: str, user: str) -> None:
+        await self._do("dismiss", who, stream, user)
+
+    async def mode(self, who: Who, stream: str) -> Mode:
+        found: Mode = await self._do("mode", who, stream)
+        return found
+
+    async def require_moderator(self, who: Who, stream: str) -> None:
+        await self._do("require_moderator", who, stream)
+
+    async def set_mode(self, who: Who, stream: str, mode: Mode) -> None:
+        await self._do("set_mode", who, stream, asdict(mode))
+
+    async def _do(self, what: str, who: Who, stream: str, *more: Any) -> Any:
+        """By the chat of this node, or by that of the stream's keeper. Raises what that raises; Unavailable."""
+        verb = VERBS[what]
+        if stream not in self.away:
+            try:
+                return await verb.own(self._own, who, stream, *more)
+            except NotFound:
+                if await self._streams.here(stream):
+                    raise
+        return verb.unpack(await self._ask(stream, [what, _packed(who), stream, *more]))
+
+    # -- questions ---------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, stream: str, question: list[Any]) -> Any:
+        row = await self._bus.row(KEEPERS, stream)
+        keeper = self._node if row is None else row.decode()
+        if keeper == self._node:
+            self.away.pop(stream, None)
+            raise NotFound("not_found", "there is no such stream")
+        self.away[stream] = keeper
+        if len(self.away) > AWAY_MOST:
+            self.away.popitem(last=False)
+        return await self._ask_node(keeper, question)
+
+    async def _ask_node(self, node: str, question: list[Any]) -> Any:
+        asked = json.dumps(question, ensure_ascii=False, separators=(",", ":")).encode()
+        answer = json.loads(await self._calls.ask(node, asked, PATIENCE))
+        if "error" not in answer:
+            return answer["said"]
+        code, detail, retry_after, fields = answer["error"]
+        if code not in TABLE:  # of a newer version
+            code = "unavailable"
+        raise errors.of(code, detail, retry_after=retry_after, fields=[FieldError(*each) for each in fields])
+
+    async def _answer(self, question: bytes) -> bytes:
+        answer: dict[str, Any]
+        try:
+            answer = {"said": await self._work(*json.loads(question))}
+        except NovaError as error:
+            if error.kind == "internal":
+                raise
+            answer = {"error": [error.code, error.detail, error.retry_after, error.fields]}
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def _work(self, what: str, *more: Any) -> Any:
+        if what == "facts":
+            stream, user, operator = more
+            facts = await self._streams.facts(stream, user, operator=operator)
+            self._own.watched(stream)
+            return astuple(facts)
+        if what == "watched":
+            for stream in more[0]:
+                self._own.watched(stream)
+            return None
+        if what not in VERBS:
+            raise Unavailable("unavailable", "this node is of an older version and does not know this")
+        who, stream, *rest = more
+        return VERBS[what].pack(await VERBS[what].own(self._own, _who(who), stream, *rest))
+
+
+def _some(streams: Collection[str]) -> Iterator[list[str]]:
+    """All of them, ROWS at a time; `streams` may change meanwhile."""
+    rest = iter(list(streams))
+    while some := list(islice(rest, ROWS)):
+        yield some
+
+
+def _packed(who: Who) -> list[Any]:
+    return [who.client, who.user, who.scopes, who.claims.decode(), who.name, who.peer]
+
+
+def _who(packed: list[Any]) -> Who:
+    client, user, scopes, claims, name, peer = packed
+    return Who(client, user, scopes, claims.encode(), name, peer, "", JSON)
+
+
+def _comment_of(packed: list[Any]) -> Comment:
+    id, stream, user, name, badges, text, at, place = packed
+    return Comment(id, stream, user, name, tuple(badges), text, at, None if place is None else Place(*place))
+
+
+async def _publish(chat: Chat, who: Who, stream: str, data: str, key: str) -> Published:
+    return await chat.publish(who, stream, data.encode(), key=key)
+
+
+async def _set_mode(chat: Chat, who: Who, stream: str, mode: dict[str, Any]) -> None:
+    await chat.set_mode(who, stream, Mode(**mode))
+
+
+VERBS: Final[dict[str, _Verb]] = {
+    "publish": _Verb(_publish, list, lambda said: Published(Place(*said[0]), *said[1:])),
+    "comment": _Verb(Chat.comment, astuple, _comment_of),
+    "comments": _Verb(
+        Chat.comments,
+        lambda said: [[astuple(each) for each in said[0]], said[1]],
+        lambda said: ([_comment_of(each) for each in said[0]], said[1]),
+    ),
+    "delete": _Verb(Chat.delete),
+    "ban": _Verb(Chat.ban),
+    "unban": _Verb(Chat.unban),
+    "appoint": _Verb(Chat.appoint),
+    "dismiss": _Verb(Chat.dismiss),
+    "mode": _Verb(Chat.mode, asdict, lambda said: Mode(**said)),
+    "require_moderator": _Verb(Chat.require_moderator),
+    "set_mode": _Verb(_set_mode),
+}

@@ -1,0 +1,81 @@
+"""Questions between two nodes; what a bus that joins processes does to them is tested where they are used."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from nova.core.bus import MemoryBus
+from nova.core.bus.calls import ANSWERING, Calls
+from nova.core.clock import FakeClock
+from nova.core.errors import Unavailable
+from nova.core.values import Seconds
+
+
+@asynccontextmanager
+async def pair(answer: object) -> AsyncIterator[Calls]:
+    bus = MemoryBus(FakeClock())
+
+    async def nobody(question: bytes) -> bytes:
+        raise AssertionError(question)
+
+    asking = Calls(bus, "t", "a", nobody)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(asking.run)
+        await nursery.start(Calls(bus, "t", "b", answer).run)  # type: ignore[arg-type]
+        yield asking
+        nursery.cancel_scope.cancel()
+
+
+async def test_answers_find_their_questions_in_whatever_order() -> None:
+    first = trio.Event()
+
+    async def answer(question: bytes) -> bytes:
+        if question == b"1 with spaces":
+            await first.wait()
+        else:
+            first.set()
+        return b"to " + question
+
+    said: dict[bytes, bytes] = {}
+    async with pair(answer) as calls:
+
+        async def ask(question: bytes) -> None:
+            said[question] = await calls.ask("b", question, Seconds(30))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, b"1 with spaces")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask, b"\x00\xff")
+    assert said == {b"1 with spaces": b"to 1 with spaces", b"\x00\xff": b"to \x00\xff"}
+
+
+async def test_nobody_there_is_told_at_once_and_silence_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    async def broken(question: bytes) -> bytes:
+        raise ValueError("a bug of ours")
+
+    async with pair(broken) as calls:
+        for node in ("nobody", "b"):
+            with pytest.raises(Unavailable) as away:
+                await calls.ask(node, b"?", Seconds(3))
+            assert away.value.code == "node_unavailable" and away.value.retry_after == 1.0
+        assert trio.current_time() >= 3  # of the clock that jumps
+
+
+async def test_one_question_too_many_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    go_on = trio.Event()
+
+    async def answer(question: bytes) -> bytes:
+        await go_on.wait()
+        return b"done"
+
+    async with pair(answer) as calls, trio.open_nursery() as nursery:
+        for _ in range(ANSWERING):
+            nursery.start_soon(calls.ask, "b", b"?", Seconds(1000))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Unavailable) as refused:
+            await calls.ask("b", b"?", Seconds(1000))
+        assert refused.value.code == "overloaded"
+        go_on.set()

@@ -1,0 +1,220 @@
+"""The chat of a stream on a node that does not keep it: over the bus in memory, and over Redis."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from nova.core.bus import Bus, MemoryBus
+from nova.core.bus.shared import RedisBus
+from nova.core.clock import FakeClock
+from nova.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated, Unavailable
+from nova.core.secret import SecretUrl
+from nova.core.values import Seconds
+from nova.realtime.chat import nodes as nodes_
+from nova.realtime.chat.model import Mode
+from nova.realtime.chat.nodes import KEEPERS, ChatNodes
+from nova.realtime.seam import Who
+from tests.core.bus.redis_server import RedisServer
+from tests.realtime.chat.test_chat import who
+from tests.realtime.talk import PRIVATE, STREAM, Node, node
+
+ROOM = f"stream:{STREAM}"
+
+
+@asynccontextmanager
+async def two(buses: tuple[Bus, Bus]) -> AsyncIterator[tuple[Node, Node, ChatNodes]]:
+    """The keeper of the streams, another node, and the chats as that one sees them."""
+    async with node("stream rate=off channel_rate=off", shared_by=buses[0]) as keeper, \
+            node("stream rate=off channel_rate=off", shared_by=buses[1], kept=()) as other:  # fmt: skip
+        assert other.chats is not None
+        yield keeper, other, other.chats
+
+
+async def test_who_is_on_another_node_reads_and_writes(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, _):
+        alice, bob = await keeper.client("alice"), await other.client("bob")
+        first = await alice.ask(1, subscribe={"channel": ROOM})
+        assert (await bob.ask(1, subscribe={"channel": ROOM}))["epoch"] == first["epoch"]
+        done = await bob.ask(2, publish={"channel": ROOM, "data": {"text": "from afar"}})
+        assert done == {"offset": 1, "epoch": first["epoch"], "durable": True}
+        for client in (alice, bob):
+            pub = (await client.next("pub"))["pub"]
+            assert pub["data"] == {"text": "from afar"} and pub["info"] == {"user": "bob", "name": "Bob", "badges": []}
+        assert not (await bob.ask(3, publish={"channel": ROOM, "data": {"reaction": "x"}}))["durable"]
+        kept = (await bob.ask(4, history={"channel": ROOM}))["publications"]
+        assert [each["data"] for each in kept] == [{"text": "from afar"}]
+        assert (await bob.ask(5, presence={"channel": ROOM}))["count"] == 2
+
+
+async def test_comments_and_what_moderators_do_is_the_keepers(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, chats):
+        bob = await other.client("bob")
+        await bob.ask(1, subscribe={"channel": ROOM})
+        said = [await chats.comment(who("bob"), STREAM, f"number {at}") for at in range(3)]
+        assert [each.place and each.place.offset for each in said] == [1, 2, 3]
+        page, more = await chats.comments(who("eve"), STREAM, None, 2)
+        rest, over = await chats.comments(who("eve"), STREAM, more, 2)
+        assert [each.text for each in (*page, *rest)] == ["number 2", "number 1", "number 0"] and over is None
+        assert page[0] == said[2] == (await keeper.own.comments(who("eve"), STREAM, None, 1))[0][0]
+        with pytest.raises(Forbidden):
+            await chats.delete(who("eve"), STREAM, said[0].public_id)
+        await chats.appoint(who("alice"), STREAM, "mod")
+        await chats.delete(who("mod"), STREAM, said[0].public_id)
+        told = await bob.next(lambda item: "type" in item.get("pub", {}).get("data", {}))
+        assert told["pub"]["data"] == {"type": "delete", "id": said[0].public_id}
+        await chats.dismiss(who("alice"), STREAM, "mod")
+        with pytest.raises(Forbidden):
+            await chats.require_moderator(who("mod"), STREAM)
+        await chats.set_mode(who("alice"), STREAM, Mode(slow_mode_s=30))
+        assert await chats.mode(who("eve"), STREAM) == Mode(slow_mode_s=30)
+        assert (await bob.ask(2, publish={"channel": ROOM, "data": {"text": "1"}}))["durable"]
+        here = await keeper.client("bob")  # the same user by the other door: one rule for both
+        refused = await here.ask(3, publish={"channel": ROOM, "data": {"text": "2"}})
+        assert refused["code"] == "slow_mode" and refused["retry_ms"] == 30_000
+        await chats.ban(who("alice"), STREAM, "bob", 60, "enough")
+        refused = await bob.ask(4, publish={"channel": ROOM, "data": {"text": "3"}})
+        assert refused["code"] == "banned" and refused["retry_ms"] == 60_000
+        assert await chats.comments(who("eve"), STREAM, None, 9) == ([], None)
+        await chats.unban(who("alice"), STREAM, "bob")
+        with pytest.raises(NotFound):
+            await chats.unban(who("alice"), STREAM, "bob")
+
+
+async def test_refusals_are_the_same_as_on_the_keeper(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, chats):
+        for each in (keeper.own, chats):
+            with pytest.raises(BadRequest) as wrong:
+                await each.comment(who("bob"), STREAM, " ")
+            assert wrong.value.fields[0].pointer == "/text" and wrong.value.code == "invalid_field"
+            with pytest.raises(Unauthenticated):
+                await each.appoint(Who("", None, 0, b"", "", "", "", 0), STREAM, "eve")
+            for stream in (PRIVATE, "01890000-0000-7000-8000-000000000009"):
+                with pytest.raises(NotFound):
+                    await each.comments(who("bob"), stream, None, 9)
+        assert await chats.comments(who("alice"), PRIVATE, None, 9) == ([], None)
+        bob, alice = await other.client("bob"), await other.client("alice")
+        assert (await bob.ask(1, subscribe={"channel": f"stream:{PRIVATE}"}))["code"] == "not_found"
+        assert (await alice.ask(1, subscribe={"channel": f"stream:{PRIVATE}"}))["recovered"] is False
+
+
+async def test_same_idempotency_key_writes_once_on_whatever_node(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, chats):
+        here, there = await keeper.client("bob"), await other.client("bob")
+        publish = {"channel": ROOM, "data": {"text": "once"}, "idempotency_key": "k"}
+        assert await there.ask(1, publish=publish) == await here.ask(1, publish=publish) == await there.ask(2, publish=publish)
+        assert len((await chats.comments(who("bob"), STREAM, None, 9))[0]) == 1
+
+
+async def test_long_pages_come_in_pieces(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats):
+        for _at in range(150):
+            await keeper.own.comment(who("bob"), STREAM, "\U0001f600" * 500)
+        found, more = await chats.comments(who("eve"), STREAM, None, 140)
+        assert len({each.id for each in found}) == 140 and more == found[-1].id
+
+
+async def test_hidden_and_deleted_streams_send_readers_of_other_nodes_away(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, chats):
+        bob = await other.client("bob")
+        await bob.ask(1, subscribe={"channel": ROOM})
+        keeper.streams.hidden = True
+        await keeper.own.hide(STREAM, None)
+        assert (await bob.next("unsub"))["unsub"]["code"] == 4000
+        assert (await bob.ask(2, subscribe={"channel": ROOM}))["code"] == "not_found"
+        keeper.streams.hidden = False
+        assert (await bob.ask(3, subscribe={"channel": ROOM}))["epoch"]
+        keeper.streams.kept = ()
+        await keeper.own.forget(STREAM)
+        assert keeper.chats is not None
+        await keeper.chats.deleted(STREAM)
+        assert (await bob.next("unsub"))["unsub"]["code"] == 4306
+        with pytest.raises(NotFound):
+            await chats.mode(who("bob"), STREAM)
+
+
+async def test_new_stream_is_known_to_other_nodes_at_once(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats):
+        fresh = "01890000-0000-7000-8000-000000000003"
+        assert keeper.chats is not None
+        keeper.streams.kept += (fresh,)
+        await keeper.chats.created(fresh)
+        assert await chats.comments(who("alice"), fresh, None, 9) == ([], None)
+
+
+async def test_keeper_that_is_gone_is_told_from_a_stream_that_is_none(buses: tuple[Bus, Bus]) -> None:
+    async with node(shared_by=buses[1], kept=()) as other:
+        assert other.chats is not None
+        async with node(shared_by=buses[0]) as keeper:
+            await other.chats.comment(who("bob"), STREAM, "still here")
+            del keeper
+        bob = await other.client("bob")
+        refused = await bob.ask(1, subscribe={"channel": ROOM})
+        assert refused["code"] == "node_unavailable" and refused["retry_ms"] == 1000
+        with pytest.raises(Unavailable) as away:
+            await other.chats.comments(who("bob"), STREAM, None, 9)
+        assert away.value.code == "node_unavailable" and away.value.retry_after == 1.0
+        with pytest.raises(NotFound):
+            await other.chats.comments(who("bob"), "01890000-0000-7000-8000-000000000009", None, 9)
+        async with node(shared_by=buses[0]):  # as another process, with the same store
+            assert (await bob.ask(2, subscribe={"channel": ROOM}))["epoch"]
+
+
+async def test_keeper_that_says_nothing_is_not_waited_for_for_ever(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_, "PATIENCE", Seconds(0.05))
+    async with buses[0].subscribe([f"{nodes_.TOPIC}.frozen"]), node(shared_by=buses[1], kept=()) as other:
+        await buses[0].put(KEEPERS, {STREAM: b"frozen"})
+        assert other.chats is not None
+        with pytest.raises(Unavailable) as away:
+            await other.chats.mode(who("bob"), STREAM)
+        assert away.value.code == "node_unavailable"
+
+
+async def test_keepers_write_their_rows_again_when_the_bus_has_lost_them(
+    buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 0.02)
+    async with two(buses) as (keeper, _other, chats):
+        await buses[0].drop(KEEPERS, [STREAM, PRIVATE])
+        assert keeper.chats is not None and keeper.chats._lease is not None
+        await buses[0].release(keeper.chats._lease)  # what a Redis that was emptied looks like
+        with trio.fail_after(30):
+            while await buses[1].row(KEEPERS, STREAM) is None:
+                await trio.sleep(0.02)
+        assert await chats.mode(who("bob"), STREAM) == Mode()
+
+
+async def test_readers_of_other_nodes_hear_how_many_watch(autojump_clock: trio.testing.MockClock) -> None:
+    bus = MemoryBus(FakeClock())
+    async with two((bus, bus)) as (keeper, other, _):
+        for each in (keeper, other):
+            each.nursery.start_soon(each.own.run)
+        bob = await other.client("bob")
+        await bob.ask(1, subscribe={"channel": ROOM})
+        for count in (3, 4):
+            keeper.streams.watching = count
+            told = await bob.next(lambda item: "type" in item.get("pub", {}).get("data", {}))
+            assert told["pub"]["data"] == {"type": "viewers", "count": count}  # and nobody says that nobody watches
+
+
+async def test_redis_that_is_away_is_told(server: RedisServer) -> None:
+    bus, other_bus = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    async with bus.opened(), other_bus.opened(), two((bus, other_bus)) as (_, _other, chats):
+        await chats.comment(who("bob"), STREAM, "before")
+        server.kill()
+        try:
+            with pytest.raises(Unavailable):
+                await chats.comment(who("bob"), STREAM, "meanwhile")
+        finally:
+            server.start()
+        with trio.fail_after(60):
+            while True:
+                try:
+                    await chats.comment(who("bob"), STREAM, "after")
+                    break
+                except Unavailable:
+                    await trio.sleep(0.05)
+        found, _more = await chats.comments(who("bob"), STREAM, None, 9)
+        assert {each.text for each in found} >= {"before", "after"}

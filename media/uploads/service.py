@@ -93,6 +93,8 @@ class Uploads:
         self._turns: dict[UploadId, _Turn] = {}
         self._makers = trio.CapacityLimiter(MAKERS)
         self._nursery: trio.Nursery | None = None
+        self._swept: tuple[UnixMs, UploadId] | None = None  # how far the sweep has come among the uploads that are over
+        self._emptied_to: tuple[UnixMs, UploadId] | None = None  # and among the addresses
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         try:
@@ -379,12 +381,19 @@ class Uploads:
             await guard(_log, self._direct.drop, upload.id, upload.direct)
 
     async def sweep(self) -> int:
-        """Forgets what is over; how many uploads that were. One that cannot be forgotten now does not keep the others."""
-        found = await self._store.expired(self._now(), SWEPT)
+        """Forgets what is over, SWEPT at most; how many uploads that were.
+
+        One that cannot be forgotten now does not keep the others, nor do as many as one sweep takes: the next one goes on behind them, and
+        comes back to them when it has seen all.
+        """
+        found = await self._store.expired(self._now(), SWEPT, self._swept)
+        self._swept = (found[-1].expires_at, found[-1].id) if len(found) == SWEPT else None
         for upload in found:
             if upload.id not in self._turns:
                 await guard(_log, self._forget, upload)
-        for addresses in await self._store.addresses_over(self._now(), SWEPT):
+        over = await self._store.addresses_over(self._now(), SWEPT, self._emptied_to)
+        self._emptied_to = (over[-1].until, over[-1].upload) if len(over) == SWEPT else None
+        for addresses in over:
             await guard(_log, self._emptied, addresses)
         return len(found)
 

@@ -52,15 +52,17 @@ class MemoryUploads:
     async def with_status(self, status: Status) -> list[Upload]:
         return sorted((each for each in self._uploads.values() if each.status is status), key=lambda each: each.id)
 
-    async def expired(self, now: UnixMs, limit: int) -> list[Upload]:
-        found = [each for each in self._uploads.values() if each.expires_at <= now and each.status is not Status.PROCESSING]
-        return sorted(found, key=lambda each: each.id)[:limit]
+    async def expired(self, now: UnixMs, limit: int, after: tuple[UnixMs, UploadId] | None = None) -> list[Upload]:
+        found = sorted(self._uploads.values(), key=lambda each: (each.expires_at, each.id))
+        over = [each for each in found if each.expires_at <= now and each.status is not Status.PROCESSING]
+        return [each for each in over if after is None or (each.expires_at, each.id) > after][:limit]
 
     async def delete(self, upload: UploadId) -> bool:
         return self._uploads.pop(upload, None) is not None
 
-    async def addresses_over(self, now: UnixMs, limit: int) -> list[Addresses]:
-        return sorted((each for each in self._addresses.values() if each.until <= now), key=lambda each: each.until)[:limit]
+    async def addresses_over(self, now: UnixMs, limit: int, after: tuple[UnixMs, UploadId] | None = None) -> list[Addresses]:
+        found = sorted((each for each in self._addresses.values() if each.until <= now), key=lambda each: (each.until, each.upload))
+        return [each for each in found if after is None or (each.until, each.upload) > after][:limit]
 
     async def forget_addresses(self, upload: UploadId) -> None:
         self._addresses.pop(upload, None)

@@ -112,18 +112,22 @@ class SqlUploads:
         rows = await self._sql.scan(f"SELECT {_UPLOAD} FROM uploads WHERE status = ? ORDER BY id", (status,))
         return [_upload(row) for row in rows]
 
-    async def expired(self, now: UnixMs, limit: int) -> list[Upload]:
+    async def expired(self, now: UnixMs, limit: int, after: tuple[UnixMs, UploadId] | None = None) -> list[Upload]:
         rows = await self._sql.all(
-            f"SELECT {_UPLOAD} FROM uploads WHERE expires_at <= ? AND status <> 'processing' ORDER BY expires_at LIMIT ?", (now, limit)
+            f"SELECT {_UPLOAD} FROM uploads WHERE expires_at <= ? AND (expires_at, id) > (?, ?) AND status <> 'processing'"
+            " ORDER BY expires_at, id LIMIT ?",
+            (now, *(after or (-1, "")), limit),
         )
-        return sorted((_upload(row) for row in rows), key=lambda each: each.id)
+        return [_upload(row) for row in rows]
 
     async def delete(self, upload: UploadId) -> bool:
         return await self._sql.run("DELETE FROM uploads WHERE id = ?", (upload,)) > 0
 
-    async def addresses_over(self, now: UnixMs, limit: int) -> list[Addresses]:
+    async def addresses_over(self, now: UnixMs, limit: int, after: tuple[UnixMs, UploadId] | None = None) -> list[Addresses]:
         rows = await self._sql.all(
-            "SELECT upload, owner, size, direct, until FROM upload_addresses WHERE until <= ? ORDER BY until LIMIT ?", (now, limit)
+            "SELECT upload, owner, size, direct, until FROM upload_addresses WHERE until <= ? AND (until, upload) > (?, ?)"
+            " ORDER BY until, upload LIMIT ?",
+            (now, *(after or (-1, "")), limit),
         )
         return [Addresses(*row) for row in rows]
 

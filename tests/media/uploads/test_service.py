@@ -29,7 +29,7 @@ from nova.core.sql import Schema, Sql, open_sqlite
 from nova.core.values import Seconds
 from nova.media.streams.access import Caller
 from nova.media.streams.model import UserId
-from nova.media.uploads import tus
+from nova.media.uploads import service, tus
 from nova.media.uploads.model import Status, Upload, UploadId
 from nova.media.uploads.ports import UploadStore
 from nova.media.uploads.scanner import ProgramScanner
@@ -457,6 +457,31 @@ async def test_what_does_not_go_on_is_forgotten(tmp_path: Path) -> None:
             await uploads.get(upload.id, ADA)
         assert await uploads.sweep() == 1
         assert house.files == []
+
+
+async def test_uploads_that_cannot_be_forgotten_keep_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many of them as one sweep takes, before the one that could be."""
+    monkeypatch.setattr(service, "SWEPT", 3)
+    house = House(tmp_path, limits=Limits(keep=100.0))
+    async with house.open() as uploads:
+        stuck = [(await uploads.create(UserId("ada"), 10, Metadata())).id for _ in range(3)]
+        house.clock.advance(1)
+        last = await uploads.create(UserId("ada"), 10, Metadata())
+        house.clock.advance(101)
+        remove = Staging.remove
+
+        async def held(staging: Staging, name: str) -> None:
+            if name in stuck:
+                raise OSError(5, "the disk does not answer")
+            await remove(staging, name)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Staging, "remove", held)
+            assert [await uploads.sweep() for _ in range(3)] == [3, 1, 3]
+        assert await house.store.get(last.id) is None
+        assert [await house.store.get(id) is None for id in stuck] == [False] * 3
+        assert [await uploads.sweep() for _ in range(3)] == [0, 3, 0]
+        assert await house.store.load(UserId("ada")) == (0, 0)
 
 
 async def test_an_upload_can_be_ended(tmp_path: Path) -> None:

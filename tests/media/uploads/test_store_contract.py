@@ -83,6 +83,7 @@ async def test_addresses_count_until_they_are_forgotten(store: UploadStore) -> N
     assert await store.load(UserId("bob")) == (0, 0)
     assert [each.upload for each in await store.addresses_over(UnixMs(100), 9)] == ["u1", "u2"]
     assert await store.addresses_over(UnixMs(99), 9) == [Addresses(UploadId("u1"), UserId("ada"), 100, "one", UnixMs(50))]
+    assert [each.upload for each in await store.addresses_over(UnixMs(999), 1, (UnixMs(50), UploadId("u1")))] == ["u2"]
     for at in (1, 2, 3):
         await store.forget_addresses(UploadId(f"u{at}"))
     assert await store.load(UserId("ada")) == (1, 300)
@@ -94,3 +95,7 @@ async def test_uploads_are_found_by_status_and_by_their_end(store: UploadStore) 
     assert [each.id for each in await store.with_status(Status.UPLOADING)] == ["u1", "u3"]
     assert [each.id for each in await store.expired(UnixMs(2500), 10)] == ["u1"], "what is being processed is not over"
     assert [each.id for each in await store.expired(UnixMs(9999), 1)] == ["u1"]
+    assert [each.id for each in await store.expired(UnixMs(9999), 9, (UnixMs(1000), UploadId("u1")))] == ["u3"]
+    await store.add(upload(4, expires_at=UnixMs(3000)))
+    assert [each.id for each in await store.expired(UnixMs(3000), 9, (UnixMs(3000), UploadId("u3")))] == ["u4"]
+    assert [each.id for each in await store.expired(UnixMs(3000), 9)] == ["u1", "u3", "u4"]

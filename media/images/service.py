@@ -83,15 +83,16 @@ class Images:
         if once and (known := await self._store.get(ImageId(once))) is not None:
             return known, []
         if await self._store.count(owner) >= self._per_user:
-            raise RateLimited("quota_exceeded", f"A user may keep {self._per_user} pictures; delete one first.")
+            raise self._full()
         id = ImageId(once or self._new_id())
         kept = False
         try:
             stored = await self._blobs.put(source_key(id), body, max_bytes=self.delivery.rules.limits.file_bytes, sha256=digest)
             image, variants = await self._made(id, owner, stored.sha256, stored.stat.size_bytes, wanted)
             with finishing():
-                await self._store.add(image)
-            kept = True
+                kept = await self._store.add(image, self._per_user)  # counts again: many may have sent theirs at once
+            if not kept:
+                raise self._full()
         finally:
             if not kept:
                 with cleanup():
@@ -102,6 +103,9 @@ class Images:
             for variant, output in variants:
                 await self.delivery.keep(image, output, variant.made)
         return image, [variant for variant, _ in variants]
+
+    def _full(self) -> RateLimited:
+        return RateLimited("quota_exceeded", f"A user may keep {self._per_user} pictures; delete one first.")
 
     async def _made(
         self, id: ImageId, owner: UserId, digest: str, size_bytes: int, wanted: Sequence[str]

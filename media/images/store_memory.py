@@ -12,8 +12,11 @@ class MemoryImages:
     def __init__(self) -> None:
         self._images: dict[ImageId, Image] = {}
 
-    async def add(self, image: Image) -> None:
-        self._images[image.id] = image
+    async def add(self, image: Image, per_user: int) -> bool:
+        room = await self.count(image.owner) < per_user
+        if room:
+            self._images[image.id] = image
+        return room
 
     async def get(self, image: ImageId) -> Image | None:
         return self._images.get(image)

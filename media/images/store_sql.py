@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nova.core.sql import Migration, Row, Schema, Sql, Value
+from nova.core.sql import Migration, Row, Schema, Sql, Transaction, Value
 from nova.media.images.model import Image, ImageId
 from nova.media.streams.model import UserId
 
@@ -22,6 +22,7 @@ SCHEMA: Final = Schema(
         ),
     ),
 )
+_COUNT: Final = "SELECT count(*) FROM images WHERE owner = ?"
 _IMAGE: Final = "id, owner, format, width, height, frames, alpha, size_bytes, digest, color, thumbhash, created_at"
 
 
@@ -36,21 +37,27 @@ class SqlImages:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def add(self, image: Image) -> None:
-        await self._sql.run(
-            f"INSERT INTO images ({_IMAGE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                image.id, image.owner, image.format, image.width, image.height, image.frames, int(image.alpha), image.size_bytes,
-                image.digest, image.color, image.thumbhash, image.created_at,
-            ),
+    async def add(self, image: Image, per_user: int) -> bool:
+        values = (
+            image.id, image.owner, image.format, image.width, image.height, image.frames, int(image.alpha), image.size_bytes,
+            image.digest, image.color, image.thumbhash, image.created_at,
         )  # fmt: skip
+
+        def put(transaction: Transaction) -> bool:
+            (kept,) = transaction.one(_COUNT, (image.owner,)) or (0,)
+            if kept >= per_user:
+                return False
+            transaction.run(f"INSERT INTO images ({_IMAGE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            return True
+
+        return await self._sql.write(put)
 
     async def get(self, image: ImageId) -> Image | None:
         row = await self._sql.one(f"SELECT {_IMAGE} FROM images WHERE id = ?", (image,))
         return None if row is None else _image(row)
 
     async def count(self, owner: UserId) -> int:
-        row = await self._sql.one("SELECT count(*) FROM images WHERE owner = ?", (owner,))
+        row = await self._sql.one(_COUNT, (owner,))
         return int(row[0]) if row else 0
 
     async def find(self, owner: UserId | None, after: ImageId | None, limit: int) -> list[Image]:

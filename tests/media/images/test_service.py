@@ -14,7 +14,7 @@ from nova.core import idempotency
 from nova.core.blobs import Key
 from nova.core.blobs.s3 import S3Blobs
 from nova.core.clock import FakeClock
-from nova.core.errors import NotFound, Unavailable
+from nova.core.errors import NotFound, RateLimited, Unavailable
 from nova.core.idempotency import Answer, Claim, Idempotency
 from nova.core.ids import Ids
 from nova.core.lifecycle import FINISH
@@ -47,13 +47,13 @@ class Gallery:
 
 
 @asynccontextmanager
-async def gallery(root: Path) -> AsyncIterator[Gallery]:
+async def gallery(root: Path, **more: Any) -> AsyncIterator[Gallery]:
     clock, offload, told = FakeClock(), Offload(), list[str]()
     with bucket() as blobs:
         async with open_sqlite(root / "nova.db", [SCHEMA, idempotency.SCHEMA], offload, now="") as sql, trio.open_nursery() as nursery:
             store, pool, ids = SqlImages(sql), Pool(Bounds(workers=1)), Ids(clock)
             delivery = Delivery(store, blobs, pool, Keys([("k1", Secret("a key of many bytes"))]), None, clock, offload)
-            images = Images(store, blobs, delivery, pool, clock, ids.new, lambda kind, subject, facts: told.append(kind))
+            images = Images(store, blobs, delivery, pool, clock, ids.new, lambda kind, subject, facts: told.append(kind), **more)
             await nursery.start(images.run)
             yield Gallery(images, blobs, Idempotency(sql, clock, ids, ttl=Seconds(86400)), told)
             nursery.cancel_scope.cancel()
@@ -61,6 +61,33 @@ async def gallery(root: Path) -> AsyncIterator[Gallery]:
 
 async def body() -> AsyncIterator[bytes]:
     yield PICTURE
+
+
+async def test_many_pictures_at_once_are_no_more_than_the_quota(tmp_path: Path) -> None:
+    """All were counted before the first one was there."""
+    async with gallery(tmp_path, per_user=2) as found:
+        outcomes, waiting, all_wait = list[str](), 0, trio.Event()
+
+        async def late() -> AsyncIterator[bytes]:
+            nonlocal waiting
+            waiting += 1
+            if waiting == 5:
+                all_wait.set()
+            await all_wait.wait()
+            yield PICTURE
+
+        async def create() -> None:
+            try:
+                await found.images.create(UserId("ada"), late())
+            except RateLimited as error:
+                outcomes.append(error.code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(create)
+        kept, _ = await found.images.find(ADA, limit=9)
+        assert (outcomes, len(kept), found.told) == (["quota_exceeded"] * 3, 2, ["ImageCreated"] * 2)
+        assert {each.key.split("/")[1] for each in await found.blobs.list()} == {image.id for image in kept}
 
 
 async def test_a_deletion_that_takes_too_long_is_not_done(tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,9 @@ def image(number: int, owner: str = "ada") -> Image:
 
 async def test_pictures_come_back_as_they_were(store: ImageStore) -> None:
     for at, owner in ((1, "ada"), (2, "bob"), (3, "ada")):
-        await store.add(image(at, owner))
+        assert await store.add(image(at, owner), 2)
+    assert not await store.add(image(4, "ada"), 2)
+    assert await store.get(ImageId("i4")) is None
     assert await store.get(ImageId("i1")) == image(1)
     assert await store.get(ImageId("i9")) is None
     assert await store.count(UserId("ada")) == 2

@@ -24,6 +24,12 @@ cdef extern from "nova_jpeg.h" nogil:
     ctypedef struct NovaJpegArena:
         size_t used, limit
 
+    ctypedef struct NovaJpegWeights:
+        int out, taps, widest
+        int32_t* start
+        int32_t* count
+        int16_t* weights
+
     ctypedef struct NovaJpegComponent:
         uint8_t h, v
 
@@ -91,6 +97,7 @@ cdef extern from "nova_jpeg.h" nogil:
 
     void* nova_jpeg_alloc(NovaJpegArena* arena, size_t size)
     void nova_jpeg_free(NovaJpegArena* arena)
+    int nova_jpeg_weigh(NovaJpegArena* arena, NovaJpegWeights* to, int out, double origin, double step, int size, int filter, int multiple)
     const NovaJpegKernels* nova_jpeg_kernels(const char* name)
     void nova_jpeg_init()
     int nova_jpeg_open(NovaJpegFile* f, uint64_t max_pixels)
@@ -104,3 +111,7 @@ cdef extern from "nova_jpeg.h" nogil:
                          const NovaJpegOptions* options, NovaJpegOut* out)
 
 cdef const NovaJpegKernels* kernels_named(str name) except NULL
+# For the PNG path, which resizes as this one does.
+cdef void* arena_alloc(NovaJpegArena* arena, size_t size) noexcept nogil
+cdef void arena_free(NovaJpegArena* arena) noexcept nogil
+cdef int weigh(NovaJpegArena* arena, NovaJpegWeights* to, int out, double origin, double step, int size, int filter, int multiple) noexcept nogil

@@ -159,6 +159,18 @@ cdef const NovaJpegKernels* kernels_named(str name) except NULL:
     return k
 
 
+cdef void* arena_alloc(NovaJpegArena* arena, size_t size) noexcept nogil:
+    return nova_jpeg_alloc(arena, size)
+
+
+cdef void arena_free(NovaJpegArena* arena) noexcept nogil:
+    nova_jpeg_free(arena)
+
+
+cdef int weigh(NovaJpegArena* arena, NovaJpegWeights* to, int out, double origin, double step, int size, int filter, int multiple) noexcept nogil:
+    return nova_jpeg_weigh(arena, to, out, origin, step, size, filter, multiple)
+
+
 cdef NovaJpegFile* new_file(NovaJpegArena* arena, const Py_buffer* view, object max_file, const NovaJpegKernels* k) except NULL:
     cdef NovaJpegFile* f
     if view.len > max_file:

@@ -137,6 +137,8 @@ def open_picture(data: bytes, header: Header, limits: Limits) -> Opened:
         image = Image.open(io.BytesIO(data), formats=[_PIL[header.format]])
         if image.size[0] * image.size[1] > limits.pixels:
             raise Image.DecompressionBombError
+        if header.format == "png":
+            image.load()  # its EXIF may stand behind the pixels: looking for it loads them, too, and a second time damage is not told
         profile = image.info.get("icc_profile") or b""
         found = _orientation(image)
         orientation, turned = (1, found) if header.format == "tiff" else (found, 1)

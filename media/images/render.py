@@ -1,6 +1,7 @@
 """One source to its results, from one decode. Pure compute: runs in a worker process.
 
-JPEGs go through the compiled path (`fast`) as far as that takes them; everything else, and what it leaves, through `codec`.
+JPEGs and PNGs go through the compiled paths (`fast`, `png`) as far as those take them; everything else, and what they leave, through
+`codec`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from time import perf_counter
 from typing import Final
 
 from nova.core.errors import TooLarge
-from nova.media.images import codec, fast, geometry, sniff
+from nova.media.images import codec, fast, geometry, png, sniff
 from nova.media.images.codec import Opened, Pixels
-from nova.media.images.geometry import Plan, Size, plan
+from nova.media.images.geometry import Plan, Size, Window, plan
 from nova.media.images.job import Done, Facts, Job, Made, Output
 from nova.media.images.options import ANIMATED, ATTENTION, GRAVITIES, Options
 from nova.media.images.thumbhash import SIDE, thumbhash
@@ -24,7 +25,7 @@ SAMPLE: Final = 128  # pixels of the miniature for placeholders and attention
 def render(data: bytes, job: Job, marks: Mapping[str, bytes] | None = None, *, deadline: float = float("inf")) -> Done:
     """The results of `job` from the bytes of a picture.
 
-    marks: bytes of the pictures that are laid over. deadline: CLOCK_MONOTONIC seconds, for the compiled path; processes have limits of
+    marks: bytes of the pictures that are laid over. deadline: CLOCK_MONOTONIC seconds, for the compiled paths; processes have limits of
     their own. Raises NovaError with a code that tells the sender what is wrong.
     """
     header = sniff.look(memoryview(data), job.limits)
@@ -36,7 +37,76 @@ def render(data: bytes, job: Job, marks: Mapping[str, bytes] | None = None, *, d
         done = fast.render(data, job, finish=finish, deadline=deadline)
         if done is not None:
             return done
+    if header.format == "png" and png.present():
+        done = _by_rows(data, header, job, marks, deadline)
+        if done is not None:
+            return done
     return _slow(data, header, job, marks)
+
+
+def _by_rows(data: bytes, header: sniff.Header, job: Job, marks: Mapping[str, bytes] | None, deadline: float) -> Done | None:
+    """As `_slow`, from the rows of a PNG as they are inflated; None: not a file, or not options, for that."""
+    began = perf_counter()
+    source = png.look(data, header, job.limits)
+    if source is None:
+        return None
+    opened = source.opened
+    overlays = _marks(job, marks)
+    places = [_place(opened, each.options) for each in job.outputs]
+    wanted = [(each.size, each.window) for each in places if each is not None]
+    attentive = any(each.options.gravity == ATTENTION for each in job.outputs)
+    if job.facts or attentive:
+        wanted.append((_small(opened.size), (0.0, 0.0, float(opened.size[0]), float(opened.size[1]))))
+    # What keeps its size is not resampled, and so not for this path.
+    if not wanted or None in places or any(size == (round(window[2]), round(window[3])) for size, window in wanted):
+        return None
+    found = png.shrink(source, wanted, deadline)
+    if found is None:
+        return None
+    pictures, opaque = found
+    small = codec.turn(pictures[-1], opened.orientation)
+    facts = None
+    if job.facts:
+        size = geometry.upright(opened.size, opened.orientation)
+        alpha = source.alpha and not opaque
+        facts = facts_of(header.format, size, 1, opened.orientation, alpha, codec.to_srgb(small, opened.profile))
+    focus = codec.attention(small) if attentive else (0.5, 0.5)
+    share = (perf_counter() - began) / max(1, len(job.outputs))
+    made = []
+    for output, pixels in zip(job.outputs, pictures, strict=False):
+        began = perf_counter() - share
+        size, orientation = _lies(opened, output.options)
+        chosen = plan(size, output.options)
+        upright = codec.turn(pixels, orientation)
+        if output.options.gravity == ATTENTION:
+            upright = codec.cut(upright, chosen.size, focus)
+        placed = codec.place(upright, chosen.canvas, chosen.at, output.options.background)
+        made.append(_encoded(*_finish(placed, output, opened.profile, overlays), output, began))
+    return Done(facts, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which window of the picture one result comes from, and in which size, both as stored."""
+
+    size: Size
+    window: Window
+
+
+def _place(opened: Opened, options: Options) -> _Place | None:
+    """None: not an option for pictures that come row by row. Raises as geometry.plan."""
+    size, orientation = _lies(opened, options)
+    chosen = plan(size, options)
+    if options.linear:
+        return None
+    window, wanted = chosen.window, chosen.size
+    if options.gravity == ATTENTION:
+        if options.fit != "cover" or not options.width or not options.height or options.crop is not None:
+            return None
+        # Where it lies is known at the end: as much as `cover` slides over.
+        wanted = max(1, round(size[0] * wanted[0] / window[2])), max(1, round(size[1] * wanted[1] / window[3]))
+        window = (0.0, 0.0, float(size[0]), float(size[1]))
+    return _Place(geometry.upright(wanted, orientation), geometry.stored(window, size, orientation))
 
 
 def _slow(data: bytes, header: sniff.Header, job: Job, marks: Mapping[str, bytes] | None) -> Done:
@@ -115,10 +185,13 @@ def _plans(size: Size, options: Options) -> list[Plan]:
     return [plan(size, options)]
 
 
+def _small(size: Size) -> Size:
+    scale = min(1.0, SAMPLE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _miniature(image: Pixels) -> Pixels:
-    scale = min(1.0, SAMPLE / max(image.size))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return codec.resize(image, size, (0, 0, image.width, image.height))
+    return codec.resize(image, _small(image.size), (0, 0, image.width, image.height))
 
 
 def _facts(opened: Opened, still: Pixels) -> Facts:

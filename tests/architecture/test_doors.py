@@ -19,6 +19,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "h11": ("surface/identity/client.py",),
     "h2": ("surface/h2.py",),
     "hypercorn": ("surface/h2.py", "core/reactor/"),
+    "isal": ("media/images/png.py",),
     "nacl": ("realtime/messaging/crypto.py",),
     "outcome": ("core/",),
     "PIL": ("media/images/codec.py",),

@@ -136,7 +136,7 @@ cdef void list_push(uint32_t** items, uint32_t* count, uint32_t* cap, uint32_t i
 
 
 cdef void conn_again(Thread* t, Conn* c) noexcept nogil:
-    """Bytes that were read are not all parsed: come back in the next turn, after everybody else."""
+    """What was read is not all parsed, or a body goes on: come back in the next turn, after everybody else."""
     if not c.flags & CF_AGAIN:
         c.flags |= CF_AGAIN
         list_push(&t.again, &t.again_count, &t.again_cap, c.index)

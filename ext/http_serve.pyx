@@ -27,7 +27,7 @@ from nova.ext.objects cimport (
     objects_unpark,
 )
 from nova.ext.ring cimport ring_put, ring_ring, ring_room
-from nova.ext.site_serve cimport PU_CLOSED, PU_END, PU_MORE, answer_kept, answer_suits, fill_pump, site_host_agrees, site_named, site_suits
+from nova.ext.site_serve cimport PU_CLOSED, PU_END, PU_MORE, answer_kept, answer_suits, fill_pump, follow_waits, site_host_agrees, site_named, site_suits
 from nova.ext.ssl cimport SSL_pending
 from nova.ext.token_cache cimport TokenResult
 from nova.ext.transport cimport READ_AGAIN, READ_FAILED, conn_read, out_resume, tx_copy, tx_flush
@@ -620,6 +620,8 @@ cdef void http_resume(Thread* t, Conn* c) noexcept nogil:
 cdef void http_again(Thread* t, Conn* c) noexcept nogil:
     """A turn later: go on with what is followed or was read, then with what OpenSSL has read and the socket does not show."""
     if c.follow != NULL:
+        if follow_waits(t, c):
+            return
         http_follow(t, c)
     elif c.rbuf.len == 0:
         http_input(t, c)

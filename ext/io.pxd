@@ -93,13 +93,15 @@ cdef enum Framing:              # of a body that grows
     FR_CHUNKED = 1
     FR_CLOSE = 2
 
-ctypedef struct Follow:         # a reader of a sequence
-    Seq* seq
+ctypedef struct Follow:         # a reader of a sequence, or of a body by turns
+    Seq* seq                    # NULL: HTTP, the body is whole, and its items are the slices of `kept`
     uint64_t cursor             # offset of the next item to send
+    size_t given                # HTTP: bytes of that item that are sent
     uint32_t next               # the following reader of the same sequence on this thread
     uint32_t prev
     Kept* kept                  # HTTP: the answer whose body it is
     uint8_t framing
+    uint8_t turns               # for which its body waits at most while others still wait for their head
 
 ctypedef struct Conn:
     # what a sweep looks at comes first: it passes by thousands of these

@@ -76,14 +76,15 @@ cdef void follow_end(Thread* t, Conn* c) noexcept nogil:
     if c.follow == NULL:
         return
     seq = c.follow.seq
-    if c.follow.prev == NO_CONN:
-        seq.readers[t.index] = c.follow.next
-    else:
-        conn_at(t, c.follow.prev).follow.next = c.follow.next
-    if c.follow.next != NO_CONN:
-        conn_at(t, c.follow.next).follow.prev = c.follow.prev
-    nova_add32(&seq.reader_count, -1)
-    seq_unref(seq)
+    if seq != NULL:
+        if c.follow.prev == NO_CONN:
+            seq.readers[t.index] = c.follow.next
+        else:
+            conn_at(t, c.follow.prev).follow.next = c.follow.next
+        if c.follow.next != NO_CONN:
+            conn_at(t, c.follow.next).follow.prev = c.follow.prev
+        nova_add32(&seq.reader_count, -1)
+        seq_unref(seq)
     kept_unref(c.follow.kept)
     free(c.follow)
     c.follow = NULL

@@ -16,3 +16,4 @@ cdef bint answer_suits(const uint8_t* data, Head* head, Kept* kept, bint guarded
 cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* kept, bint keep, bint guarded, bint waited,
                      uint16_t site) noexcept nogil
 cdef int fill_pump(Thread* t, Conn* c) noexcept nogil
+cdef bint follow_waits(Thread* t, Conn* c) noexcept nogil

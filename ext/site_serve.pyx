@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
 from libc.string cimport memchr, memcmp
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
 from nova.ext.buffer cimport buf_unref
 from nova.ext.conn cimport conn_again, conn_at, timer_clear
 from nova.ext.hot cimport answer_error
@@ -27,7 +27,8 @@ cdef enum:
     SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
     BACKLOG = 262144            # bytes unsent above which a reader takes nothing new
     TAKE = 32
-    TURN_BYTES = 4194304        # a reader as fast as we are gets this much of a growing body before everybody else has had a turn
+    TURN_BYTES = 131072         # of a body that is followed, in one turn: everybody else has his before the next
+    HEADS_FIRST = 64            # turns for which a body waits at most while others still wait for their head
 
 
 cdef uint16_t site_named(Thread* t, const uint8_t* path, size_t size, size_t* skip) noexcept nogil:
@@ -261,9 +262,11 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
         tx_copy(t, c, form.head.data, form.head.size)
         end_of_head(t, c, head, kept, keep, guarded, waited)
         if head.method != HTTP_HEAD:
-            send_range(t, c, form, 0, <size_t> form.total)
             nova_add64(&kept.bytes, form.total)
             t.sites[site].bytes += <uint64_t> form.total
+            if waited and form.total > SMALL and others_wait(t):
+                return begin_body(t, c, form, FR_LENGTH)
+            send_range(t, c, form, 0, <size_t> form.total)
         return PU_END
     if status == 206:
         n = snprintf(line, sizeof(line), b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %lld-%lld/%lld\r\nContent-Length: %lld\r\n",
@@ -285,9 +288,7 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
 
 cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guarded, bint waited, uint16_t site) noexcept nogil:
     """The head now, the body as it comes."""
-    cdef uint32_t first
     cdef uint8_t framing = FR_LENGTH
-    cdef Seq* seq = kept.seq
     if kept.total < 0 and head.method != HTTP_HEAD:
         framing = FR_CHUNKED if head.minor else FR_CLOSE
         if framing == FR_CLOSE:
@@ -299,58 +300,113 @@ cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guar
     end_of_head(t, c, head, kept, keep, guarded, waited)
     if head.method == HTTP_HEAD:
         return PU_END
+    return begin_body(t, c, kept, framing)
+
+
+cdef int begin_body(Thread* t, Conn* c, Kept* kept, uint8_t framing) noexcept nogil:
+    """Behind its head: the body, in turns. Of many who have waited for the same, each gets its head before the first one's body begins."""
+    cdef Seq* seq = kept.seq
+    cdef uint32_t first
     c.follow = <Follow*> calloc(1, sizeof(Follow))
     if c.follow == NULL:
         conn_close(t, c, R_RESET)
         return PU_CLOSED
-    first = seq.readers[t.index]
-    nova_ref(&seq.refs)
     nova_ref(&kept.refs)
-    c.follow.seq = seq
     c.follow.kept = kept
     c.follow.framing = framing
     c.follow.cursor = 1
-    c.follow.prev = NO_CONN
-    c.follow.next = first
-    if first != NO_CONN:
-        conn_at(t, first).follow.prev = c.index
-    seq.readers[t.index] = c.index
-    nova_add32(&seq.reader_count, 1)
+    c.follow.prev = c.follow.next = NO_CONN
+    if seq != NULL:
+        first = seq.readers[t.index]
+        nova_ref(&seq.refs)
+        nova_add32(&seq.reader_count, 1)
+        c.follow.seq = seq
+        c.follow.next = first
+        if first != NO_CONN:
+            conn_at(t, first).follow.prev = c.index
+        seq.readers[t.index] = c.index
     timer_clear(t, c)
     c.phase = H_ANSWER
+    if others_wait(t):
+        c.follow.turns = HEADS_FIRST
+        conn_again(t, c)
+        return PU_MORE
     return fill_pump(t, c)
+
+
+cdef inline bint others_wait(Thread* t) noexcept nogil:
+    """Whether requests that were parked can be answered, and are not yet."""
+    return nova_load64(<uint64_t*> &t.shared.objects.ready[t.index]) != 0
+
+
+cdef bint follow_waits(Thread* t, Conn* c) noexcept nogil:
+    """Whether the body of a reader that has its head comes after the heads of those who waited with it: for so many turns at most."""
+    if c.follow.turns == 0 or not others_wait(t):
+        c.follow.turns = 0
+        return False
+    c.follow.turns -= 1
+    conn_again(t, c)
+    return True
+
+
+cdef int take(Follow* follow, Item* out, bint* ended) noexcept nogil:
+    """The next pieces of the body, each with a reference of its own; their number. ended: nothing will come any more."""
+    cdef Kept* kept = follow.kept
+    cdef uint64_t lost = 0
+    cdef int count = 0
+    if follow.seq != NULL:
+        return seq_take(follow.seq, &follow.cursor, out, TAKE, &lost, ended)
+    while count < TAKE and follow.cursor <= kept.count:
+        out[count].buf = kept.slices[follow.cursor - 1].buf
+        out[count].offset = kept.slices[follow.cursor - 1].offset
+        out[count].size = kept.slices[follow.cursor - 1].size
+        nova_ref(&out[count].buf.refs)
+        follow.cursor += 1
+        count += 1
+    ended[0] = count == 0
+    return count
 
 
 cdef int fill_pump(Thread* t, Conn* c) noexcept nogil:
     """Send what has come, as far as the reader takes it; after TURN_BYTES it goes on in the next turn."""
     cdef Item items[TAKE]
     cdef char line[20]
-    cdef uint64_t lost = 0
     cdef bint ended = False, broken
     cdef int count, i, n
     cdef uint8_t framing
-    cdef size_t given = 0
+    cdef size_t piece, left = TURN_BYTES
+    cdef Follow* follow
     while c.fd >= 0 and c.follow != NULL and c.out_bytes < BACKLOG:
-        count = seq_take(c.follow.seq, &c.follow.cursor, items, TAKE, &lost, &ended)
-        framing = c.follow.framing
+        follow = c.follow
+        framing = follow.framing
+        count = take(follow, items, &ended)
         for i in range(count):
-            if given >= TURN_BYTES:  # the rest of these is taken again later
-                c.follow.cursor -= 1
+            if left == 0:  # what is left over is taken again
+                follow.cursor -= 1
                 buf_unref(items[i].buf)
                 continue
-            given += items[i].size
+            piece = items[i].size - follow.given
+            if piece > left:
+                piece = left
             if framing == FR_CHUNKED:
-                n = snprintf(line, sizeof(line), b"%zx\r\n", items[i].size)
+                n = snprintf(line, sizeof(line), b"%zx\r\n", piece)
                 tx_copy(t, c, line, <size_t> n)
-            tx_slice(t, c, items[i].buf, items[i].offset, items[i].size)
+            tx_slice(t, c, items[i].buf, items[i].offset + follow.given, piece)
             if framing == FR_CHUNKED:
                 tx_copy(t, c, b"\r\n", 2)
-            nova_add64(&c.follow.kept.bytes, <int64_t> items[i].size)
+            if follow.seq != NULL:
+                nova_add64(&follow.kept.bytes, <int64_t> piece)
+            left -= piece
+            follow.given += piece
+            if follow.given < items[i].size:
+                follow.cursor -= 1
+            else:
+                follow.given = 0
             buf_unref(items[i].buf)
         if count == 0:
             if not ended:
                 return PU_MORE
-            broken = c.follow.seq.broken
+            broken = follow.seq != NULL and follow.seq.broken
             follow_end(t, c)
             if broken:
                 tx_flush(t, c)
@@ -362,7 +418,7 @@ cdef int fill_pump(Thread* t, Conn* c) noexcept nogil:
         if tx_flush(t, c) < 0:
             conn_close(t, c, R_RESET)
             return PU_CLOSED
-        if given >= TURN_BYTES:
+        if left == 0:
             if c.out_count == 0:
                 conn_again(t, c)
             return PU_MORE

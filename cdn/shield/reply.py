@@ -83,6 +83,14 @@ class Sending:
         await self._send(message)
 
 
+async def _begin(send: Send, status: int, fields: list[tuple[bytes, bytes]], length: int | None) -> None:
+    """The head of a body that is still to come. Events and answers that are long in coming do not say how long they are: their clients get
+    the head at once. Else it waits for the first bytes."""
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    if length is None:
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+
+
 async def refuse(send: Send, error: NovaError, incoming: Incoming, line: bytes | None = None) -> None:
     status, fields, body = refusal(error)
     if error.code == "method_not_allowed":
@@ -192,7 +200,7 @@ async def send_growing(send: Send, incoming: Incoming, entry: Entry, fill: Fill,
             return await _send_all(send, 304, fields, ())
     if fill.total is not None and status != 204:
         fields.append((b"content-length", b"%d" % fill.total))
-    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await _begin(send, status, fields, 0 if incoming.method == "HEAD" else fill.total)
     sent = 0
     if incoming.method != "HEAD":
         async for piece in fill.read():
@@ -254,8 +262,8 @@ async def send_pieces(
     complete: Callable[[], bool],
 ) -> None:
     """An answer that is not kept. Raises OriginBroken: it broke off."""
-    status, _, fields, _ = head
-    await send({"type": "http.response.start", "status": status, "headers": finish(incoming, list(fields), line)})
+    status, _, fields, length = head
+    await _begin(send, status, finish(incoming, list(fields), line), length)
     async for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     if not complete():
@@ -265,10 +273,15 @@ async def send_pieces(
 
 async def send_passed(send: Send, incoming: Incoming, answer: FetchAnswer, fields: list[tuple[bytes, bytes]], line: bytes) -> None:
     """The origin's answer as it comes."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": finish(incoming, fields, line)})
-    while data := await answer.read():
+    await _begin(send, answer.status, finish(incoming, fields, line), answer.length)
+    data, left = await answer.read(), answer.length
+    while data and (left is None or left > len(data)):
         await send({"type": "http.response.body", "body": data, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+        left = None if left is None else left - len(data)
+        data = await answer.read()
+    if data:
+        await answer.read()  # nothing comes behind what is all of it: its clean end
+    await send({"type": "http.response.body", "body": data})
 
 
 def body_of(receive: Receive) -> Callable[[], AsyncIterator[bytes]]:

@@ -100,6 +100,11 @@ class CdnOrigin(Section):
     health_path: str | None = row("off", "Path that is asked to see whether it is well: any 2xx or 3xx is. Off: only its answers to requests count.")
     idle_timeout: Seconds = row("15s", "How long its answer may pause.", "As for clients that send.", least="10ms", most="10m")
     keep_alive: Seconds = row("55s", "How long an idle connection to it is kept.", "Many servers close after 60 s.", least="0s", most="1h")
+    lookup_interval: Seconds = row(
+        "10s", "How long the addresses of a name serve before it is looked up again; 0s: for one connection.",
+        "The system's resolver tells no time to live; a name that moves is followed within seconds, and at once when no address of it answers.",
+        least="0s", most="1h",
+    )
     max_connections: int = row(256, "Connections to it at once.", "As `fetch_slots`.", least=1, most=100_000)
     max_idle: int = row(64, "Idle connections to it that are kept.", "Enough for a burst, and few descriptors.", least=0, most=100_000)
     s3_key_id: Secret | None = row("off", "Access key id; off: as boto3 finds one (environment, profile, role).")

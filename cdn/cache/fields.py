@@ -6,7 +6,7 @@ Pure. RFC 9110 (5.6, 7.6), RFC 9111 (5), RFC 9213 (2.1), RFC 8941 (3.2: dictiona
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from nova.cdn.ports import Fields
@@ -37,7 +37,10 @@ def values(fields: Fields, name: bytes) -> list[bytes]:
 
 def value(fields: Fields, name: bytes) -> bytes | None:
     """The value of the first line of that name."""
-    return next((value for found, value in fields if found == name), None)
+    for found, text in fields:
+        if found == name:
+            return text
+    return None
 
 
 def items(fields: Fields, name: bytes) -> list[bytes]:
@@ -141,9 +144,11 @@ def connection_named(fields: Fields) -> frozenset[bytes]:
     return frozenset(item.lower() for item in items(fields, b"connection"))
 
 
-def end_to_end(fields: Fields, also: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
-    """`fields` without those of one hop."""
-    gone = HOP_BY_HOP | connection_named(fields) | frozenset(also)
+def end_to_end(fields: Fields, also: Set[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
+    """`fields` without those of one hop, and without those of `also`."""
+    gone = HOP_BY_HOP | also if also else HOP_BY_HOP
+    if named := connection_named(fields):
+        gone |= named
     return [field for field in fields if field[0] not in gone]
 
 

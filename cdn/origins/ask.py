@@ -11,6 +11,8 @@ IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 VIA_EDGE: Final = b"x-nova-shield"  # what an edge tells a shield node: ask the origins, not another node
 
+_OURS: Final = frozenset((VIA_EDGE, b"host", b"content-length", b"transfer-encoding", b"connection"))
+
 
 class Where:
     """An origin's address, taken apart once."""
@@ -34,7 +36,7 @@ def head(request: FetchRequest, where: Where, *, own_host: bool, extra: tuple[tu
 
     extra: fields that stand instead of the request's own of that name. Raises ValueError: a target or field that would end a line.
     """
-    instead = {name for name, _ in extra} | {VIA_EDGE, b"host", b"content-length", b"transfer-encoding", b"connection"}
+    instead = _OURS | {name for name, _ in extra} if extra else _OURS
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode("ascii"), where.target(request.target)),
         b"host: " + (where.authority if own_host or not request.host else request.host),

@@ -63,7 +63,10 @@ class Origin:
         self.where = Where(config.url)
         self.own_host = own_host or sign is not None
         self._extra = ((ask.VIA_EDGE, b"1"),) if shield else ()
-        dialer = Dialer(self.where, timeout=config.connect_timeout, tls=ClientTls(config.tls_ca), name=config.tls_name, public=public)
+        dialer = Dialer(
+            self.where, timeout=config.connect_timeout, tls=ClientTls(config.tls_ca), name=config.tls_name, public=public,
+            keep=config.lookup_interval,
+        )  # fmt: skip
         self._pool = Pool(
             dialer, most=config.max_connections, idle=config.max_idle, keep=config.keep_alive, patience=config.connect_timeout
         )  # fmt: skip

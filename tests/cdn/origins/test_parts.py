@@ -131,6 +131,6 @@ def test_the_rest_is_asked_for_and_nothing_else_is_taken() -> None:
 
 
 async def test_a_deadline_that_is_over_before_the_first_address_is_no_crash() -> None:
-    dialer = Dialer(Where("http://127.0.0.1:1"), timeout=0.0, tls=ClientTls())
+    dialer = Dialer(Where("http://127.0.0.1:1"), timeout=0.0, tls=ClientTls(), keep=10.0)
     with pytest.raises(OriginError):
         await dialer.dial()

@@ -77,9 +77,12 @@ def bench_room(versus: Versus, ram: Path, seconds: float, generator_core: int, r
     )  # fmt: skip
 
 
-def bench_fanout_deflated(versus: Versus, ram: Path, seconds: float, generator_core: int) -> None:
+@pytest.mark.parametrize("way", ["send", "uring"])
+def bench_fanout_deflated(versus: Versus, ram: Path, seconds: float, generator_core: int, way: str) -> None:
+    ours = OurRoom(ram / "ours", "--deflate", *(["--uring"] if way == "uring" else []))
     compare(
-        versus, ram, "fanout-deflated", "1000 readers, one message of 512 bytes in flight, deflated",
-        Other(ram / "anchor", "socketify", "--deflate"), OurRoom(ram / "ours", "--deflate"), seconds, generator_core, 3.0,
+        versus, ram, f"fanout-deflated{'-uring' if way == 'uring' else ''}",
+        f"1000 readers, one message of 512 bytes in flight, deflated, by {way}", Other(ram / "anchor", "socketify", "--deflate"), ours,
+        seconds, generator_core, 3.0,
         "-n", 1000, "-s", 512, "-w", 1, "-z",
     )  # fmt: skip

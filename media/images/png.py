@@ -128,10 +128,9 @@ def shrink(source: Source, wanted: Sequence[tuple[Size, Window]], deadline: floa
     width, height = source.opened.size
     if any(max(size) > SIDE for size, _ in wanted):
         return None
+    targets = list(dict.fromkeys((*size, *window) for size, window in wanted))  # one in two formats is resized once
     try:
-        rows = _png.Shrinker(
-            width, height, source.channels, [(*size, *window) for size, window in wanted], palette=source.palette, memory=MEMORY
-        )
+        rows = _png.Shrinker(width, height, source.channels, targets, palette=source.palette, memory=MEMORY)
     except _png.PngError:
         return None
     try:
@@ -140,9 +139,8 @@ def shrink(source: Source, wanted: Sequence[tuple[Size, Window]], deadline: floa
         raise Unprocessable("bad_image", "the png is damaged") from None
     if not rows.done:
         raise Unprocessable("bad_image", "the png is cut short")
-    mode = _MODES[source.channels]
-    made = [codec.from_packed(mode, size, data) for (size, _), data in zip(wanted, rows.results(), strict=True)]
-    return made, rows.opaque
+    mode, made = _MODES[source.channels], dict(zip(targets, rows.results(), strict=True))
+    return [codec.from_packed(mode, size, made[(*size, *window)]) for size, window in wanted], rows.opaque
 
 
 def _inflate(file: Any, rows: Any, deadline: float) -> None:

@@ -57,8 +57,9 @@ def _by_rows(data: bytes, header: sniff.Header, job: Job, marks: Mapping[str, by
     attentive = any(each.options.gravity == ATTENTION for each in job.outputs)
     if job.facts or attentive:
         wanted.append((_small(opened.size), (0.0, 0.0, float(opened.size[0]), float(opened.size[1]))))
-    # What keeps its size is not resampled, and so not for this path.
-    if not wanted or None in places or any(size == (round(window[2]), round(window[3])) for size, window in wanted):
+    # What keeps its size is not resampled; where colours are weighed by alpha it would lose bits here.
+    kept = source.alpha and any(size == (round(window[2]), round(window[3])) for size, window in wanted)
+    if not wanted or None in places or kept:
         return None
     found = png.shrink(source, wanted, deadline)
     if found is None:

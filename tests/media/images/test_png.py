@@ -106,6 +106,21 @@ def test_both_ways_show_the_same(mode: str, orientation: int, monkeypatch: pytes
         assert error == 0 or 10 * numpy.log10(255**2 / error) > (18 if "attention" in text else 45), text  # there to the next pixel
 
 
+def test_several_formats_of_one_size_are_one_resize(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, machine = list[Any](), png._png.Shrinker
+
+    def count(*shape: Any, **more: Any) -> Any:
+        targets.extend(shape[3])
+        return machine(*shape, **more)
+
+    outputs = [Output(parse(text)[0], format) for text in ("rs:inside:99:99", "rs:inside:50:50/q:60") for format in ("webp", "jpg", "png")]
+    data = file_of(picture("RGBA"))
+    alone = [render(data, Job([each])).made[0].data for each in outputs]
+    monkeypatch.setattr(png._png, "Shrinker", count)
+    assert [made.data for made in render(data, Job(outputs, facts=True)).made] == alone
+    assert [target[:2] for target in targets] == [(99, 62), (50, 31), (128, 80)]
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("target", [320, 128])
 def test_it_is_as_near_to_floating_point_as_the_slow_way(mode: str, target: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +226,14 @@ def test_so_do_options_that_are_not_for_rows(text: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(png, "shrink", None)
     data = file_of(picture("RGBA"))
     assert render(data, Job([Output(parse(text)[0], "png")])).made
+
+
+@pytest.mark.parametrize("text", ["q:90", "rs:inside:640:400", "c:10:20:300:200"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_what_keeps_its_size_keeps_its_samples(mode: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, job = file_of(picture(mode)), Job([Output(parse(text)[0], "png")])
+    ours, theirs = render(data, job).made[0], slowly(data, job, monkeypatch).made[0]
+    assert (seen(ours.data) == seen(theirs.data)).all()
 
 
 def test_what_takes_much_memory_goes_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,12 +225,16 @@ cdef void fan_pump(Thread* t, Conn* c) noexcept nogil:
 
 cdef void fan_join(Thread* t, Conn* c, Chan* chan, uint64_t cursor, uint64_t last) noexcept nogil:
     cdef Sub* sub = room_enter(t, c, chan, cursor, last)
+    cdef Room* room
     if sub == NULL:
         conn_close(t, c, R_LIMIT)
         return
-    if cursor < c.ws.places[sub.place].room.told:
+    room = c.ws.places[sub.place].room
+    if cursor < room.told:
         c.ws.flags |= WF_LATE
         fan_pump(t, c)
+    elif room.count == 1 and nova_load64(&chan.next) > room.told:
+        fan_news(t, chan)  # its bell may have been rung before there was a room to hear it, and rings once for all that came meanwhile
 
 
 # -- sweeps -----------------------------------------------------------------------------------------------------------

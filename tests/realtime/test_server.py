@@ -261,6 +261,15 @@ async def test_publications_cross_from_every_road_to_every_other(server: Served,
 
 
 @OVER
+async def test_what_is_published_in_the_frame_of_its_subscription_comes(server: Served, tokens: dict[str, str], over: str) -> None:
+    channel = f"public:together-{over[-1]}"
+    for number in range(5):  # from the second one on, the channel has had a reader who left
+        async with talk(server, tokens["alice"], over=over) as alice:
+            await alice.say({"id": 1, "subscribe": {"channel": channel}}, {"id": 2, "publish": {"channel": channel, "data": number}})
+            assert (await alice.next("pub"))["data"] == number
+
+
+@OVER
 async def test_replies_keep_their_order_whatever_must_wait(server: Served, tokens: dict[str, str], over: str) -> None:
     stream = (await trio.to_thread.run_sync(ask, server, "POST", "/v1/streams", {"title": "T"}, tokens["alice"]))["id"]
     async with talk(server, tokens["bob"], over=over) as bob:

@@ -33,6 +33,7 @@ from nova.ext.tls import TlsContext
 _log = Log("nova.reactor")
 _STARTS: Final = 8  # requests of sites that begin before trio looks at its clock again: each takes a fifth of a millisecond
 _COST: Final = 4  # the application's requests take as much as so many of a site's
+_CROWD: Final = 64  # requests more or less under way, after which the collector is told
 _BATCH: Final = 512  # events between two checkpoints of the trio thread
 # A peer that is gone without a word (half-open TCP) is found by probes within a minute, one that owes acknowledgements in half of it.
 _HALF_OPEN: Final = (
@@ -402,6 +403,7 @@ class Reactor:
             self._exchanges.pop(conn, None)
             return 0
         self._tasks.start_soon(self._serve_request, app, exchange, conn)
+        self._counted()
         return 1 if site else _COST
 
     def _switch(self, exchange: Exchange, conn: int, headers: Iterable[tuple[bytes, bytes]]) -> RawStream:
@@ -420,11 +422,17 @@ class Reactor:
             # The next request of the connection may have come while this task ended.
             if self._exchanges.get(conn) is exchange:
                 del self._exchanges[conn]
+                self._counted()
             if exchange.stream is not None:
                 self._streams.pop(conn, None)
                 self.engine.close(conn, flush=True)
             exchange.fail()
             self._settled()
+
+    def _counted(self) -> None:
+        """There is one request more, or less."""
+        if len(self._exchanges) % _CROWD == 0:
+            awake.under_way(len(self._exchanges))
 
     def _settled(self) -> None:
         if self._empty == self.engine.count and not self._exchanges and not self._streams:

@@ -93,6 +93,22 @@ def test_what_is_loaded_is_not_collected_again() -> None:
     assert young == awake.YOUNG
 
 
+def test_what_requests_hold_is_not_looked_through_while_they_are_under_way() -> None:
+    script = (
+        "import gc\n"
+        "from nova.core import awake\n"
+        "def begins(requests):\n"
+        "    awake.under_way(requests)\n"
+        "    return gc.get_threshold()[0]\n"
+        "before = gc.get_threshold()[0] == begins(100)\n"
+        "awake.settle_memory()\n"
+        "print(int(before), begins(100), begins(10**6), begins(0))"
+    )
+    before, hundred, many, none = map(int, subprocess.run([*RUN, script], check=True, capture_output=True, text=True).stdout.split())
+    assert before
+    assert (hundred, many, none) == (awake.YOUNG + 100 * awake.HELD, awake.YOUNG + awake.CROWD * awake.HELD, awake.YOUNG)
+
+
 def test_asking_changes_nothing() -> None:
     assert get_slice() == get_slice()
     assert gc.isenabled()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
+from nova.core import awake
 from nova.core.reactor.exchange import ClientDisconnected
-from tests.core.reactor.served import connect, http, reactor
+from tests.core.reactor.served import connect, http, reactor, until
 
 Send = Any
 
@@ -228,6 +230,29 @@ async def test_drain_lets_a_request_end_and_refuses_new_connections() -> None:
             go.set()
             assert (await client.answer())[2] == b"done"
             assert await client.to_end() == b""
+
+
+async def test_collector_is_told_of_the_requests_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, told, under_way = trio.Event(), [], []
+    monkeypatch.setattr(awake, "under_way", told.append)
+
+    async def app(scope: Any, receive: Any, send: Send) -> None:
+        under_way.append(scope)
+        await go.wait()
+        await answer(send, b"done")
+
+    async def ask(address: tuple[str, int]) -> None:
+        async with connect(address) as client:
+            assert (await client.get("/"))[2] == b"done"
+
+    async with reactor(http(app)) as (_, [address]):
+        async with trio.open_nursery() as asking:
+            for _ in range(130):
+                asking.start_soon(ask, address)
+            await until(lambda: len(under_way) == 130)
+            assert told == [64, 128]
+            go.set()
+        await until(lambda: told == [64, 128, 128, 64, 0])
 
 
 async def test_time_before_the_application_asks_is_not_the_clients() -> None:

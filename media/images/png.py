@@ -147,10 +147,13 @@ def _inflate(file: Any, rows: Any, deadline: float) -> None:
     """All of the picture into `rows`, and what is behind it as far as the stream's checksum, which is looked at."""
     stream = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
     while not stream.eof:
-        piece = file.read(PIECE) if stream.needs_input else b""
-        if stream.needs_input and not piece:
+        hungry = stream.needs_input
+        piece = file.read(PIECE) if hungry else b""
+        if hungry and not piece:
             return
         block = stream.decompress(piece, 1 if rows.done else BLOCK)
+        if not (block or hungry or stream.needs_input):  # it has room, and neither gives nor asks: nothing would ever change
+            return
         if rows.done and block:  # more than the picture has: nobody looks at it
             return
         rows.feed(block)

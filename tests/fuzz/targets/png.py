@@ -1,10 +1,12 @@
 """PNG: chunks and rows of damaged files; plain C and the best kernels of this machine give the same answer, in any split."""
 
+import contextlib
 import zlib
 
 import numpy as np
 
 from nova.ext.png import File, PngError, Shrinker
+from nova.media.images import png as images
 from tests.exact import exact
 from tests.ext.png_files import chunk, png
 from tests.fuzz.registry import target
@@ -62,3 +64,53 @@ def png_rows(data: bytes) -> object:
     plain = _rows(rest, shape, palette, len(rest) + 1, "scalar")
     assert plain == _rows(rest, shape, palette, data[4] % 200 + 1, "")
     return channels, bool(palette), plain[0] if isinstance(plain, tuple) and isinstance(plain[0], str) else "rows"
+
+
+class _Stream:
+    """Compressed bytes as a File gives them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.left = data
+
+    def read(self, most: int) -> bytes:
+        piece, self.left = self.left[:most], self.left[most:]
+        return piece
+
+
+class _Rows:
+    """Takes blocks as a Shrinker does."""
+
+    def __init__(self, most: int) -> None:
+        self.data, self.most = b"", most
+
+    @property
+    def done(self) -> bool:
+        return len(self.data) >= self.most
+
+    def feed(self, block: bytes) -> None:
+        self.data += block
+
+
+def _streams() -> list[bytes]:
+    made = []
+    for data in (bytes(range(256)) * 3, b"abcabcabd" * 40, bytes(2000), b"", b"x"):
+        for level, strategy in ((0, zlib.Z_DEFAULT_STRATEGY), (6, zlib.Z_DEFAULT_STRATEGY), (6, zlib.Z_FIXED), (6, zlib.Z_HUFFMAN_ONLY)):
+            packer = zlib.compressobj(level, strategy=strategy)
+            made.append(packer.compress(data) + packer.flush())
+    return made
+
+
+@target("png-stream", seeds=_streams(), words=[b"\0\0\xff\xff", b"\x78\x9c"])
+def png_stream(data: bytes) -> object:
+    """A stream that zlib reads to its end inflates to the same; one that it does not read comes to an end, too."""
+    rows, inflater, wanted = _Rows(1 << 16), zlib.decompressobj(), b""
+    with contextlib.suppress(zlib.error):
+        wanted = inflater.decompress(data, rows.most + 1)
+    whole = inflater.eof and len(wanted) <= rows.most
+    try:
+        images._inflate(_Stream(data), rows, float("inf"))
+    except images._STREAM_ERROR:
+        assert not whole
+        return "damaged", inflater.eof
+    assert not whole or rows.data == wanted
+    return inflater.eof, len(rows.data).bit_length()

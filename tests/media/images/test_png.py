@@ -284,6 +284,19 @@ def test_streams_of_a_wrong_size_or_sum(monkeypatch: pytest.MonkeyPatch) -> None
     assert {name: verdict(data) for name, (data, _) in cases.items()} == {name: code for name, (_, code) in cases.items()}
 
 
+@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize("piece", [1, 10, 1000])
+def test_a_stream_may_be_inflated_in_pieces_of_any_size(piece: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a block is full just when there is nothing more in it."""
+    data = file_of(picture("RGB", 150, 40))
+    job = Job([Output(parse("rs:inside:50:50")[0], "png")])
+    whole = render(data, job).made[0].data
+    monkeypatch.setattr(png, "PIECE", piece)
+    monkeypatch.setattr(png, "BLOCK", block)
+    assert render(data, job).made[0].data == whole
+    assert verdict(data[: len(data) // 2], job) == "bad_image"
+
+
 def test_a_picture_that_takes_too_long_is_one_answer() -> None:
     with pytest.raises(Unprocessable) as refused:
         render(file_of(picture("RGB")), JOB, deadline=0)

@@ -145,6 +145,11 @@ class H2Socket:
             if texts:
                 return texts
 
+    async def cut(self) -> None:
+        """Until the server has reset the stream; what comes before is not answered."""
+        while not self.reset.is_set():
+            await self._events()
+
     async def _events(self) -> list[bytes]:
         data = await self._stream.receive_some(65536)
         if not data:
@@ -175,6 +180,7 @@ class H3Socket:
         self._client = client
         self._stream, self._answer = client.websocket(path, "nova.json.v1")
         self._reader = ws.FrameReader(client=True)
+        self.pongs = False
 
     async def open(self) -> int:
         await self._answer.until(lambda answer: answer.headers)
@@ -196,8 +202,13 @@ class H3Socket:
                     raise SocketClosed(code, payload.decode())
                 if opcode == ws.TEXT:
                     texts.append(payload.decode())
+                if opcode == ws.PING and self.pongs:
+                    self._client.send(self._stream, ws.frame(ws.PONG, payload, key=b"1234"))
             if texts:
                 return texts
+
+    async def cut(self) -> None:
+        await self._answer.until(lambda answer: answer.reset is not None)
 
 
 @asynccontextmanager
@@ -296,24 +307,23 @@ async def test_client_over_h2_that_takes_nothing_is_reset_when_its_connection_is
             await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/publish", body, tokens["svc"])
         await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob"}, tokens["svc"])
         with trio.fail_after(30):
-            while not bob._socket.reset.is_set():
-                await bob._socket._events()
+            await bob._socket.cut()
         info = await trio.to_thread.run_sync(ask, server, "GET", "/v1/realtime/channels?prefix=public:stalled", None, tokens["svc"])
         assert info["items"] == []
 
 
 @pytest.mark.slow
-def test_silent_client_over_h2_is_reset_and_one_that_answers_pings_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("over", ["h2", "h3"])
+def test_silent_client_is_reset_and_one_that_answers_pings_is_not(tmp_path: Path, over: str) -> None:
     async def talks(server: Served) -> None:
-        async with talk(server, over="h2") as quiet, talk(server, over="h2") as silent:
+        async with talk(server, over=over) as quiet, talk(server, over=over) as silent:
             quiet._socket.pongs = True
             for each in (quiet, silent):
                 await each.ask(1, connect={})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(quiet._socket.receive)  # answers, and says nothing by itself
                 with trio.fail_after(60):
-                    while not silent._socket.reset.is_set():
-                        await silent._socket._events()
+                    await silent._socket.cut()
                 nursery.cancel_scope.cancel()
             assert await quiet.ask(2, ping={}) == {}
 

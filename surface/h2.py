@@ -17,6 +17,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.events import EndBody
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -85,22 +86,26 @@ class _Connection(TCPServer):
             nursery.cancel_scope.cancel()
 
     async def _listen(self, scope: Any) -> None:
-        """Raises Abandoned: nothing came for too long."""
+        """Raises Abandoned: nothing came for too long, or nothing will (RFC 8441, 5: END_STREAM stands for the end of TCP)."""
         number = self._number(scope)
         if number is None:
             return
         protocol: Any = self.protocol.protocol
-        stream, heard = protocol.streams[number], trio.current_time()
+        stream, heard, left = protocol.streams[number], trio.current_time(), trio.Event()
         handle = stream.handle
 
         async def hear(event: Any) -> None:
             nonlocal heard
             heard = trio.current_time()
             await handle(event)
+            if isinstance(event, EndBody):
+                left.set()
 
         stream.handle = hear
-        while (left := heard + self._silence - trio.current_time()) > 0:
-            await trio.sleep(left)
+        while (patience := heard + self._silence - trio.current_time()) > 0:
+            with trio.move_on_after(patience):
+                await left.wait()
+                break
             if self._deaf:
                 heard = trio.current_time()
         raise Abandoned("nothing comes from the client")

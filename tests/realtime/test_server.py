@@ -145,6 +145,11 @@ class H2Socket:
             if texts:
                 return texts
 
+    async def end(self) -> None:
+        """Nothing more comes from here."""
+        self._h2.end_stream(1)
+        await self._flush()
+
     async def cut(self) -> None:
         """Until the server has reset the stream; what comes before is not answered."""
         while not self.reset.is_set():
@@ -206,6 +211,9 @@ class H3Socket:
                     self._client.send(self._stream, ws.frame(ws.PONG, payload, key=b"1234"))
             if texts:
                 return texts
+
+    async def end(self) -> None:
+        self._client.send(self._stream, b"", end=True)
 
     async def cut(self) -> None:
         await self._answer.until(lambda answer: answer.reset is not None)
@@ -428,6 +436,17 @@ async def test_revocation_and_services_close_what_is_open(server: Served, tokens
         await bob.ask(1, ping={})
         await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob"}, tokens["svc"])
         assert await bob.ended() == 4312
+
+
+@pytest.mark.parametrize("over", ["h2", "h3"])
+async def test_clients_that_end_their_stream_without_a_word_have_left(server: Served, tokens: dict[str, str], over: str) -> None:
+    channel = f"public:ends-{over}"
+    async with talk(server, tokens["alice"]) as alice, talk(server, tokens["bob"], over=over) as bob:
+        await alice.ask(1, subscribe={"channel": channel})
+        await bob.ask(1, subscribe={"channel": channel})
+        assert (await alice.next("join"))["user"] == "bob"
+        await bob._socket.end()
+        assert (await alice.next("leave"))["user"] == "bob"
 
 
 async def test_cut_connections_leave_no_members(server: Served, tokens: dict[str, str]) -> None:

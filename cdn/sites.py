@@ -64,7 +64,7 @@ class Sites:
     ) -> None:
         self._reactor, self._clock, self._via = reactor, clock, via
         self._fetcher, self._admission, self._listen, self._close = fetcher, admission, listen, close
-        self._config, self._before, self._counted_by = config, before, counted_by
+        self.config, self._before, self._counted_by = config, before, counted_by
         self.keeper = Keeper(reactor.objects, policy=config.policy, capacity=config.memory)
         self.disk = disk
         self._compressor = Compressor(self.keeper, offload)
@@ -79,11 +79,11 @@ class Sites:
             await nursery.start(self._compressor.run)
             if self.disk is not None:
                 await nursery.start(self.disk.run)
-            for number, config in enumerate(self._config.sites, 1):
+            for number, config in enumerate(self.config.sites, 1):
                 self._numbers[config.name] = number
             if self._before is not None:
                 await self._before()
-            await self.apply(self._config.sites)
+            await self.apply(self.config.sites)
             task_status.started()
 
     async def apply(self, wanted: Sequence[CdnSite]) -> None:

@@ -87,7 +87,8 @@ async def follow_settings(sites: Sites, path: Path | None, load: Callable[[], Se
         except NovaError as error:
             _log.warning("settings_not_applied", code=error.code, detail=error.detail)
         else:
-            _log.info("settings_applied", sites=len(settings.cdn.sites))
+            waits = [name for name, value in vars(settings.cdn).items() if name != "sites" and value != getattr(sites.config, name)]
+            _log.info("settings_applied", sites=len(settings.cdn.sites), **({"needs_restart": waits} if waits else {}))
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

@@ -104,8 +104,6 @@ def assemble(
     etag = f.value(found, b"etag") or b""
     modified = f.date(found, b"last-modified", received_at)
     length = b"" if total is None or status == 204 else b"content-length: %d\r\n" % total
-    if status == 200 and f.value(found, b"accept-ranges") is None:
-        head += b"accept-ranges: bytes\r\n"
     flags = (k.WHOLE if status == 200 else 0) | (k.ALWAYS if verdict.asked else 0)
     if f.value(found, b"set-cookie") is not None:
         flags |= k.COOKIE

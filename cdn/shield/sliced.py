@@ -40,8 +40,7 @@ class Slice:
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
         """The fields of an answer that is made of it."""
-        gone = (b"content-range", b"content-length", b"accept-ranges")
-        return [*(field for field in f.split_lines(self.lines) if field[0] not in gone), (b"accept-ranges", b"bytes")]
+        return [field for field in f.split_lines(self.lines) if field[0] not in (b"content-range", b"content-length")]
 
 
 @dataclass(slots=True)

@@ -194,7 +194,7 @@ async def test_one_killed_in_the_middle_of_a_body_is_gone_on_with_by_another(pai
 
 
 async def test_a_frozen_primary_costs_a_hedge_and_is_then_left_alone(pair: list[Process]) -> None:
-    config = site([{"url": pair[0].url, "breaker_failures": 3}, {"url": pair[1].url, "backup": True}], hedge_after=0.02)
+    config = site([{"url": pair[0].url, "breaker_failures": 3}, {"url": pair[1].url, "backup": True}], hedge_after=0.25)
     async with fetching(config) as origins:
         assert who((await whole(origins, get("/")))[1]) == "one"
         pair[0].freeze()

@@ -58,12 +58,14 @@ class ChatRoutes:
 
     def table(self) -> list[Route]:
         one = "/v1/streams/{id}"
-        read_only: dict[str, Any] = {"tag": "streams", "errors": ("not_found",)}
-        write: dict[str, Any] = {"tag": "streams", "access": "user", "errors": ("not_found", "forbidden"), "idempotent": True}
+        read_only: dict[str, Any] = {"tag": "streams", "errors": ("not_found", "node_unavailable")}
+        write: dict[str, Any] = {
+            "tag": "streams", "access": "user", "errors": ("not_found", "forbidden", "node_unavailable"), "idempotent": True,
+        }  # fmt: skip
         return [
             Route("POST", f"{one}/comments", "create_comment", self.say, "Write in the chat", "streams", scope="chat", body=SAY,
                   kind="json", answers={201: COMMENT}, idempotent=True,
-                  errors=("not_found", "banned", "chat_disabled", "guests_forbidden", "slow_mode", "text_refused")),
+                  errors=("not_found", "banned", "chat_disabled", "guests_forbidden", "slow_mode", "text_refused", "node_unavailable")),
             Route("GET", f"{one}/comments", "list_comments", self.find, "Read the chat, newest first",
                   query={"cursor": CURSOR, "limit": LIMIT}, answers={200: page_of(COMMENT, "CommentPage")}, **read_only),
             Route("DELETE", f"{one}/comments/{{comment}}", "delete_comment", self.delete, "Delete a comment: one's own, or as a moderator",

@@ -52,20 +52,19 @@ class Calls:
                     waiting.answer = body
                     waiting.come.set()
 
-    async def ask(self, node: str, question: bytes, within: Seconds) -> bytes:
-        """What `node` answers. Raises Unavailable `node_unavailable`: it is not there, or says nothing within `within`; TooLarge."""
+    async def ask(self, node: str, question: bytes, within: Seconds) -> bytes | None:
+        """What `node` answers; None: it is not there. Raises Unavailable `node_unavailable`: it says nothing within `within`; TooLarge."""
         number = next(self._numbers)
         waiting = self._waiting[number] = _Waiting()
         try:
-            heard = await self._bus.publish(f"{self._topic}.{node}", b"? %s %d " % (self._node.encode(), number) + question)
-            if heard:
-                with trio.move_on_after(within):
-                    await waiting.come.wait()
+            if not await self._bus.publish(f"{self._topic}.{node}", b"? %s %d " % (self._node.encode(), number) + question):
+                return None
+            with trio.move_on_after(within):
+                await waiting.come.wait()
         finally:
             del self._waiting[number]
         if waiting.answer is None:
-            detail = "the node that keeps this says nothing" if heard else "the node that keeps this is not there"
-            raise Unavailable("node_unavailable", detail, retry_after=AGAIN)
+            raise Unavailable("node_unavailable", "the node that keeps this says nothing", retry_after=AGAIN)
         if not waiting.answer:
             raise Unavailable("overloaded", "the node that keeps this has too many questions", retry_after=AGAIN)
         return waiting.answer

@@ -19,7 +19,7 @@ import trio
 
 from nova.core import errors
 from nova.core.bus import Bus, Lease
-from nova.core.bus.calls import Calls
+from nova.core.bus.calls import AGAIN, Calls
 from nova.core.errors import TABLE, FieldError, NotFound, NovaError, Unavailable
 from nova.core.log import Log
 from nova.core.values import Seconds
@@ -118,7 +118,7 @@ class ChatNodes:
         for keeper, streams in by_keeper.items():
             try:
                 for some in _some(streams):
-                    await self._ask_node(keeper, ["watched", some])
+                    await self._calls.ask(keeper, json.dumps(["watched", some]).encode(), PATIENCE)
             except NovaError as error:
                 _log.warning("keeper_not_told", code=error.code)
 
@@ -196,26 +196,23 @@ class ChatNodes:
     # -- questions ---------------------------------------------------------------------------------------------------------
 
     async def _ask(self, stream: str, question: list[Any]) -> Any:
-        row = await self._bus.row(KEEPERS, stream)
-        keeper = self._node if row is None else row.decode()
-        if keeper == self._node:
-            self.away.pop(stream, None)
-            raise NotFound("not_found", "there is no such stream")
-        self.away[stream] = keeper
-        if len(self.away) > AWAY_MOST:
-            self.away.popitem(last=False)
-        return await self._ask_node(keeper, question)
-
-    async def _ask_node(self, node: str, question: list[Any]) -> Any:
+        """The keeper that is known, or else that of the table: it may have come back as another process, or the bus has lost the row."""
         asked = json.dumps(question, ensure_ascii=False, separators=(",", ":")).encode()
-        answer = json.loads(await self._calls.ask(node, asked, PATIENCE))
-        if "error" not in answer:
-            return answer["said"]
-        code, detail, retry_after, fields = answer["error"]
-        if code not in TABLE:  # of a newer version
-            code = "unavailable"
-        raise errors.of(code, detail, retry_after=retry_after, fields=[FieldError(*each) for each in fields])
-
+        known = self.away.get(stream)
+        answer = None if known is None else await self._calls.ask(known, asked, PATIENCE)
+        if answer is None:
+            row = await self._bus.row(KEEPERS, stream)
+            keeper = known if row is None else row.decode()
+            if keeper is None or keeper == self._node:
+                self.away.pop(stream, None)
+                raise NotFound("not_found", "there is no such stream")
+            self.away[stream] = keeper
+            if len(self.away) > AWAY_MOST:
+                self.away.popitem(last=False)
+            answer = None if keeper == known else await self._calls.ask(keeper, asked, PATIENCE)
+        if answer is None:
+            raise Unavailable("node_unavailable", "the node that keeps this stream is not there", retry_after=AGAIN)
+        return _said(answer)
     async def _answer(self, question: bytes) -> bytes:
         answer: dict[str, Any]
         try:
@@ -247,6 +244,17 @@ def _some(streams: Collection[str]) -> Iterator[list[str]]:
     rest = iter(list(streams))
     while some := list(islice(rest, ROWS)):
         yield some
+
+
+def _said(answer: bytes) -> Any:
+    """What the answer says. Raises the error that it tells of."""
+    found = json.loads(answer)
+    if "error" not in found:
+        return found["said"]
+    code, detail, retry_after, fields = found["error"]
+    if code not in TABLE:  # of a newer version
+        code = "unavailable"
+    raise errors.of(code, detail, retry_after=retry_after, fields=[FieldError(*each) for each in fields])
 
 
 def _packed(who: Who) -> list[Any]:

@@ -177,7 +177,9 @@ async def test_keepers_write_their_rows_again_when_the_bus_has_lost_them(
 ) -> None:
     monkeypatch.setattr(nodes_, "BEAT", 0.02)
     async with two(buses) as (keeper, _other, chats):
+        assert await chats.mode(who("bob"), STREAM) == Mode()
         await buses[0].drop(KEEPERS, [STREAM, PRIVATE])
+        assert await chats.mode(who("bob"), STREAM) == Mode()  # who is known is asked
         assert keeper.chats is not None and keeper.chats._lease is not None
         await buses[0].release(keeper.chats._lease)  # what a Redis that was emptied looks like
         with trio.fail_after(30):

@@ -40,6 +40,11 @@ cdef bint is_name(const uint8_t* p) noexcept nogil:
     return True
 
 
+cdef bint is_idat(const uint8_t* p) noexcept nogil:
+    """Whether a chunk begins here that holds pixels."""
+    return p[4] == c"I" and p[5] == c"D" and p[6] == c"A" and p[7] == c"T"
+
+
 cdef class File:
     """The chunks of a PNG up to its IEND or its end (5.3), and the bytes of its first run of IDATs, piece by piece. Checks no CRC.
 
@@ -73,7 +78,7 @@ cdef class File:
                 self.odd = True
                 break
             behind = at + 12 + length
-            if p[at + 4] == c"I" and p[at + 5] == c"D" and p[at + 6] == c"A" and p[at + 7] == c"T":
+            if is_idat(p + at):
                 if self.before < 0:
                     self.before = <int> len(self.chunks)
                     self.at = at
@@ -102,7 +107,7 @@ cdef class File:
         with nogil:
             while got < most:
                 if self.left == 0:
-                    if self.size - self.at < 8 or p[self.at + 4] != c"I" or p[self.at + 5] != c"D" or p[self.at + 6] != c"A" or p[self.at + 7] != c"T":
+                    if self.size - self.at < 8 or not is_idat(p + self.at):
                         break
                     length = big_endian(p + self.at)
                     self.at += 8
@@ -123,8 +128,8 @@ cdef class File:
 cdef class Shrinker:
     """Rows of a picture of `width` x `height` to smaller ones, by Lanczos3, colours weighed by their alpha.
 
-    channels: 8-bit samples of a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; with a palette (256 times RGBA, in bytes) what is made of its
-    entries, 3 or 4. targets: (width, height, x, y, width, height) each, the last four a window of the picture, in its pixels.
+    channels: 8-bit samples of a pixel: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; with a palette (256 times RGBA, in bytes) what is made of
+    its entries, 3 or 4. targets: (width, height, x, y, width, height) each, the last four a window of the picture, in its pixels.
     memory: bytes beside the results. kernels: "scalar", "avx2", or "" for the best of this machine.
     Raises PngError: memory; ValueError: a value out of its range.
     """

@@ -50,7 +50,8 @@ static void emit(NovaPngJob *job, NovaPngTarget *t) {
             for (int i = 0; i < count; i++)
                 job->lines[i] = job->ring + (size_t)((first + i) % job->ring_rows) * job->ring_pitch + (size_t)c * job->pitch + t->first;
             job->lines[count] = job->lines[count - 1]; /* its weight is 0 */
-            job->resize->vertical(job->lines, t->down.weights + (size_t)t->next * (size_t)t->down.taps, (count + 1) & ~1, job->line, t->columns);
+            const int16_t *weights = t->down.weights + (size_t)t->next * (size_t)t->down.taps;
+            job->resize->vertical(job->lines, weights, (count + 1) & ~1, job->line, t->columns);
             job->resize->horizontal16(job->line, t->across.start, t->across.weights, t->across.taps, job->out + (size_t)c * job->out_pitch,
                                       t->across.out);
         }

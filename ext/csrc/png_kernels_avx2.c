@@ -7,8 +7,8 @@
 
 /* -- filters ------------------------------------------------------------------------------------------------------------ */
 
-/* Four rows at once, each a pixel behind the one above it: what a pixel waits for is its left neighbour, so one row alone leaves most
- * of the machine idle. Each of four 64-bit lanes holds a pixel of one row, as four 16-bit samples. */
+/* For averages and Paeth's filter. Four rows at once, each a pixel behind the one above it: what a pixel waits for is its left
+ * neighbour, so one row alone leaves most of the machine idle. Each of four 64-bit lanes holds a pixel of one row, as four 16-bit samples. */
 typedef struct {
     __m256i left, upper_left;             /* of the pixels that come next */
     __m256i with_left, with_upper, with_upper_left, average; /* masks: what a row's filter looks at */
@@ -46,7 +46,8 @@ static int32_t within(const uint8_t *from, ptrdiff_t at, ptrdiff_t size) {
 
 /* A store writes four bytes: those that are no part of the pixel belong to later ones, or to the room behind. */
 static inline __attribute__((always_inline)) void wave(Wave *w, const uint8_t *const from[PNG_ROWS], const uint8_t *above,
-                                                       uint8_t *const to[PNG_ROWS], ptrdiff_t size, const ptrdiff_t bpp, const int averages) {
+                                                       uint8_t *const to[PNG_ROWS], ptrdiff_t size, const ptrdiff_t bpp,
+                                                       const int averages) {
     const ptrdiff_t end = size + (PNG_ROWS - 1) * bpp;
     const uint8_t *const f0 = from[0], *const f1 = from[1] - bpp, *const f2 = from[2] - 2 * bpp, *const f3 = from[3] - 3 * bpp;
     uint8_t *const t0 = to[0], *const t1 = to[1] - bpp, *const t2 = to[2] - 2 * bpp, *const t3 = to[3] - 3 * bpp;
@@ -71,8 +72,60 @@ static inline __attribute__((always_inline)) void wave(Wave *w, const uint8_t *c
     }
 }
 
+/* `v` so many bytes further on; the instruction wants a number that it can hold. */
+static inline __attribute__((always_inline)) __m128i behind(__m128i v, const int bytes) {
+    switch (bytes) {
+    case 1: return _mm_slli_si128(v, 1);
+    case 2: return _mm_slli_si128(v, 2);
+    case 3: return _mm_slli_si128(v, 3);
+    case 4: return _mm_slli_si128(v, 4);
+    case 6: return _mm_slli_si128(v, 6);
+    default: return _mm_slli_si128(v, 8);
+    }
+}
+
+/* Sums of all pixels so far, sixteen bytes at a time: sums within them, and what came before. */
+static inline __attribute__((always_inline)) void sums(const uint8_t *from, uint8_t *to, size_t size, const int bpp) {
+    const size_t step = bpp == 3 ? 12 : 16;
+    int8_t bytes[16];
+    for (int i = 0; i < 16; i++) bytes[i] = (int8_t)((int)step - bpp + i % bpp);
+    const __m128i last = _mm_loadu_si128((const __m128i *)bytes);
+    __m128i before = _mm_setzero_si128();
+    size_t at = 0;
+    for (; at + 16 <= size; at += step) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(from + at));
+        v = _mm_add_epi8(v, behind(v, bpp));
+        v = _mm_add_epi8(v, behind(v, 2 * bpp));
+        if (bpp < 3) v = _mm_add_epi8(v, behind(v, 4 * bpp));
+        if (bpp == 1) v = _mm_add_epi8(v, behind(v, 8));
+        v = _mm_add_epi8(v, before);
+        before = _mm_shuffle_epi8(v, last);
+        _mm_storeu_si128((__m128i *)(to + at), v);
+    }
+    for (; at < size; at++) to[at] = (uint8_t)(from[at] + (at < (size_t)bpp ? 0 : to[at - (size_t)bpp]));
+}
+
+static void row(int type, const uint8_t *from, const uint8_t *above, uint8_t *to, size_t size, int bpp) {
+    if (type != PNG_SUB) {
+        nova_png_row(type, from, above, to, size, bpp);
+        return;
+    }
+    switch (bpp) {
+    case 1: sums(from, to, size, 1); break;
+    case 2: sums(from, to, size, 2); break;
+    case 3: sums(from, to, size, 3); break;
+    default: sums(from, to, size, 4);
+    }
+}
+
 static void rows(const uint8_t types[PNG_ROWS], const uint8_t *const from[PNG_ROWS], const uint8_t *above, uint8_t *const to[PNG_ROWS],
                  size_t size, int bpp) {
+    int slow = 0;
+    for (int i = 0; i < PNG_ROWS; i++) slow |= types[i] >= PNG_AVERAGE;
+    if (!slow) { /* nothing waits for long */
+        for (int i = 0; i < PNG_ROWS; i++) row(types[i], from[i], i ? to[i - 1] : above, to[i], size, bpp);
+        return;
+    }
     int64_t masks[4][PNG_ROWS];
     int averages = 0;
     Wave w = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -116,9 +169,9 @@ static __m256i at(const uint8_t *from) { return _mm256_loadu_si256((const __m256
 
 /* Eight pixels to eight bytes of R, G, B and A each. */
 static inline __m256i eight(const uint8_t *from) {
-    const __m256i bytes = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7,
-                                           11, 15);
-    return _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(at(from), bytes), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m256i v = _mm256_shuffle_epi8(at(from), _mm256_broadcastsi128_si256(bytes));
+    return _mm256_permutevar8x32_epi32(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 /* Both return how many pixels they took: whole blocks of 32, or 16. */

@@ -19,6 +19,7 @@ HOP_BY_HOP: Final = frozenset(
      b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info")
 )  # fmt: skip
 
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _DIRECTIVE: Final = re.compile(rb"[ \t,]*(%s)(?:=(?:(%s)|\"((?:[^\"\\]|\\.)*)\")?)?[ \t]*(?=,|$)" % (_TOKEN, _TOKEN))
 _SKIP: Final = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)*,?")
@@ -45,7 +46,11 @@ def value(fields: Fields, name: bytes) -> bytes | None:
 
 def items(fields: Fields, name: bytes) -> list[bytes]:
     """The elements of a comma-separated list over all its lines, without quoted strings; empty ones are left out."""
-    return [item for line in values(fields, name) for part in line.split(b",") if (item := part.strip(b" \t"))]
+    found = []
+    for each, line in fields:
+        if each == name:
+            found += [item for part in line.split(b",") if (item := part.strip(b" \t"))]
+    return found
 
 
 def directives(lines: Iterable[bytes]) -> Directives:
@@ -141,10 +146,11 @@ def date(fields: Fields, name: bytes, now: float) -> int | None:
 
 def connection_named(fields: Fields) -> frozenset[bytes]:
     """What Connection names, which goes no further (RFC 9110, 7.6.1)."""
-    return frozenset(item.lower() for item in items(fields, b"connection"))
+    found = items(fields, b"connection")
+    return frozenset([item.lower() for item in found]) if found else _NOTHING
 
 
-def end_to_end(fields: Fields, also: Set[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
+def end_to_end(fields: Fields, also: Set[bytes] = _NOTHING) -> list[tuple[bytes, bytes]]:
     """`fields` without those of one hop, and without those of `also`."""
     gone = HOP_BY_HOP | also if also else HOP_BY_HOP
     if named := connection_named(fields):
@@ -154,14 +160,16 @@ def end_to_end(fields: Fields, also: Set[bytes] = frozenset()) -> list[tuple[byt
 
 def with_via(fields: Sequence[tuple[bytes, bytes]], minor: int, name: bytes) -> list[tuple[bytes, bytes]]:
     """Via with this hop behind those before it (RFC 9110, 7.6.3)."""
-    before = items(fields, b"via")
-    line = b", ".join([*before, b"1.%d %s" % (minor, name)])
-    return [*(field for field in fields if field[0] != b"via"), (b"via", line)]
+    line = b", ".join([*items(fields, b"via"), b"1.%d %s" % (minor, name)])
+    found = [field for field in fields if field[0] != b"via"]
+    found.append((b"via", line))
+    return found
 
 
 def has_looped(fields: Fields, name: bytes) -> bool:
     """Whether the request has been here before."""
-    return any(item.split(b" ")[1:2] == [name] for item in items(fields, b"via"))
+    found = items(fields, b"via")
+    return bool(found) and any(item.split(b" ")[1:2] == [name] for item in found)
 
 
 def split_lines(lines: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from nova.cdn.cache import fields as f
 from nova.cdn.cache import validation
 from nova.cdn.cache.keeper import Keeper, primary
@@ -9,6 +11,9 @@ from nova.cdn.ports import FetchRequest, Fields
 from nova.cdn.shield.request import Incoming
 from nova.ext import kept as k
 from nova.ext.kept import Answer
+
+_OURS: Final = frozenset((b"host", b"content-length", b"expect"))
+_OURS_GUARDED: Final = _OURS | {b"cookie"}
 
 
 def whole(incoming: Incoming, old: Answer | None, via: bytes) -> FetchRequest:
@@ -21,10 +26,10 @@ def whole(incoming: Incoming, old: Answer | None, via: bytes) -> FetchRequest:
 
 def cleaned(incoming: Incoming, fields: Fields, via: bytes) -> list[tuple[bytes, bytes]]:
     """`fields` of a client's request, as they go on."""
-    gone = {b"host", b"content-length", b"expect"} | ({b"cookie"} if incoming.guarded else set())
-    connection = [field for field in incoming.fields if field[0] == b"connection"]
-    found = f.end_to_end([*fields, *(field for field in connection if field not in fields)], gone)
-    return f.with_via(found, incoming.minor, via)
+    gone = _OURS_GUARDED if incoming.guarded else _OURS
+    if named := f.connection_named(incoming.fields):
+        gone |= named
+    return f.with_via(f.end_to_end(fields, gone), incoming.minor, via)
 
 
 def hops(incoming: Incoming) -> int | None:

@@ -95,7 +95,7 @@ def _wrong(word: str, why: str) -> BadRequest:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 12 or not least <= int(text) <= most:
+    if not text.isascii() or not text.isdigit() or len(text) > 20 or not least <= int(text) <= most:
         raise ValueError(f"{text[:20]!r} is not a whole number from {least} to {most}")
     return int(text)
 

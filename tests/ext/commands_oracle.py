@@ -28,6 +28,13 @@ class Refused(Exception):
     """The whole frame; the code."""
 
 
+class Extension:
+    """A value that JSON cannot say; of any type: msgpack's own class takes no negative ones."""
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code, self.data = code, data
+
+
 def tree_of(form: int, data: bytes) -> tuple[Any] | None:
     """As lenient as reading on needs it: values that one form cannot say are in it."""
     try:
@@ -37,7 +44,8 @@ def tree_of(form: int, data: bytes) -> tuple[Any] | None:
                 return None
             tree = json.loads(text, parse_constant=refuse, parse_int=integer, object_pairs_hook=Pairs)
             return None if "\\ud" in text.lower() and surrogates(tree) else (tree,)
-        return (msgpack.unpackb(data, raw=False, strict_map_key=False, object_pairs_hook=Pairs, unicode_errors="surrogateescape"),)
+        options: Any = {"raw": False, "strict_map_key": False, "object_pairs_hook": Pairs, "unicode_errors": "surrogateescape"}
+        return (msgpack.unpackb(data, **options, ext_hook=Extension),)
     except (ValueError, RecursionError, msgpack.UnpackException, TypeError):
         return None
 

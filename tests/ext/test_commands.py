@@ -123,6 +123,13 @@ def test_damaged_commands_mean_what_the_oracle_says(frame: Any, form: int, at: i
     agree(form, data[:at] + damage + data[at + 1 :])
 
 
+def test_extensions_are_values_of_no_use_not_the_end_of_the_frame() -> None:
+    for code in (b"\x05", b"\xa2"):
+        data = b"\x92\x82\xa4ping\x80\xa2id\x01\x82\xa2id\x02\xa7publish\x81\xa7channel\xd5" + code + b":x"
+        agree(MSGPACK, data)
+        assert [row.get("error") for row in read(MSGPACK, exact(data))] == [None, "invalid_field"]
+
+
 def both(command: dict[str, Any]) -> dict[str, object]:
     """The same command in both forms is read as the same, but for the spelling of its data."""
     (row,) = read(JSON, json.dumps(command).encode())

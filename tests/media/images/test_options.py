@@ -1,7 +1,7 @@
 """The options of a picture's URL: what is read, what is refused, and that it is written back the same."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nova.core.errors import BadRequest
@@ -86,6 +86,7 @@ options = st.builds(
 
 
 @given(options)
+@example(Options(fit="inside", width=1, expires=10**12))
 def test_what_is_written_is_read_back(wanted: Options) -> None:
     assert parse(canonical(wanted)) == (wanted, "")
 

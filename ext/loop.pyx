@@ -82,10 +82,6 @@ cdef extern from "netinet/in.h" nogil:
         uint16_t sin6_port
         in6_addr sin6_addr
     uint16_t ntohs(uint16_t value)
-    enum: IPPROTO_TCP
-
-cdef extern from "netinet/tcp.h" nogil:
-    enum: TCP_NODELAY
 
 cdef extern from "time.h" nogil:
     cdef struct timespec:
@@ -295,7 +291,6 @@ cdef void turn_away(Listener* listener, int fd) noexcept nogil:
 cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr) noexcept nogil:
     cdef Conn* c
     cdef epoll_event event
-    cdef int one = 1
     cdef int room = 262144
     cdef uint8_t peer[16]
     cdef uint16_t port = 0
@@ -327,7 +322,6 @@ cdef void accepted(Thread* t, Listener* listener, int fd, sockaddr_storage* addr
     c.proto = listener.proto
     memcpy(c.peer, peer, 16)
     c.peer_port = port
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int))
     if c.proto == P_RTMP:
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(int))  # a merged read finds what a tick brings
     event.events = EPOLLIN | EPOLLRDHUP

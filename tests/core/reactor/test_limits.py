@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,21 @@ def connections(made: Reactor) -> int:
 async def arrived(made: Reactor, size: int) -> None:
     """The reactor has read so many bytes in all."""
     await until(lambda: made.engine.stats()["bytes_in"] >= size)
+
+
+async def test_accepted_sockets_have_the_options_of_their_listener() -> None:
+    async with limited() as (made, _, address):
+        with socket.create_connection(address) as client:
+            await until(lambda: connections(made) == 1)
+            fds = Path("/proc/self/fd")
+            for name in [path.name for path in fds.iterdir() if path.is_symlink() and os.readlink(path).startswith("socket:")]:
+                with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as each:
+                    if each.type == socket.SOCK_STREAM and each.getpeername() == client.getsockname():
+                        assert each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                        assert each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                        break
+            else:
+                raise AssertionError("it is not here")
 
 
 async def test_connection_that_says_nothing_is_gone_within_the_head_time() -> None:

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 9.4: of the left, the upper and the upper left byte the one that is nearest to left + upper - upper left. */
-static uint8_t paeth(int a, int b, int c) {
-    const int pa = abs(b - c), pb = abs(a - c), pc = abs(a + b - 2 * c);
-    return (uint8_t)(pa <= pb && pa <= pc ? a : pb <= pc ? b : c);
+/* 9.4: of the left, the upper and the upper left byte the one that is nearest to left + upper - upper left. Without branches: which one
+ * it is cannot be foretold. */
+static inline uint8_t paeth(int a, int b, int c) {
+    const int pa = abs(b - c), pb = abs(a - c), pc = abs(a + b - 2 * c), other = pb <= pc ? b : c;
+    return (uint8_t)((pa <= pb) & (pa <= pc) ? a : other);
 }
 
 void nova_png_row(int type, const uint8_t *from, const uint8_t *above, uint8_t *to, size_t size, int bpp) {
@@ -26,7 +27,14 @@ void nova_png_row(int type, const uint8_t *from, const uint8_t *above, uint8_t *
         break;
     default:
         for (size_t i = 0; i < first; i++) to[i] = (uint8_t)(from[i] + above[i]);
-        for (size_t i = first; i < size; i++) to[i] = (uint8_t)(from[i] + paeth(to[i - first], above[i], above[i - first]));
+        for (size_t c = 0; c < first; c++) { /* a channel at a time: what the next pixel waits for stays in registers */
+            int left = to[c], upper_left = above[c];
+            for (size_t i = first + c; i < size; i += first) {
+                left = (from[i] + paeth(left, above[i], upper_left)) & 255;
+                upper_left = above[i];
+                to[i] = (uint8_t)left;
+            }
+        }
     }
 }
 

@@ -235,9 +235,10 @@ def _codecs() -> Finding:
 def _pictures() -> Finding:
     """What the installed Pillow really has: its build succeeds without any of it."""
     try:
+        import_module("nova.media.images.render")  # all that a worker loads
         from nova.media.images import codec
     except ImportError as error:
-        return Finding("problem", "pictures", f"Pillow cannot be loaded: {error}", "run `make setup`; it builds pillow-simd")
+        return Finding("problem", "pictures", f"a worker process cannot load its decoders: {error}", "run `make setup`")
     has = codec.abilities()
     missing = [name for name in codec.WANTED if not has[name]]
     if missing:

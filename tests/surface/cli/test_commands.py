@@ -330,6 +330,14 @@ def test_check_gives_every_problem_with_its_remedy(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_check_loads_what_decodes_pictures(tmp_path: Path) -> None:
+    (tmp_path / "isal.py").touch()  # what is found in the place of the real one
+    checked = nova("check", "--json", "--data", str(tmp_path / "data"), "--set", "http.listen=127.0.0.1:0", cwd=tmp_path)
+    problems = [each for each in map(json.loads, checked.stdout.splitlines()) if each["level"] == "problem"]
+    assert [each["name"] for each in problems] == ["pictures"], checked.stderr
+    assert "isal" in problems[0]["detail"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_publish_over_and_over_ends_its_stream_when_it_is_stopped(server: Served, tmp_path: Path, number: signal.Signals) -> None:
     film = tmp_path / "film.flv"

@@ -8,7 +8,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport isfinite
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from nova.ext.jpeg cimport JPEG_LANCZOS3, JPEG_MAX_SIDE, NovaJpegArena, arena_alloc, arena_free, kernels_named, weigh
 
@@ -40,22 +40,22 @@ cdef bint is_name(const uint8_t* p) noexcept nogil:
     return True
 
 
-cdef bint is_idat(const uint8_t* p) noexcept nogil:
-    """Whether a chunk begins here that holds pixels."""
-    return p[4] == c"I" and p[5] == c"D" and p[6] == c"A" and p[7] == c"T"
+cdef inline bint named(const uint8_t* p, const char* name) noexcept nogil:
+    return memcmp(p + 4, name, 4) == 0
 
 
 cdef class File:
     """The chunks of a PNG up to its IEND or its end (5.3), and the bytes of its first run of IDATs, piece by piece. Checks no CRC.
 
-    chunks: (name, first byte, end) of all but IDATs, whole with length and CRC, no byte behind the file's end. before: how many of them
-    come before the picture. odd: it is not built as it should be; `chunks` ends there.
-    Raises PngError: `not_png`; `too_many_chunks`, of those that are no IDATs.
+    chunks: (name, first byte, end) of all but IDATs and those of animations, whole with length and CRC, no byte behind the file's end.
+    before: how many of them come before the picture. animated: it has acTL, fcTL or fdAT. odd: it is not built as it should be; `chunks`
+    ends there.
+    Raises PngError: `not_png`; `too_many_chunks`: `chunks` would be longer than max_chunks, or those of animations are 64 times as many.
     """
 
     cdef readonly list chunks
     cdef readonly int before
-    cdef readonly bint odd
+    cdef readonly bint animated, odd
     cdef object held
     cdef const uint8_t* data
     cdef size_t size, at, left
@@ -63,13 +63,14 @@ cdef class File:
     def __init__(self, bytes data not None, *, int max_chunks=1024):
         cdef size_t at = 8, length, behind
         cdef const uint8_t* p
-        cdef bint inside = False
+        cdef Py_ssize_t moving = 0, most = max_chunks
         self.held = data
         self.data = p = <const uint8_t*> PyBytes_AS_STRING(data)
         self.size = <size_t> len(data)
         self.chunks = []
         self.before = -1
-        self.odd = False
+        self.left = 0
+        self.animated = self.odd = False
         if not data.startswith(b"\x89PNG\r\n\x1a\n"):
             raise PngError("not_png")
         while self.size - at >= 8:
@@ -78,17 +79,23 @@ cdef class File:
                 self.odd = True
                 break
             behind = at + 12 + length
-            if is_idat(p + at):
+            if named(p + at, b"IDAT"):
                 if self.before < 0:
                     self.before = <int> len(self.chunks)
                     self.at = at
+            elif named(p + at, b"fdAT") or named(p + at, b"fcTL") or named(p + at, b"acTL"):
+                # Frames come in as many pieces as whoever wrote them liked: a few thousand are no attack.
+                self.animated = True
+                moving += 1
+                if moving > 64 * most:
+                    raise PngError("too_many_chunks")
             else:
-                if len(self.chunks) >= max_chunks:
+                if len(self.chunks) >= most:
                     raise PngError("too_many_chunks")
                 self.chunks.append((data[at + 4 : at + 8], at, min(behind, self.size)))
                 if behind > self.size:
                     self.odd = True
-                if p[at + 4] == c"I" and p[at + 5] == c"E" and p[at + 6] == c"N" and p[at + 7] == c"D":
+                if named(p + at, b"IEND"):
                     break
             if behind > self.size:
                 break
@@ -107,7 +114,7 @@ cdef class File:
         with nogil:
             while got < most:
                 if self.left == 0:
-                    if self.size - self.at < 8 or not is_idat(p + self.at):
+                    if self.size - self.at < 8 or not named(p + self.at, b"IDAT"):
                         break
                     length = big_endian(p + self.at)
                     self.at += 8
@@ -252,6 +259,8 @@ cdef class Shrinker:
         """
         cdef Py_buffer view
         cdef int rc
+        if self.job.lines == NULL:
+            raise ValueError("not set up")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             with nogil:

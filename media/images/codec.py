@@ -137,12 +137,14 @@ def open_picture(data: bytes, header: Header, limits: Limits) -> Opened:
         image = Image.open(io.BytesIO(data), formats=[_PIL[header.format]])
         if image.size[0] * image.size[1] > limits.pixels:
             raise Image.DecompressionBombError
+        profile = image.info.get("icc_profile")
+        if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE:  # a PNG's text of that name is one for Pillow, too
+            profile = b""
         if header.format == "png":
             image.load()  # its EXIF may stand behind the pixels: looking for it loads them, too, and a second time damage is not told
-        profile = image.info.get("icc_profile") or b""
         found = _orientation(image)
         orientation, turned = (1, found) if header.format == "tiff" else (found, 1)
-        return Opened(image, header, image.size, orientation, profile if len(profile) <= MAX_PROFILE else b"", data, turned)
+        return Opened(image, header, image.size, orientation, profile, data, turned)
 
 
 def _orientation(image: Pixels) -> int:

@@ -29,11 +29,12 @@ except ImportError:  # a machine without it: everything goes the slow way
 
 SIDE: Final = 16_384  # pixels of a result
 MEMORY: Final = 48 << 20  # bytes of rows; a picture that is so wide, and made so small, goes the slow way
+RESULTS: Final = 16 << 20  # pixels of all results together, which are there at once
+TALLER: Final = 4  # times: rows are summed up before columns, so that each row of a result costs the width of its window
 PIECE: Final = 32 << 10  # compressed bytes at once
 BLOCK: Final = 64 << 10  # inflated bytes at once; the deadline is looked at after each
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of colour types (11.2.1)
 _MODES: Final = {1: "L", 2: "RGBA", 3: "RGB", 4: "RGBA"}
-_ANIMATED: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _STREAM_ERROR: Final[type[Exception]] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub speaks of an instance
 _OWN: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IEND"})  # all others are Pillow's
 
@@ -64,8 +65,8 @@ def look(data: bytes, header: Header, limits: Limits) -> Source | None:
     except _png.PngError:
         raise TooLarge("image_too_large", "the png has too many chunks") from None
     names = [name for name, _, _ in file.chunks]
-    if file.odd or file.before < 1 or names[0] != b"IHDR" or names.count(b"IHDR") > 1 or not _ANIMATED.isdisjoint(names):
-        return None
+    if file.odd or file.animated or file.before < 1 or names[0] != b"IHDR" or names.count(b"IHDR") > 1 or b"DDAT" in names:
+        return None  # DDAT: for Pillow an IDAT
     own = [_payload(data, at, end) for name, at, end in file.chunks[: file.before] if name in _OWN]
     late = {b"PLTE", b"tRNS"} & set(names[file.before :])
     if late or None in own or names.count(b"PLTE") > 1 or names.count(b"tRNS") > 1:
@@ -122,11 +123,13 @@ def _chunk(name: bytes, payload: bytes) -> bytes:
 def shrink(source: Source, wanted: Sequence[tuple[Size, Window]], deadline: float) -> tuple[list[Pixels], bool] | None:
     """The picture as stored in each of these sizes, of these windows of it; and whether nothing shines through it. Once for a source.
 
-    deadline: CLOCK_MONOTONIC seconds. None: it takes more memory than this path may, or a result is larger.
+    deadline: CLOCK_MONOTONIC seconds. None: it takes more memory or more work than this path may.
     Raises Unprocessable `bad_image`, `image_too_costly`.
     """
     width, height = source.opened.size
-    if any(max(size) > SIDE for size, _ in wanted):
+    if any(max(size) > SIDE or size[1] > TALLER * window[3] for size, window in wanted):
+        return None
+    if sum(size[0] * size[1] for size, _ in wanted) > RESULTS:
         return None
     targets = list(dict.fromkeys((*size, *window) for size, window in wanted))  # one in two formats is resized once
     try:

@@ -51,7 +51,6 @@ def _by_rows(data: bytes, header: sniff.Header, job: Job, marks: Mapping[str, by
     if source is None:
         return None
     opened = source.opened
-    overlays = _marks(job, marks)
     places = [_place(opened, each.options) for each in job.outputs]
     wanted = [(each.size, each.window) for each in places if each is not None]
     attentive = any(each.options.gravity == ATTENTION for each in job.outputs)
@@ -65,6 +64,7 @@ def _by_rows(data: bytes, header: sniff.Header, job: Job, marks: Mapping[str, by
     if found is None:
         return None
     pictures, opaque = found
+    overlays = _marks(job, marks)
     small = codec.turn(pictures[-1], opened.orientation)
     facts = None
     if job.facts:

@@ -68,6 +68,24 @@ def test_plain_c_and_the_machines_own_give_the_same_bits(
     assert [made.tobytes() for made in plain] == [made.tobytes() for made in best]
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1), width=st.integers(1, 90), height=st.integers(1, 60), channels=st.integers(1, 4),
+    targets=st.lists(
+        st.tuples(
+            st.integers(1, 80), st.integers(1, 80), st.tuples(st.floats(-9, 99), st.floats(-9, 70), st.floats(0.1, 120), st.floats(0.1, 90))
+        ),
+        min_size=2, max_size=6,
+    ),
+)  # fmt: skip
+def test_results_beside_each_other_are_those_of_one_alone(
+    seed: int, width: int, height: int, channels: int, targets: list[tuple[int, int, Window]]
+) -> None:
+    """They share rows and buffers, but see them at different times; windows may lie beside the picture."""
+    samples = np.random.default_rng(seed).integers(0, 256, (height, width, channels)).astype(np.uint8)
+    together = shrunk(samples, targets, split=seed % 5)
+    assert [made.tobytes() for made in together] == [shrunk(samples, [each])[0].tobytes() for each in targets]
+
+
 def weighed(samples: Samples, width: int, height: int, window: Window | None) -> Floats:
     """The same in floating point: colours are weighed by alpha."""
     if samples.shape[2] == 2:
@@ -156,6 +174,16 @@ def test_what_comes_behind_the_last_row_is_left_alone() -> None:
     assert machine.results() == [b"\x0b"]
 
 
+def test_one_that_could_not_be_set_up_takes_nothing() -> None:
+    machine = Shrinker.__new__(Shrinker)
+    with pytest.raises(ValueError, match="side"):
+        machine.__init__(4, 4, 1, [(0, 1, 0, 0, 4, 4)])  # type: ignore[misc]
+    with pytest.raises(ValueError, match="not set up"):
+        machine.feed(bytes(20))
+    with pytest.raises(ValueError, match="not whole"):
+        machine.results()
+
+
 def test_values_out_of_range_are_refused() -> None:
     for wrong in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 5), (1 << 21, 1, 1)):
         with pytest.raises(ValueError, match="no such picture"):
@@ -225,6 +253,23 @@ def test_empty_chunks_and_a_second_run() -> None:
     file = File(data)
     assert [file.read(2), file.read(2), file.read(2)] == [b"ab", b"c", b""]
     assert File(head).read(4) == b"" and File(head).before == -1
+
+
+def test_frames_of_an_animation_are_no_chunks_of_a_picture() -> None:
+    head, frame = SIGNATURE + ihdr(1, 1, 0) + chunk(b"acTL", bytes(8)), chunk(b"fcTL", bytes(26)) + chunk(b"fdAT", bytes(9)) * 4
+    file = File(head + chunk(b"IDAT", b"ab") + frame * 1000 + chunk(b"IEND"))
+    assert [name for name, _, _ in file.chunks] == [b"IHDR", b"IEND"]
+    assert (file.animated, file.odd, file.before, file.read(9)) == (True, False, 1, b"ab")
+    assert not File(SIGNATURE + ihdr(1, 1, 0) + chunk(b"IDAT", b"ab")).animated
+    with pytest.raises(PngError, match="too_many_chunks"):
+        File(head + frame * 20, max_chunks=1)
+
+
+def test_a_file_that_is_made_anew_forgets_the_one_before() -> None:
+    file = File(SIGNATURE + ihdr(1, 1, 0) + chunk(b"IDAT", bytes(1000)))
+    assert len(file.read(10)) == 10
+    file.__init__(SIGNATURE + ihdr(1, 1, 0) + chunk(b"IDAT", b"ab"))  # type: ignore[misc]
+    assert file.read(2000) == b"ab"
 
 
 def test_files_that_are_built_wrong_are_odd() -> None:

@@ -180,6 +180,19 @@ def test_profiles_are_heeded() -> None:
     assert pixel[1] > 200 and pixel[0] < 60, "the profile exchanges red and green"
 
 
+def test_what_is_no_profile_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    red = Image.new("RGB", (300, 200), (250, 10, 10))
+    head, pixels, end = parts(file_of(red))
+    late = parts(file_of(red, icc_profile=material.p3_profile()))[0].removeprefix(head)
+    job = Job([Output(parse(f"rs:inside:100:0/icc:{word}")[0], kind) for word in ("keep", "srgb") for kind in ("png", "webp", "jpg")])
+    for data in (head + pixels + late + end, head + chunk(b"tEXt", b"icc_profile\0text") + pixels + end):
+        for done in (render(data, job), slowly(data, job, monkeypatch)):
+            for made in done.made:
+                image = Image.open(io.BytesIO(made.data))
+                assert "icc_profile" not in image.info
+                assert image.convert("RGB").getpixel((9, 9))[0] > 200  # type: ignore[index]
+
+
 def test_entries_that_a_palette_has_not_are_what_the_slow_way_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = b"".join(b"\0" + bytes(range(256)) for _ in range(200))
     data = SIGNATURE + ihdr(256, 200, 3) + chunk(b"PLTE", bytes(range(30))) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND")
@@ -234,6 +247,67 @@ def test_what_keeps_its_size_keeps_its_samples(mode: str, text: str, monkeypatch
     data, job = file_of(picture(mode)), Job([Output(parse(text)[0], "png")])
     ours, theirs = render(data, job).made[0], slowly(data, job, monkeypatch).made[0]
     assert (seen(ours.data) == seen(theirs.data)).all()
+
+
+TOLD_OTHERWISE = {
+    "gamma": (b"gAMA", struct.pack(">I", 45_455)), "primaries": (b"cHRM", bytes(32)), "half primaries": (b"cHRM", bytes(31)),
+    "an intent": (b"sRGB", b"\0"), "no intent": (b"sRGB", b""), "code points": (b"cICP", bytes(4)), "density": (b"pHYs", bytes(9)),
+    "text": (b"tEXt", b"bbox\0x"), "a text bomb": (b"zTXt", b"a\0\0" + zlib.compress(bytes(2 << 20))),
+    "half a density": (b"pHYs", bytes(3)), "a damaged text": (b"zTXt", b"a\0\0zz"),
+    "an odd text": (b"zTXt", b"a\0\1zz"), "an empty text": (b"tEXt", b""),
+    "an international bomb": (b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(2 << 20))), "an empty eXIf": (b"eXIf", b""),
+    "a damaged eXIf": (b"eXIf", b"MM\0*\0\0\0\x08\xff\xff"), "junk for a profile": (b"iCCP", b"x\0\0" + zlib.compress(b"junk")),
+    "an odd profile": (b"iCCP", b"x\0\1"), "an empty profile": (b"iCCP", b""), "a palette": (b"PLTE", bytes(30)),
+    "no palette": (b"PLTE", b""), "a large palette": (b"PLTE", bytes(900)), "no transparency": (b"tRNS", b""),
+    "transparency": (b"tRNS", b"\xff\xff\0\xff"), "more than entries": (b"tRNS", bytes(300)), "an empty IDAT": (b"IDAT", b""),
+    "another IDAT": (b"IDAT", b"x"), "an end": (b"IEND", b""), "a background": (b"bKGD", bytes(2)), "a frame": (b"fcTL", bytes(26)),
+    "frames": (b"acTL", struct.pack(">II", 2, 0)), "a piece of a frame": (b"fdAT", bytes(9)), "DDAT": (b"DDAT", b"x"),
+    "what nobody knows": (b"abCD", b"x"), "what one must know": (b"ABCD", b"x"), "another header": (b"IHDR", bytes(13)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(TOLD_OTHERWISE))
+def test_chunks_change_what_they_change_the_slow_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job([Output(parse("rs:fill:33:21")[0], "png")], facts=True)
+    for mode in ("L", "RGBA", "P", "PA"):
+        head, pixels, end = parts(file_of(picture(mode, 170, 140)))
+        other = chunk(*TOLD_OTHERWISE[name])
+        for data in (head + other + pixels + end, head + pixels + other + end, head[:33] + other + head[33:] + pixels + end):
+            mine = verdict(data, job)
+            with monkeypatch.context() as patch:
+                patch.setattr(png, "present", lambda: False)
+                assert mine == verdict(data, job)
+            if mine == "ok":
+                ours, theirs = render(data, job), slowly(data, job, monkeypatch)
+                assert ours.facts is not None and theirs.facts is not None
+                assert (ours.facts.alpha, ours.facts.orientation) == (theirs.facts.alpha, theirs.facts.orientation)
+                assert numpy.abs(seen(ours.made[0].data) - seen(theirs.made[0].data)).max() <= 8, mode
+
+
+def test_an_animation_of_many_pieces_is_its_first_frame() -> None:
+    head, pixels, end = parts(file_of(picture("RGB", 170, 140)))
+    control = struct.pack(">IIIIHHBB", 170, 140, 0, 0, 1, 10, 0, 0)
+    frames, count = [chunk(b"fcTL", struct.pack(">I", 0) + control), pixels], 1
+    for _ in range(300):
+        frames.append(chunk(b"fcTL", struct.pack(">I", count) + control))
+        frames += [chunk(b"fdAT", struct.pack(">I", count + 1 + at) + bytes(9)) for at in range(4)]
+        count += 5
+    data = head + chunk(b"acTL", struct.pack(">II", 301, 0)) + b"".join(frames) + end
+    assert source(data) is None
+    done = render(data, JOB)
+    assert done.facts is not None and (done.facts.width, done.facts.frames) == (170, 1)
+
+
+def test_results_that_are_large_together_or_grow_much_go_the_slow_way() -> None:
+    found = source(file_of(picture("RGB", 300, 2)))
+    assert found is not None
+    whole = (0.0, 0.0, 300.0, 2.0)
+    for wanted in ([((16_384, 16_384), whole)], [((2000, 9), whole)], [((16_384, 8), whole)] * 129, [((16_385, 1), whole)]):
+        assert png.shrink(found, wanted, float("inf")) is None
+    assert png.shrink(found, [((2000, 8), whole)], float("inf")) is not None
+    # Where the attention lies is known at the end: until then the result is as large as `cover` slides over.
+    data = file_of(picture("RGB", 300, 200))
+    assert render(data, Job([Output(parse("rs:cover:6000:1/g:attention/el:1")[0], "png")])).made[0].width == 6000
 
 
 def test_what_takes_much_memory_goes_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -358,6 +358,10 @@ class Hub:
     def _serves(self, who: Who) -> bool:
         return bool(who.scopes & (self._scopes.service | self._scopes.admin))
 
+    @property
+    def admin_scope(self) -> int:
+        return self._scopes.admin
+
     def is_admin(self, who: Who) -> bool:
         return bool(who.scopes & self._scopes.admin)
 

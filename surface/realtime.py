@@ -121,16 +121,15 @@ def build(
         most_channels=wanted.channels, most_bytes=wanted.history_bytes, hooks=hooks, shared=shared, ping=wanted.ping,
     )  # fmt: skip
     sockets.attach(hub)
-    away = () if nodes is None else nodes.away
-    own = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments, away=away)
+    own = Chat(hub, SqlStore(sql), door, clock, ids.new, words=wanted.chat_words, kept=wanted.chat_comments)
     chat: Chats = own if nodes is None else nodes
     hub.attach(chat)
-    streams.when_deleted(own.forget)
-    streams.when_hidden(own.hide)
     if nodes is not None:
         nodes.attach(own)
         streams.when_created(nodes.created)
-        streams.when_deleted(nodes.deleted)
+        streams.when_deleted(nodes.deleted)  # first: the next one raises when the bus is away, and the stream is gone
+    streams.when_deleted(own.forget)
+    streams.when_hidden(own.hide)
 
     async def verify(token: str) -> Holder:
         return holder(await identity.of_token_or_fetch(token))

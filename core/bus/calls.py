@@ -15,7 +15,7 @@ import trio
 
 from nova.core.bus.port import QUEUE, Bus
 from nova.core.errors import Unavailable
-from nova.core.guard import guard
+from nova.core.guard import guard, guarded
 from nova.core.log import Log
 from nova.core.values import Seconds
 
@@ -27,6 +27,9 @@ _log = Log("nova.calls")
 
 @dataclass(slots=True)
 class _Waiting:
+    """node: which one was asked; what another one says under this number is no answer."""
+
+    node: bytes
     answer: bytes | None = None
     come: trio.Event = field(default_factory=trio.Event)
 
@@ -45,17 +48,25 @@ class Calls:
         async with self._bus.subscribe([f"{self._topic}.{self._node}"], queue=QUEUE) as messages, trio.open_nursery() as nursery:
             task_status.started()
             async for message in messages:
-                kind, node, number, body = message.data.split(b" ", 3)
-                if kind == b"?":
-                    nursery.start_soon(guard, _log, self._work, node.decode(), number, body)
-                elif (waiting := self._waiting.get(int(number))) is not None:
-                    waiting.answer = body
-                    waiting.come.set()
+                with guarded(_log):  # whatever stands on the bus, the others are heard
+                    self._heard(nursery, message.data)
+
+    def _heard(self, nursery: trio.Nursery, data: bytes) -> None:
+        kind, _, rest = data.partition(b" ")
+        if kind not in (b"?", b"!") or rest.count(b" ") < 2:
+            _log.peer("message_not_understood", size_bytes=len(data))
+            return
+        node, number, body = rest.split(b" ", 2)
+        if kind == b"?":
+            nursery.start_soon(guard, _log, self._work, node.decode(), number, body)
+        elif number.isdigit() and (waiting := self._waiting.get(int(number))) is not None and waiting.node == node:
+            waiting.answer = body
+            waiting.come.set()
 
     async def ask(self, node: str, question: bytes, within: Seconds) -> bytes | None:
         """What `node` answers; None: it is not there. Raises Unavailable `node_unavailable`: it says nothing within `within`; TooLarge."""
         number = next(self._numbers)
-        waiting = self._waiting[number] = _Waiting()
+        waiting = self._waiting[number] = _Waiting(node.encode())
         try:
             if not await self._bus.publish(f"{self._topic}.{node}", b"? %s %d " % (self._node.encode(), number) + question):
                 return None

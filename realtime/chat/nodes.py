@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -23,7 +24,6 @@ from nova.core.bus.calls import AGAIN, Calls
 from nova.core.errors import TABLE, FieldError, NotFound, NovaError, Unavailable
 from nova.core.log import Log
 from nova.core.values import Seconds
-from nova.ext.values import JSON
 from nova.realtime.chat.model import Comment, Mode
 from nova.realtime.chat.service import Chat
 from nova.realtime.history import Place
@@ -32,13 +32,16 @@ from nova.realtime.ports import StreamFacts, StreamsPort
 from nova.realtime.seam import Who
 
 KEEPERS: Final = "realtime:keepers"  # stream: the node that keeps it
-TOPIC: Final = "nova.realtime.chat"
+TOPIC: Final = "nova.realtime.chat.1"  # and how it is spoken: who speaks otherwise hears elsewhere, and is not there for this one
 PATIENCE: Final = Seconds(3.0)  # with a keeper; a person waits
 BEAT: Final = 3.0  # seconds between two looks at whether the bus still has this node's streams
 LEASE: Final = Seconds(10.0)
+SETTLE: Final = 10.0  # seconds until every node that is up has written its rows again; above BEAT and the bus's back-off
 ROWS: Final = 1000  # streams of one message
 PAGE_MOST: Final = 100  # comments of one answer: of the longest ones, what a message on the bus holds
 AWAY_MOST: Final = 65_536  # streams of other nodes that are remembered; beyond, those used longest ago are asked about again
+
+T = TypeVar("T")
 
 _log = Log("nova.chat")
 
@@ -62,7 +65,10 @@ class ChatNodes:
         self._own: Chat
         self._lease: Lease | None = None
         self.away: OrderedDict[str, str] = OrderedDict()  # streams of other nodes that somebody here asked for, and their keepers
-        self._late: set[str] = set()  # streams that could not be told of when they were made
+        self._late: set[str] = set()  # streams that the table is not known to have
+        self._gone: set[str] = set()  # deleted ones that it may still have
+        self._doubted = True  # it may have lost what it had
+        self._settled = 0.0  # when it has everything again
 
     def attach(self, own: Chat) -> None:
         """The chat of this node's streams is made after the hub, and the hub after this."""
@@ -73,54 +79,97 @@ class ChatNodes:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._calls.run)
             await self._hold()
+            nursery.start_soon(self._tell_watched)
             task_status.started()
             while True:
                 await trio.sleep(BEAT)
                 await self._hold()
-                await self._tell_watched()
 
     # -- which node keeps what ---------------------------------------------------------------------------------------------
 
     async def created(self, stream: str) -> None:
         """This node keeps one more stream."""
+        self._late.add(stream)  # first: whoever makes it may leave meanwhile
         try:
             await self._bus.put(KEEPERS, {stream: self._node.encode()})
-        except Unavailable:
-            self._late.add(stream)
+        except Unavailable as error:
+            _log.warning("keeper_not_told", code=error.code)
+        else:
+            self._late.discard(stream)
 
     async def deleted(self, stream: str) -> None:
-        """… and one less. A row that stays is harmless: this node says that there is no such stream."""
+        """… and one less. A row that stays is harmless while this node is up: it says that there is no such stream."""
         self._late.discard(stream)
+        self._gone.add(stream)
         try:
             await self._bus.drop(KEEPERS, [stream])
         except Unavailable as error:
             _log.warning("keeper_not_told", code=error.code)
+        else:
+            self._gone.discard(stream)
 
     async def _hold(self) -> None:
         """Whoever loses the lease of this node may have lost its rows, too: they are written again."""
         try:
-            if self._lease is None or not await self._bus.renew(self._lease, LEASE):
+            await self._holds()
+            if self._lease is None:
                 self._lease = await self._bus.acquire(f"{KEEPERS}:{self._node}", self._node, LEASE)
+            if self._doubted:
                 self._late.update(await self._kept())
+                self._doubted = False
             for some in _some(self._late):
                 await self._bus.put(KEEPERS, dict.fromkeys(some, self._node.encode()))
                 self._late.difference_update(some)
+            for some in _some(self._gone):
+                await self._bus.drop(KEEPERS, some)
+                self._gone.difference_update(some)
         except Unavailable:
-            self._lease = None
+            self._doubted = True
+
+    async def _holds(self) -> bool:
+        """Whether the table has every row of before: it has been kept for as long as this node's lease has. Raises Unavailable."""
+        lease = self._lease
+        if lease is not None and not await self._bus.renew(lease, LEASE) and self._lease is lease:
+            self._lease, self._doubted = None, True
+            self._settled = trio.current_time() + SETTLE
+        return self._lease is not None and trio.current_time() >= self._settled
 
     async def _tell_watched(self) -> None:
         """Keepers learn which of their streams have readers here: they say how many watch."""
-        by_keeper: dict[str, list[str]] = {}
-        for stream in self._own.read_here():
-            if (keeper := self.away.get(stream)) is not None:
-                self.away.move_to_end(stream)
-                by_keeper.setdefault(keeper, []).append(stream)
-        for keeper, streams in by_keeper.items():
-            try:
-                for some in _some(streams):
-                    await self._calls.ask(keeper, json.dumps(["watched", some]).encode(), PATIENCE)
-            except NovaError as error:
-                _log.warning("keeper_not_told", code=error.code)
+        while True:
+            await trio.sleep(BEAT)
+            by_keeper: dict[str, list[str]] = {}
+            with suppress(Unavailable):
+                for stream in sorted(self._own.elsewhere):
+                    keeper = self.away.get(stream) or await self._find(stream)
+                    if keeper is not None:
+                        self.away.move_to_end(stream)
+                        by_keeper.setdefault(keeper, []).append(stream)
+            async with trio.open_nursery() as nursery:
+                for keeper, streams in by_keeper.items():
+                    nursery.start_soon(self._tell_keeper, keeper, streams)
+
+    async def _tell_keeper(self, keeper: str, streams: list[str]) -> None:
+        try:
+            for some in _some(streams):
+                if await self._calls.ask(keeper, _encoded(["watched", some]), PATIENCE) is None:
+                    for stream in streams:  # it may have come back as another process: the table says so
+                        self.away.pop(stream, None)
+                    return
+        except NovaError as error:
+            _log.warning("keeper_not_told", code=error.code)
+
+    async def _find(self, stream: str) -> str | None:
+        """Another node that keeps it, of the table; None: it has none. Raises Unavailable."""
+        row = await self._bus.row(KEEPERS, stream)
+        keeper = None if row is None else row.decode("ascii", "replace")
+        if keeper is None or keeper == self._node:
+            return None
+        self.away[stream] = keeper
+        self.away.move_to_end(stream)
+        if len(self.away) > AWAY_MOST:
+            self.away.popitem(last=False)
+        return keeper
 
     # -- StreamsPort -------------------------------------------------------------------------------------------------------
 
@@ -131,7 +180,7 @@ class ChatNodes:
             except NotFound:
                 if await self._streams.here(stream):
                     raise
-        return StreamFacts(*await self._ask(stream, ["facts", stream, user, operator]))
+        return await self._ask(stream, ["facts", stream, user, operator], lambda said: StreamFacts(*said))
 
     async def here(self, stream: str) -> bool:
         return await self._streams.here(stream)
@@ -142,11 +191,11 @@ class ChatNodes:
     # -- Chats -------------------------------------------------------------------------------------------------------------
 
     async def publish(self, who: Who, stream: str, data: bytes, *, key: str = "") -> Published:
-        found: Published = await self._do("publish", who, stream, data.decode(), key)
+        found: Published = await self._do("publish", who, stream, data.decode("utf-8", "surrogatepass"), key)
         return found
 
-    async def comment(self, who: Who, stream: str, text: str) -> Comment:
-        found: Comment = await self._do("comment", who, stream, text)
+    async def comment(self, who: Who, stream: str, text: str, *, key: str = "") -> Comment:
+        found: Comment = await self._do("comment", who, stream, text, key)
         return found
 
     async def comments(self, who: Who, stream: str, before: str | None, limit: int) -> tuple[list[Comment], str | None]:
@@ -191,28 +240,30 @@ class ChatNodes:
             except NotFound:
                 if await self._streams.here(stream):
                     raise
-        return verb.unpack(await self._ask(stream, [what, _packed(who), stream, *more]))
+        return await self._ask(stream, [what, self._own.told(who), stream, *more], verb.unpack)
 
     # -- questions ---------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, stream: str, question: list[Any]) -> Any:
+    async def _ask(self, stream: str, question: list[Any], unpack: Callable[[Any], T]) -> T:
         """The keeper that is known, or else that of the table: it may have come back as another process, or the bus has lost the row."""
-        asked = json.dumps(question, ensure_ascii=False, separators=(",", ":")).encode()
+        asked = _encoded(question)
         known = self.away.get(stream)
         answer = None if known is None else await self._calls.ask(known, asked, PATIENCE)
         if answer is None:
-            row = await self._bus.row(KEEPERS, stream)
-            keeper = known if row is None else row.decode()
-            if keeper is None or keeper == self._node:
+            keeper = await self._find(stream)
+            if keeper is None:
+                if not await self._holds():
+                    raise Unavailable("node_unavailable", "which node keeps this is not known now", retry_after=BEAT)
                 self.away.pop(stream, None)
                 raise NotFound("not_found", "there is no such stream")
-            self.away[stream] = keeper
-            if len(self.away) > AWAY_MOST:
-                self.away.popitem(last=False)
             answer = None if keeper == known else await self._calls.ask(keeper, asked, PATIENCE)
         if answer is None:
             raise Unavailable("node_unavailable", "the node that keeps this stream is not there", retry_after=AGAIN)
-        return _said(answer)
+        try:
+            return unpack(_said(answer))
+        except (LookupError, TypeError, ValueError):
+            raise Unavailable("node_unavailable", "what the node that keeps this stream answers is not understood here") from None
+
     async def _answer(self, question: bytes) -> bytes:
         answer: dict[str, Any]
         try:
@@ -221,7 +272,7 @@ class ChatNodes:
             if error.kind == "internal":
                 raise
             answer = {"error": [error.code, error.detail, error.retry_after, error.fields]}
-        return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encoded(answer)
 
     async def _work(self, what: str, *more: Any) -> Any:
         if what == "facts":
@@ -236,7 +287,7 @@ class ChatNodes:
         if what not in VERBS:
             raise Unavailable("unavailable", "this node is of an older version and does not know this")
         who, stream, *rest = more
-        return VERBS[what].pack(await VERBS[what].own(self._own, _who(who), stream, *rest))
+        return VERBS[what].pack(await VERBS[what].own(self._own, self._own.meant(*who), stream, *rest))
 
 
 def _some(streams: Collection[str]) -> Iterator[list[str]]:
@@ -257,13 +308,9 @@ def _said(answer: bytes) -> Any:
     raise errors.of(code, detail, retry_after=retry_after, fields=[FieldError(*each) for each in fields])
 
 
-def _packed(who: Who) -> list[Any]:
-    return [who.client, who.user, who.scopes, who.claims.decode(), who.name, who.peer]
-
-
-def _who(packed: list[Any]) -> Who:
-    client, user, scopes, claims, name, peer = packed
-    return Who(client, user, scopes, claims.encode(), name, peer, "", JSON)
+def _encoded(said: Any) -> bytes:
+    """Half of a surrogate pair, which a client may send, passes: the keeper says what it thinks of it."""
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def _comment_of(packed: list[Any]) -> Comment:
@@ -272,7 +319,11 @@ def _comment_of(packed: list[Any]) -> Comment:
 
 
 async def _publish(chat: Chat, who: Who, stream: str, data: str, key: str) -> Published:
-    return await chat.publish(who, stream, data.encode(), key=key)
+    return await chat.publish(who, stream, data.encode("utf-8", "surrogatepass"), key=key)
+
+
+async def _comment(chat: Chat, who: Who, stream: str, text: str, key: str) -> Comment:
+    return await chat.comment(who, stream, text, key=key)
 
 
 async def _set_mode(chat: Chat, who: Who, stream: str, mode: dict[str, Any]) -> None:
@@ -281,7 +332,7 @@ async def _set_mode(chat: Chat, who: Who, stream: str, mode: dict[str, Any]) -> 
 
 VERBS: Final[dict[str, _Verb]] = {
     "publish": _Verb(_publish, list, lambda said: Published(Place(*said[0]), *said[1:])),
-    "comment": _Verb(Chat.comment, astuple, _comment_of),
+    "comment": _Verb(_comment, astuple, _comment_of),
     "comments": _Verb(
         Chat.comments,
         lambda said: [[astuple(each) for each in said[0]], said[1]],

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from hashlib import sha256
 from typing import Final
 
 import trio
 
 from nova.core.clock import Clock
 from nova.core.errors import TABLE, Forbidden, NotFound, NovaError, RateLimited, Unauthenticated, Unavailable, Unprocessable
-from nova.core.lifecycle import cleanup
+from nova.core.lifecycle import cleanup, finishing
 from nova.core.log import Log
+from nova.ext.values import JSON
 from nova.realtime import channels
 from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, Said, clean, place_of, read
 from nova.realtime.chat.ports import ChatStore
@@ -40,16 +43,19 @@ _log = Log("nova.chat")
 class Chat:
     """The chats of this node's streams. `run` while the server lives.
 
-    words: comments with one of them are refused. kept: comments of one stream that stay in the store. away: streams that other nodes keep.
+    words: comments with one of them are refused. kept: comments of one stream that stay in the store.
+    elsewhere: streams that this node does not keep, and whose chats have readers here.
     """
 
     def __init__(
         self, hub: Hub, store: ChatStore, streams: StreamsPort, clock: Clock, new_id: Callable[[], str], *, words: Sequence[str] = (),
-        kept: int = 10_000, away: Container[str] = (),
+        kept: int = 10_000,
     ) -> None:  # fmt: skip
         self._hub, self._store, self._streams, self._clock, self._new_id = hub, store, streams, clock, new_id
-        self._words, self._kept, self._away = tuple(word.casefold() for word in words), kept, away
+        self._words, self._kept = tuple(word.casefold() for word in words), kept
         self._once = Once()
+        self._under_way: dict[tuple[str, ...], trio.Event] = {}
+        self.elsewhere: set[str] = set()
         self._watched: dict[str, float] = {}  # streams with readers on other nodes, and until when that is believed
         self._spoke: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._told: dict[str, int] = {}
@@ -79,42 +85,71 @@ class Chat:
 
     async def publish(self, who: Who, stream: str, data: bytes, *, key: str = "") -> Published:
         """{text} or {reaction} from a client. key: idempotency key. Raises NovaError."""
-        said, now, user = read(data), self._clock.monotonic(), who.user or ""
-        if key and (known := self._once.seen(stream, user, key, now)) is not None:
-            return Published(known, bool(said.text), again=True)
-        done, _ = await self.say(who, stream, said)
-        if key:
-            self._once.done(stream, user, key, done.place, now)
-        return done
+        return (await self.say(who, stream, read(data), key=key))[0]
 
-    async def comment(self, who: Who, stream: str, text: str) -> Comment:
-        """A comment. Raises NovaError."""
-        done, comment = await self.say(who, stream, Said(clean(text, "/text", TEXT_MAX), ""))
-        assert comment is not None
-        return replace(comment, place=done.place)
+    async def comment(self, who: Who, stream: str, text: str, *, key: str = "") -> Comment:
+        """A comment. key: idempotency key; another text with it is another comment. Raises NovaError."""
+        said = Said(clean(text, "/text", TEXT_MAX), "")
+        word = sha256(f"{key}\0{said.text}".encode()).hexdigest() if key else ""
+        done, comment = await self.say(who, stream, said, key=word)
+        found = comment or await self._store.get(stream, done.place)
+        if found is None:
+            raise NotFound("not_found", "the comment was deleted meanwhile")
+        return found
 
-    async def say(self, who: Who, stream: str, said: Said) -> tuple[Published, Comment | None]:
+    async def say(self, who: Who, stream: str, said: Said, *, key: str = "") -> tuple[Published, Comment | None]:
+        """What was said, and the comment that it is now.
+
+        key: what is said with it again is not said again, and waits for what becomes of the first one.
+        """
+        if not key:
+            return await self._say(who, stream, said, "")
+        user = who.user or ""
+        async with self._alone("say", stream, user, key):
+            if (known := self._once.seen(stream, user, key, self._clock.monotonic())) is not None:
+                return Published(known, bool(said.text), again=True), None
+            return await self._say(who, stream, said, key)
+
+    async def _say(self, who: Who, stream: str, said: Said, key: str) -> tuple[Published, Comment | None]:
         if who.user is None:
             raise Unauthenticated("unauthenticated", "a token is needed to write in a chat")
         facts = await self._facts(who, stream)
         badges = await self._badges(who, facts, stream)
         await self._admit(who.user, stream, bool(badges) and badges != ("guest",))
-        info = _json({"user": who.user, "name": _name(who), "badges": list(badges)})
+        info = _json({"user": who.user, "name": name_of(who), "badges": list(badges)})
         if said.reaction:
-            return await self._place(stream, Note(_json({"reaction": said.reaction}), self._now(), info, "", keep=False)), None
+            note = Note(_json({"reaction": said.reaction}), self._now(), info, "", keep=False)
+            return await self._place(stream, note, who.user, key), None
         if any(word in said.text.casefold() for word in self._words):
             raise Unprocessable("text_refused", "the text has words that are not wanted here")
-        comment = Comment(self._new_id(), stream, who.user, _name(who), badges, said.text, self._now())
-        place = None
+        comment = Comment(self._new_id(), stream, who.user, name_of(who), badges, said.text, self._now())
+        try:
+            done = await self._publish(comment, info, key)
+        except Unavailable:
+            self._spoke.pop((stream, who.user), None)  # who comes again with it is not told that they just spoke
+            raise
+        try:
+            await self._prune(stream)
+        except NovaError as error:  # what was said stays said
+            _log.warning("chat_not_pruned", code=error.code)
+        return done, None if done.again else replace(comment, place=done.place)
+
+    async def _publish(self, comment: Comment, info: bytes, key: str) -> Published:
+        """Tell and keep it. Raises Unavailable."""
+        done = None
         with cleanup():  # told and numbered together, also when the writer has left: a comment without its place could not be deleted
             await self._store.add(comment)
-            done = await self._place(stream, Note(_json({"text": said.text}), comment.at, info, "", keep=True))
-            await self._store.number(comment.id, done.place)
-            place = done.place
-        if place is None:
+            note = Note(_json({"text": comment.text}), comment.at, info, "", keep=True)
+            told = await self._place(comment.stream, note, comment.user, key)
+            # Told before: by this node before its restart, or when the bus was lost before it answered. It may be kept already.
+            if not told.again or await self._store.get(comment.stream, told.place) is None:
+                await self._store.number(comment.id, told.place)
+            done = Published(told.place, True, told.again)
+            if key:
+                self._once.done(comment.stream, comment.user, key, told.place, self._clock.monotonic())
+        if done is None:
             raise Unavailable(retry_after=1.0)
-        await self._prune(stream)
-        return Published(place, True), comment
+        return done
 
     async def comments(self, who: Who, stream: str, before: str | None, limit: int) -> tuple[list[Comment], str | None]:
         """A page, newest first, and the internal id to go on behind when there is more. Raises NotFound."""
@@ -128,16 +163,16 @@ class Chat:
         """One's own comment, or as a moderator. Raises NotFound, Forbidden."""
         facts = await self._facts(who, stream)
         place = place_of(comment)
-        found = await self._store.get(stream, place)
-        if found is None:
-            raise NotFound("not_found", "there is no such comment")
-        if found.user != who.user:
-            await self._require_moderator(who, facts, stream)
-        if not await self._store.delete(stream, place):
-            raise NotFound("not_found", "there is no such comment")  # another was faster, and has told everybody
-        channel = _channel(stream)
-        await self._hub.delete(channel, [place.offset], place.epoch)
-        await self._tell(stream, {"type": "delete", "id": comment})
+        async with self._alone("delete", stream, comment):  # told once
+            found = await self._store.get(stream, place)
+            if found is None:
+                raise NotFound("not_found", "there is no such comment")
+            if found.user != who.user:
+                await self._require_moderator(who, facts, stream)
+            with finishing():  # told before it is gone: when not all could be told, the same call, made again, tells them
+                await self._hub.delete(_channel(stream), [place.offset], place.epoch)
+                await self._tell(stream, {"type": "delete", "id": comment})
+                await self._store.delete(stream, place)
 
     async def ban(self, who: Who, stream: str, user: str, seconds: int | None, reason: str) -> None:
         """`user` may not write, for so long, and what they wrote is taken out. Raises NotFound, Forbidden."""
@@ -146,14 +181,15 @@ class Chat:
         if user == facts.owner or (not self._owns(who, facts) and await self._store.moderates(stream, user)):
             raise Forbidden("forbidden", "owners cannot be banned, and moderators only by them")
         until = None if seconds is None else self._now() + seconds * 1000
-        await self._store.ban(stream, Ban(user, until, clean(reason, "/reason", REASON_MAX) if reason else "", who.user or "", self._now()))
-        gone = await self._store.delete_of(stream, user)
-        by_epoch: dict[str, list[int]] = {}
-        for place in gone:
-            by_epoch.setdefault(place.epoch, []).append(place.offset)
-        for epoch, offsets in by_epoch.items():
-            await self._hub.delete(_channel(stream), offsets[-1000:], epoch)
-        await self._tell(stream, {"type": "clear", "user": user})
+        why = clean(reason, "/reason", REASON_MAX) if reason else ""
+        with finishing():  # told before it is gone, as above
+            await self._store.ban(stream, Ban(user, until, why, who.user or "", self._now()))
+            await self._tell(stream, {"type": "clear", "user": user})
+            by_epoch: dict[str, list[int]] = {}
+            for place in await self._store.delete_of(stream, user):
+                by_epoch.setdefault(place.epoch, []).append(place.offset)
+            for epoch, offsets in by_epoch.items():
+                await self._hub.delete(_channel(stream), offsets[-1000:], epoch)
 
     async def unban(self, who: Who, stream: str, user: str) -> None:
         """Raises NotFound: there is no ban; Forbidden."""
@@ -190,6 +226,7 @@ class Chat:
 
     async def forget(self, stream: str) -> None:
         """The stream was deleted. Raises Unavailable: not every node could be told."""
+        self._watched.pop(stream, None)
         await self._store.forget(stream)
         await self._hub.close(_channel(stream), TABLE["not_found"].close, "not_found")
 
@@ -253,6 +290,18 @@ class Chat:
             if len(self._spoke) > SLOW_ENTRIES:
                 self._spoke.popitem(last=False)
 
+    @asynccontextmanager
+    async def _alone(self, *what: str) -> AsyncIterator[None]:
+        """Nobody else does the same here meanwhile; who comes second waits."""
+        while (other := self._under_way.get(what)) is not None:
+            await other.wait()
+        ended = self._under_way[what] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[what]
+            ended.set()
+
     async def _prune(self, stream: str) -> None:
         count = self._added.get(stream, 0) + 1
         self._added[stream] = count % PRUNE_EVERY
@@ -261,10 +310,14 @@ class Chat:
 
     # -- telling -----------------------------------------------------------------------------------------------------------
 
-    async def _place(self, stream: str, note: Note) -> Published:
+    async def _place(self, stream: str, note: Note, user: str, key: str) -> Published:
+        """What a user says, once for each idempotency key."""
         channel = _channel(stream)
         space, rest = self._hub.rules.of(channel)
-        return await self._hub.place(channel, space, rest, note)
+        done = await self._hub.place(channel, space, rest, note, f"{user}\0{key}" if key else "")
+        if key and not note.keep:
+            self._once.done(stream, user, key, done.place, self._clock.monotonic())
+        return done
 
     async def _tell(self, stream: str, what: dict[str, object], *, key: str = "") -> Place:
         return (await self._hub.say(_channel(stream), _json(what), conflate_key=key)).place
@@ -285,14 +338,28 @@ class Chat:
     async def _tell_viewers(self) -> None:
         now = self._clock.monotonic()
         self._watched = {stream: until for stream, until in self._watched.items() if until > now}
-        watched = {stream for stream in self.read_here() if stream not in self._away} | self._watched.keys()
-        for stream in watched:
+        watched = set(self.read_here()) | self._watched.keys()
+        self.elsewhere &= watched
+        for stream in watched - self.elsewhere:
+            if stream not in self._told and not await self._streams.here(stream):
+                self.elsewhere.add(stream)  # for good: ids of streams are never used again
+                continue
             count = self._streams.viewers(stream)
             if self._told.get(stream) != count:
                 self._told[stream] = count
                 await self._tell(stream, {"type": "viewers", "count": count}, key="viewers")
         for stream in self._told.keys() - watched:
             del self._told[stream]
+
+    # -- who is meant, between nodes ---------------------------------------------------------------------------------------
+
+    def told(self, who: Who) -> list[object]:
+        """What another node must know of who asks: nothing of a token but what follows from it."""
+        return [who.user, name_of(who), self._hub.is_admin(who)]
+
+    def meant(self, user: str | None, name: str, operator: bool) -> Who:
+        """Whom another node told of."""
+        return Who("", user, self._hub.admin_scope if operator else 0, b"", name, "", "", JSON)
 
     def _now(self) -> int:
         return int(self._clock.wall() * 1000)
@@ -306,7 +373,7 @@ def _json(value: dict[str, object]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _name(who: Who) -> str:
+def name_of(who: Who) -> str:
     """The name of the token, else the one that the client took, else the id."""
     claimed = json.loads(who.claims).get("name") if who.claims else None
     name = claimed if isinstance(claimed, str) and claimed else who.name

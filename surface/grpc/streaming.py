@@ -176,11 +176,12 @@ class StreamingService:
         return shown
 
     async def broadcast_chat_message(self, request: pb.BroadcastChatMessageRequest, call: Call) -> pb.BroadcastChatMessageResponse:
+        """A comment. Metadata `idempotency-key`: the same text again within five minutes is the first comment."""
         from nova.surface.grpc.generated import streaming_v1_pb2 as pb
 
         asks, stream = who(call.require(CHAT), call.peer), _id(request)
         self._realtime.hub.admit_publish(asks, f"stream:{stream}")
-        place = (await self._realtime.chat.comment(asks, stream, request.text)).place
+        place = (await self._realtime.chat.comment(asks, stream, request.text, key=call.metadata.get(IDEMPOTENCY, ""))).place
         assert place is not None
         return pb.BroadcastChatMessageResponse(offset=place.offset, epoch=place.epoch)
 

@@ -84,7 +84,8 @@ class ChatRoutes:
     async def say(self, call: Call) -> Reply:
         asks, stream = who(call.principal, call.peer), _stream(call)
         self.hub.admit_publish(asks, f"stream:{stream}")
-        found = await self.chat.comment(asks, stream, call.body["text"])
+        # This node keeps the answer; a first try whose answer did not come is the stream's node's to know of, whichever node is asked then.
+        found = await self.chat.comment(asks, stream, call.body["text"], key=call.headers.get("Idempotency-Key", ""))
         return created(f"/v1/streams/{stream}/comments/{found.public_id}", _shown(found))
 
     async def find(self, call: Call) -> Reply:

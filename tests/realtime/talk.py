@@ -20,6 +20,7 @@ from nova.core.values import Rate, Seconds
 from nova.ext.values import JSON
 from nova.realtime import rules
 from nova.realtime.chat.nodes import ChatNodes
+from nova.realtime.chat.ports import ChatStore
 from nova.realtime.chat.service import Chat
 from nova.realtime.chat.store_memory import MemoryStore
 from nova.realtime.cluster import Cluster
@@ -170,9 +171,9 @@ class Node:
 @asynccontextmanager
 async def node(
     *lines: str, public: bool = True, hooks: Hooks | None = None, shared_by: Bus | None = None, clock: FakeClock | None = None,
-    most_channels: int = 1000, most_bytes: int = 2**20, kept: tuple[str, ...] = (STREAM, PRIVATE),
+    most_channels: int = 1000, most_bytes: int = 2**20, kept: tuple[str, ...] = (STREAM, PRIVATE), store: ChatStore | None = None,
 ) -> AsyncIterator[Node]:  # fmt: skip
-    """shared_by: what joins it with others. kept: its streams."""
+    """shared_by: what joins it with others. kept: its streams. store: of their chats."""
     clock = clock or FakeClock()
     sockets, streams = TrioSockets(clock, hooks=hooks), FakeStreams(*kept)
     limits = Limits(Rate(100_000, Seconds(1)), Rate(10_000, Seconds(1)), Networks([]))
@@ -183,7 +184,7 @@ async def node(
         most_channels=most_channels, most_bytes=most_bytes,
     )  # fmt: skip
     sockets.attach(hub)
-    own = Chat(hub, MemoryStore(), streams, clock, Ids(clock).new, away=() if nodes is None else nodes.away)
+    own = Chat(hub, store or MemoryStore(), streams, clock, Ids(clock).new)
     hub.attach(own if nodes is None else nodes)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)

@@ -52,6 +52,33 @@ async def test_answers_find_their_questions_in_whatever_order() -> None:
     assert said == {b"1 with spaces": b"to 1 with spaces", b"\x00\xff": b"to \x00\xff"}
 
 
+async def test_what_is_no_message_ends_nothing_and_only_who_was_asked_answers() -> None:
+    bus = MemoryBus(FakeClock())
+
+    async def nobody(question: bytes) -> bytes:
+        raise AssertionError(question)
+
+    calls, said = Calls(bus, "t", "a", nobody), []
+
+    async def ask() -> None:
+        said.append(await calls.ask("b", b"who?", Seconds(30)))
+
+    async with bus.subscribe(["t.b"]) as asked, trio.open_nursery() as nursery:
+        await nursery.start(calls.run)
+        nursery.start_soon(ask)
+        question = await anext(aiter(asked))
+        assert question.data == b"? a 1 who?"
+        for wrong in (b"", b"!", b"! b 1", b"! b x answer", b"! b \xc2\xb2 answer", b"! c 1 other", b"! b 2 late", b"~ b 1 other",
+                      b"? \xff 1 question", b"! b " + b"9" * 5000 + b" answer"):  # fmt: skip
+            assert await bus.publish("t.a", wrong) == 1
+        await bus.publish("t.a", b"! b 1 me")
+        with trio.fail_after(30):
+            while not said:
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert said == [b"me"]
+
+
 async def test_nobody_there_is_told_at_once_and_silence_in_time(autojump_clock: trio.testing.MockClock) -> None:
     async def broken(question: bytes) -> bytes:
         raise ValueError("a bug of ours")

@@ -1,21 +1,26 @@
 """The chat of a stream on a node that does not keep it: over the bus in memory, and over Redis."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from nova.core.bus import Bus, MemoryBus
+from nova.core.bus.calls import Calls
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
 from nova.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated, Unavailable
 from nova.core.secret import SecretUrl
 from nova.core.values import Seconds
 from nova.realtime.chat import nodes as nodes_
-from nova.realtime.chat.model import Mode
+from nova.realtime.chat.model import Comment, Mode
 from nova.realtime.chat.nodes import KEEPERS, ChatNodes
+from nova.realtime.chat.ports import Chats, ChatStore
+from nova.realtime.chat.store_memory import MemoryStore
 from nova.realtime.seam import Who
 from tests.core.bus.redis_server import RedisServer
 from tests.realtime.chat.test_chat import who
@@ -25,9 +30,9 @@ ROOM = f"stream:{STREAM}"
 
 
 @asynccontextmanager
-async def two(buses: tuple[Bus, Bus]) -> AsyncIterator[tuple[Node, Node, ChatNodes]]:
+async def two(buses: tuple[Bus, Bus], store: ChatStore | None = None) -> AsyncIterator[tuple[Node, Node, ChatNodes]]:
     """The keeper of the streams, another node, and the chats as that one sees them."""
-    async with node("stream rate=off channel_rate=off", shared_by=buses[0]) as keeper, \
+    async with node("stream rate=off channel_rate=off", shared_by=buses[0], store=store) as keeper, \
             node("stream rate=off channel_rate=off", shared_by=buses[1], kept=()) as other:  # fmt: skip
         assert other.chats is not None
         yield keeper, other, other.chats
@@ -220,3 +225,210 @@ async def test_redis_that_is_away_is_told(server: RedisServer) -> None:
                     await trio.sleep(0.05)
         found, _more = await chats.comments(who("bob"), STREAM, None, 9)
         assert {each.text for each in found} >= {"before", "after"}
+
+
+NONE = "01890000-0000-7000-8000-000000000009"
+
+
+def viewers(item: dict[str, Any]) -> bool:
+    return item.get("pub", {}).get("data", {}).get("type") == "viewers"
+
+
+async def test_nothing_of_a_token_is_told_to_the_keeper(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats), buses[0].subscribe([f"{nodes_.TOPIC}.{keeper.sockets.node}"]) as asked:
+        claims = json.dumps({"sub": "mod", "name": "Mo", "jti": "secret", "email": "secret"}).encode()
+        asks = Who("secret", "mod", 5, claims, "other", "192.0.2.7", "", 0)
+        assert (await chats.comment(asks, STREAM, "hello")).name == "Mo"
+        message = await anext(aiter(asked))
+        assert json.loads(message.data.split(b" ", 3)[3]) == ["comment", ["mod", "Mo", True], STREAM, "hello", ""]
+        await chats.set_mode(asks, STREAM, Mode(slow_mode_s=1))  # as an operator
+        with pytest.raises(Forbidden):
+            await chats.set_mode(who("mod", 3), STREAM, Mode())  # a service's scope is none of an operator
+
+
+async def test_keeper_that_comes_back_as_another_process_tells_those_who_stayed(autojump_clock: trio.testing.MockClock) -> None:
+    bus = MemoryBus(FakeClock())
+    async with node(shared_by=bus, kept=()) as other:
+        async with node(shared_by=bus) as keeper:
+            bob = await other.client("bob")
+            await bob.ask(1, subscribe={"channel": ROOM})
+            other.nursery.start_soon(other.own.run)
+            keeper.nursery.start_soon(keeper.own.run)
+            keeper.streams.watching = 3
+            assert (await bob.next(viewers))["pub"]["data"]["count"] == 3
+        async with node(shared_by=bus) as keeper:
+            keeper.nursery.start_soon(keeper.own.run)
+            keeper.streams.watching = 4
+            assert (await bob.next(viewers))["pub"]["data"]["count"] == 4
+
+
+async def test_operators_on_other_nodes_hear_the_keepers_count_and_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    bus = MemoryBus(FakeClock())
+    async with two((bus, bus)) as (keeper, other, _):
+        keeper.streams.watching = 3
+        root = await other.client("root/admin")  # nobody is asked whether they may
+        await root.ask(1, subscribe={"channel": ROOM})
+        for each in (other, keeper):
+            each.nursery.start_soon(each.own.run)
+        told = [(await root.next(viewers))["pub"]["data"]["count"]]
+        keeper.streams.watching = 4
+        told.append((await root.next(viewers))["pub"]["data"]["count"])
+        assert told == [3, 4]
+
+
+async def test_table_that_was_lost_is_told_from_a_stream_that_is_none(
+    buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 30.0)  # nobody notices by itself
+    async with two(buses) as (keeper, _other, chats):
+        assert keeper.chats is not None and keeper.chats._lease is not None and chats._lease is not None
+        with pytest.raises(NotFound):
+            await chats.mode(who("bob"), NONE)
+        await buses[0].drop(KEEPERS, [STREAM, PRIVATE])
+        for each in (keeper.chats, chats):
+            assert each._lease is not None
+            await buses[0].release(each._lease)
+        for _ in range(2):  # also when this node has noticed, and the keeper has not
+            with pytest.raises(Unavailable) as away:
+                await chats.mode(who("bob"), STREAM)
+            assert away.value.code == "node_unavailable" and away.value.retry_after
+            await chats._hold()
+        await keeper.chats._hold()
+        assert await chats.mode(who("bob"), STREAM) == Mode()
+        chats._settled = 0.0
+        with pytest.raises(NotFound):
+            await chats.mode(who("bob"), NONE)
+
+
+async def test_emptied_redis_makes_no_stream_one_that_is_none(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 0.05)
+    one, other_bus = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    async with one.opened(), other_bus.opened(), two((one, other_bus)) as (_, _other, chats):
+        server.kill()
+        server.forget()
+        server.start()
+        with trio.fail_after(60):
+            while True:
+                try:
+                    assert await chats.mode(who("bob"), STREAM) == Mode()  # never NotFound
+                    break
+                except Unavailable:
+                    await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("answer", [b"{", b"[]", b"null", b'{"error": 1}', b'{"error": ["slow_mode"]}', b'{"said": {"new": 1}}', b"\xff"])
+async def test_answer_of_another_version_is_told_as_a_keeper_that_is_away(answer: bytes) -> None:
+    bus = MemoryBus(FakeClock())
+
+    async def say(question: bytes) -> bytes:
+        return answer
+
+    async with node(shared_by=bus, kept=()) as other:
+        other.nursery.start_soon(Calls(bus, nodes_.TOPIC, "new", say).run)
+        await trio.testing.wait_all_tasks_blocked()
+        await bus.put(KEEPERS, {STREAM: b"new"})
+        assert other.chats is not None
+        with pytest.raises(Unavailable) as away:
+            await other.chats.mode(who("bob"), STREAM)
+        assert away.value.code == "node_unavailable"
+
+
+async def test_half_of_a_surrogate_pair_is_taken_as_on_the_keeper(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats):
+        assert (await keeper.own.comment(who("bob"), STREAM, "a\ud800b")).text == "ab"
+        assert (await chats.comment(who("bob"), STREAM, "a\ud800b")).text == "ab"
+
+
+async def test_same_key_at_the_same_time_writes_once(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats):
+        said: list[Comment] = []
+
+        async def say(where: Chats) -> None:
+            said.append(await where.comment(who("bob"), STREAM, "once", key="k"))
+
+        async with trio.open_nursery() as nursery:
+            for where in (chats, keeper.own, chats, keeper.own):
+                nursery.start_soon(say, where)
+        assert len(set(said)) == 1 and await chats.comments(who("bob"), STREAM, None, 9) == (said[:1], None)
+        assert (await chats.comment(who("bob"), STREAM, "another text", key="k")).text == "another text"
+        assert (await chats.comment(who("eve"), STREAM, "once", key="k")).user == "eve"
+
+
+async def test_same_key_after_a_restart_of_the_keeper_writes_once(buses: tuple[Bus, Bus]) -> None:
+    store = MemoryStore()
+    async with two(buses, store) as (_, _, chats):
+        first = await chats.comment(who("bob"), STREAM, "once", key="k")
+    async with two(buses, store) as (_, _, chats):
+        assert await chats.comment(who("bob"), STREAM, "once", key="k") == first
+        assert await chats.comments(who("bob"), STREAM, None, 9) == ([first], None)
+
+
+async def test_comment_whose_place_was_lost_with_the_bus_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = MemoryBus(FakeClock())
+    add = bus.add
+
+    async def lost(*args: Any, **more: Any) -> Any:
+        await add(*args, **more)
+        raise Unavailable("unavailable", "it was added, and nobody knows")
+
+    async with two((bus, bus)) as (keeper, _, chats):
+        await keeper.own.set_mode(who("alice"), STREAM, Mode(slow_mode_s=600))
+        monkeypatch.setattr(bus, "add", lost)
+        with pytest.raises(Unavailable):
+            await chats.comment(who("bob"), STREAM, "once", key="k")
+        monkeypatch.setattr(bus, "add", add)
+        said = await chats.comment(who("bob"), STREAM, "once", key="k")  # nor is it too early for them
+        assert await chats.comments(who("bob"), STREAM, None, 9) == ([said], None)
+        reader = await keeper.client("eve")
+        seen = (await reader.ask(1, history={"channel": ROOM}))["publications"]
+        assert [each["data"].get("text") for each in seen] == [None, "once"]
+
+
+async def test_deletion_that_could_not_be_told_is_told_when_it_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = MemoryBus(FakeClock())
+    add = bus.add
+
+    async def away(*args: Any, **more: Any) -> Any:
+        raise Unavailable("unavailable", "it is away")
+
+    async with two((bus, bus)) as (_keeper, other, chats):
+        one, _ = [await chats.comment(who("bob"), STREAM, text) for text in ("one", "two")]
+        eve = await other.client("eve")
+        await eve.ask(1, subscribe={"channel": ROOM})
+        monkeypatch.setattr(bus, "add", away)
+        with pytest.raises(Unavailable):
+            await chats.delete(who("alice"), STREAM, one.public_id)
+        with pytest.raises(Unavailable):
+            await chats.ban(who("alice"), STREAM, "bob", None, "")
+        monkeypatch.setattr(bus, "add", add)
+        await chats.delete(who("alice"), STREAM, one.public_id)
+        assert (await eve.next("pub"))["pub"]["data"] == {"type": "delete", "id": one.public_id}
+        await chats.ban(who("alice"), STREAM, "bob", None, "")
+        assert (await eve.next("pub"))["pub"]["data"] == {"type": "clear", "user": "bob"}
+        assert await chats.comments(who("eve"), STREAM, None, 9) == ([], None)
+        with trio.fail_after(30):  # what is told to the other nodes arrives by itself
+            while any(each["data"].get("text") for each in (await eve.ask(9, history={"channel": ROOM}))["publications"]):
+                await trio.lowlevel.checkpoint()
+
+
+async def test_what_the_table_could_not_be_told_it_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = MemoryBus(FakeClock())
+    put, drop = bus.put, bus.drop
+
+    async def away(*args: Any) -> None:
+        raise Unavailable("unavailable", "it is away")
+
+    async with two((bus, bus)) as (keeper, _, _):
+        assert keeper.chats is not None
+        for name in ("put", "drop"):
+            monkeypatch.setattr(bus, name, away)
+        await keeper.chats.created("new")
+        await keeper.chats.deleted(STREAM)
+        keeper.streams.kept = (PRIVATE, "new")
+        monkeypatch.setattr(bus, "put", put)
+        monkeypatch.setattr(bus, "drop", drop)
+        with trio.CancelScope() as left:
+            left.cancel()
+            await keeper.chats.created("newer")  # its maker left
+        await keeper.chats._hold()
+        assert set(await bus.rows(KEEPERS)) == {PRIVATE, "new", "newer"}

@@ -97,6 +97,7 @@ class Hub:
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
+        self.interruptions = 0  # how often this node did not hear the others for a while
         self._sent_away = 0  # how often readers were: who asked before is asked about again
         self.counts = {"publications": 0, "refused": 0, "recovered": 0, "not_recovered": 0}
 
@@ -420,6 +421,10 @@ class Hub:
         self.rules.of(channel)
         await self._everywhere({"do": "close", "channel": channel, "code": code, "reason": reason})
 
+    def send_away(self, channel: str) -> None:
+        """Every reader of this node out of a channel; whoever may comes back and misses nothing."""
+        self._control({"do": "close", "channel": channel, "code": RESUBSCRIBE, "reason": "hidden"})
+
     async def delete(self, channel: str, offsets: Sequence[int], epoch: str) -> None:
         """Nobody who comes later sees these publications."""
         await self._everywhere({"do": "delete", "channel": channel, "offsets": list(offsets), "epoch": epoch})
@@ -497,6 +502,10 @@ class Hub:
 
     async def _controlled(self, message: bytes) -> None:
         self._control(json.loads(message))
+
+    def interrupted(self) -> None:
+        """What was said to all nodes may have been missed."""
+        self.interruptions += 1
 
     def arrived(self, channel: str, epoch: str, offset: int, note: Note) -> None:
         """The next publication of a channel that this node follows."""

@@ -38,6 +38,7 @@ BEAT: Final = 3.0  # seconds between two looks at whether the bus still has this
 LEASE: Final = Seconds(10.0)
 SETTLE: Final = 10.0  # seconds until every node that is up has written its rows again; above BEAT and the bus's back-off
 ROWS: Final = 1000  # streams of one message
+LOOKS: Final = 100  # streams that keepers are asked about at the same time after an interruption; fewer than one answers at once
 PAGE_MOST: Final = 100  # comments of one answer: of the longest ones, what a message on the bus holds
 AWAY_MOST: Final = 65_536  # streams of other nodes that are remembered; beyond, those used longest ago are asked about again
 
@@ -136,8 +137,15 @@ class ChatNodes:
 
     async def _tell_watched(self) -> None:
         """Keepers learn which of their streams have readers here: they say how many watch."""
+        heard, doubted = self._own.interruptions, dict[str, None]()
         while True:
             await trio.sleep(BEAT)
+            if heard != self._own.interruptions:
+                heard = self._own.interruptions
+                doubted |= {stream: None for stream in self._own.read_here() if stream in self.away or stream in self._own.elsewhere}
+            async with trio.open_nursery() as nursery:
+                for stream in list(islice(doubted, LOOKS)):
+                    nursery.start_soon(self._look_at, stream, doubted)
             by_keeper: dict[str, list[str]] = {}
             with suppress(Unavailable):
                 for stream in sorted(self._own.elsewhere):
@@ -148,6 +156,16 @@ class ChatNodes:
             async with trio.open_nursery() as nursery:
                 for keeper, streams in by_keeper.items():
                     nursery.start_soon(self._tell_keeper, keeper, streams)
+
+    async def _look_at(self, stream: str, doubted: dict[str, None]) -> None:
+        """That the stream was hidden may have been missed here. It stays doubted, behind the others, while its keeper does not say."""
+        del doubted[stream]
+        try:
+            await self.facts(stream, None, operator=False)
+        except NotFound:
+            self._own.send_away(stream)
+        except NovaError:
+            doubted[stream] = None
 
     async def _tell_keeper(self, keeper: str, streams: list[str]) -> None:
         try:

@@ -432,3 +432,24 @@ async def test_what_the_table_could_not_be_told_it_is_told_later(monkeypatch: py
             await keeper.chats.created("newer")  # its maker left
         await keeper.chats._hold()
         assert set(await bus.rows(KEEPERS)) == {PRIVATE, "new", "newer"}
+
+
+async def test_readers_are_looked_at_when_their_node_may_not_have_heard_that_the_stream_was_hidden(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 0.05)
+    one, other_bus = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    async with one.opened(), other_bus.opened(), two((one, other_bus)) as (keeper, other, _):
+        bob, alice = await other.client("bob"), await other.client("alice")
+        for client in (bob, alice):
+            await client.ask(1, subscribe={"channel": ROOM})
+        keeper.streams.hidden = True  # and the other node does not hear of it
+        server.kill()
+        server.start()
+        for client in (bob, alice):
+            assert (await client.next("unsub"))["unsub"]["code"] == 4000
+        for client, wanted in ((alice, None), (bob, "not_found")):
+            with trio.fail_after(60):
+                while (said := await client.ask(2, subscribe={"channel": ROOM})).get("code") in ("unavailable", "node_unavailable"):
+                    await trio.sleep(0.05)
+            assert said.get("code") == wanted

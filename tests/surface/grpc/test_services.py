@@ -163,6 +163,9 @@ async def test_rules_are_those_of_the_http_twin(world: World) -> None:
     said = streaming.BroadcastChatMessageRequest(stream_id=public, text="hello")
     told = await world.ask("BroadcastChatMessage", said, ada)
     assert told.offset == 1 and 0 < len(told.epoch) <= 16
+    said.text = "again"
+    keyed = [await world.ask("BroadcastChatMessage", said, ada, idempotency_key="k") for _ in range(2)]
+    assert [each.offset for each in keyed] == [2, 2]
     assert await world.refused("BroadcastChatMessage", streaming.BroadcastChatMessageRequest(stream_id=private, text="x"), bob) == (
         codes.NOT_FOUND, "not_found",
     )  # fmt: skip

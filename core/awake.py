@@ -19,8 +19,8 @@ SWITCH_INTERVAL: Final = 0.0002  # seconds until a thread that computes gives th
 SLICE_NS: Final = 300_000  # the kernel's own is 1.4 ms on two cores: three threads on one core then wait for 8 ms
 BACK: Final = 8  # nice levels behind trio: a sixth of its share of a core that both want
 YOUNG: Final = 20_000  # objects more than were freed, until the young ones are looked through: a burst of requests, not every tenth
-HELD: Final = 80  # objects of one request while it is under way: none of them is garbage, and looking through them finds nothing
-CROWD: Final = 1000  # requests for which that is taken into account: a collection that comes then takes 40 ms
+HELD: Final = 100  # objects of one request while it is under way (86 and what its connection leaves): looking through them finds nothing
+CROWD: Final = 1000  # requests for which that is taken into account: a collection that comes then takes 50 ms
 
 _stepped = threading.local()
 

@@ -20,6 +20,7 @@ from nova.core.log import Log
 from nova.core.values import Seconds
 
 ANSWERING: Final = 256  # questions that are worked on at the same time; one more is told that it is one too many
+WORKING: Final = 3.0  # seconds that one is worked on; whoever asked has given up then
 AGAIN: Final = 1.0  # seconds after which another try makes sense
 
 _log = Log("nova.calls")
@@ -82,10 +83,12 @@ class Calls:
 
     async def _work(self, node: str, number: bytes, question: bytes) -> None:
         answer = b""
-        if self._answering < ANSWERING:
-            self._answering += 1
-            try:
-                answer = await self._answer(question)
-            finally:
-                self._answering -= 1
-        await self._bus.publish(f"{self._topic}.{node}", b"! %s %s " % (self._node.encode(), number) + answer)
+        with trio.CancelScope(shield=True):  # what was begun is answered, also when this node ends meanwhile
+            if self._answering < ANSWERING:
+                self._answering += 1
+                try:
+                    with trio.move_on_after(WORKING):
+                        answer = await self._answer(question)
+                finally:
+                    self._answering -= 1
+            await self._bus.publish(f"{self._topic}.{node}", b"! %s %s " % (self._node.encode(), number) + answer)

@@ -280,7 +280,8 @@ class ChatNodes:
         try:
             return unpack(_said(answer))
         except (LookupError, TypeError, ValueError):
-            raise Unavailable("node_unavailable", "what the node that keeps this stream answers is not understood here") from None
+            detail = "what the node that keeps this stream answers is not understood here"
+            raise Unavailable("node_unavailable", detail, retry_after=AGAIN) from None
 
     async def _answer(self, question: bytes) -> bytes:
         answer: dict[str, Any]
@@ -303,7 +304,7 @@ class ChatNodes:
                 self._own.watched(stream)
             return None
         if what not in VERBS:
-            raise Unavailable("unavailable", "this node is of an older version and does not know this")
+            raise Unavailable("unavailable", "this node is of an older version and does not know this", retry_after=AGAIN)
         who, stream, *rest = more
         return VERBS[what].pack(await VERBS[what].own(self._own, self._own.meant(*who), stream, *rest))
 
@@ -322,7 +323,7 @@ def _said(answer: bytes) -> Any:
         return found["said"]
     code, detail, retry_after, fields = found["error"]
     if code not in TABLE:  # of a newer version
-        code = "unavailable"
+        code, retry_after = "unavailable", retry_after or AGAIN
     raise errors.of(code, detail, retry_after=retry_after, fields=[FieldError(*each) for each in fields])
 
 

@@ -91,6 +91,37 @@ async def test_nobody_there_is_told_at_once_and_silence_in_time(autojump_clock: 
         assert trio.current_time() >= 3  # of the clock that jumps
 
 
+async def test_what_a_node_has_begun_it_answers_before_it_ends() -> None:
+    bus, begun, go_on = MemoryBus(FakeClock()), trio.Event(), trio.Event()
+
+    async def answer(question: bytes) -> bytes:
+        begun.set()
+        await go_on.wait()
+        return b"done"
+
+    async def nobody(question: bytes) -> bytes:
+        raise AssertionError(question)
+
+    asking, said = Calls(bus, "t", "a", nobody), []
+
+    async def ask() -> None:
+        said.append(await asking.ask("b", b"?", Seconds(30)))
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(asking.run)
+        async with trio.open_nursery() as other:
+            await other.start(Calls(bus, "t", "b", answer).run)
+            nursery.start_soon(ask)
+            await begun.wait()
+            other.cancel_scope.cancel()
+            go_on.set()
+        with trio.fail_after(30):
+            while not said:
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert said == [b"done"]
+
+
 async def test_one_question_too_many_is_refused(autojump_clock: trio.testing.MockClock) -> None:
     go_on = trio.Event()
 

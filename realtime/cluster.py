@@ -138,7 +138,6 @@ class Cluster:
     async def _listen(self) -> None:
         async for told in self._follower:
             if not told.log:
-                self._arrivals.interrupted()
                 for channel, found in list(self._followed.items()):
                     self._resync(channel, found)
                 self._again()

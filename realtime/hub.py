@@ -97,7 +97,6 @@ class Hub:
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
-        self.interruptions = 0  # how often this node did not hear the others for a while
         self._sent_away = 0  # how often readers were: who asked before is asked about again
         self.counts = {"publications": 0, "refused": 0, "recovered": 0, "not_recovered": 0}
 
@@ -502,10 +501,6 @@ class Hub:
 
     async def _controlled(self, message: bytes) -> None:
         self._control(json.loads(message))
-
-    def interrupted(self) -> None:
-        """What was said to all nodes may have been missed."""
-        self.interruptions += 1
 
     def arrived(self, channel: str, epoch: str, offset: int, note: Note) -> None:
         """The next publication of a channel that this node follows."""

@@ -68,9 +68,6 @@ class Note(NamedTuple):
 class Arrivals(Protocol):
     """What a followed channel tells this node, in the channel's order."""
 
-    def interrupted(self) -> None:
-        """What was said to all nodes may have been missed."""
-
     def arrived(self, channel: str, epoch: str, offset: int, note: Note) -> None: ...
     def joined(self, channel: str, member: Member) -> None: ...
     def left(self, channel: str, member: Member) -> None: ...

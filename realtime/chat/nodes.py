@@ -70,6 +70,7 @@ class ChatNodes:
         self._gone: set[str] = set()  # deleted ones that it may still have
         self._doubted = True  # it may have lost what it had
         self._settled = 0.0  # when it has everything again
+        self._suspect: dict[str, None] = {}  # streams with readers here that may have been hidden unheard
 
     def attach(self, own: Chat) -> None:
         """The chat of this node's streams is made after the hub, and the hub after this."""
@@ -79,6 +80,7 @@ class ChatNodes:
         """Answer the others; until cancelled. Raises Unavailable: not at the start."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._calls.run)
+            await nursery.start(self._listen)
             await self._hold()
             nursery.start_soon(self._tell_watched)
             task_status.started()
@@ -127,25 +129,34 @@ class ChatNodes:
         except Unavailable:
             self._doubted = True
 
+    async def _listen(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Nothing is said in this log: it tells when this node did not hear the bus, which may be another one now, or be behind."""
+        async with self._bus.follow() as follower:
+            await follower.add(TOPIC)  # the name of no channel
+            task_status.started()
+            async for _interrupted in follower:
+                self._doubt()
+                self._suspect |= {stream: None for stream in self._own.read_here() if stream in self.away or stream in self._own.elsewhere}
+
+    def _doubt(self) -> None:
+        self._doubted = True
+        self._settled = trio.current_time() + SETTLE
+
     async def _holds(self) -> bool:
         """Whether the table has every row of before: it has been kept for as long as this node's lease has. Raises Unavailable."""
         lease = self._lease
         if lease is not None and not await self._bus.renew(lease, LEASE) and self._lease is lease:
-            self._lease, self._doubted = None, True
-            self._settled = trio.current_time() + SETTLE
+            self._lease = None
+            self._doubt()
         return self._lease is not None and trio.current_time() >= self._settled
 
     async def _tell_watched(self) -> None:
         """Keepers learn which of their streams have readers here: they say how many watch."""
-        heard, doubted = self._own.interruptions, dict[str, None]()
         while True:
             await trio.sleep(BEAT)
-            if heard != self._own.interruptions:
-                heard = self._own.interruptions
-                doubted |= {stream: None for stream in self._own.read_here() if stream in self.away or stream in self._own.elsewhere}
             async with trio.open_nursery() as nursery:
-                for stream in list(islice(doubted, LOOKS)):
-                    nursery.start_soon(self._look_at, stream, doubted)
+                for stream in list(islice(self._suspect, LOOKS)):
+                    nursery.start_soon(self._look_at, stream)
             by_keeper: dict[str, list[str]] = {}
             with suppress(Unavailable):
                 for stream in sorted(self._own.elsewhere):
@@ -157,15 +168,15 @@ class ChatNodes:
                 for keeper, streams in by_keeper.items():
                     nursery.start_soon(self._tell_keeper, keeper, streams)
 
-    async def _look_at(self, stream: str, doubted: dict[str, None]) -> None:
-        """That the stream was hidden may have been missed here. It stays doubted, behind the others, while its keeper does not say."""
-        del doubted[stream]
+    async def _look_at(self, stream: str) -> None:
+        """Whether it is for everybody. It stays suspect, behind the others, while its keeper does not say."""
+        del self._suspect[stream]
         try:
             await self.facts(stream, None, operator=False)
         except NotFound:
             self._own.send_away(stream)
         except NovaError:
-            doubted[stream] = None
+            self._suspect[stream] = None
 
     async def _tell_keeper(self, keeper: str, streams: list[str]) -> None:
         try:

@@ -331,11 +331,6 @@ class Chat:
         """Readers on another node follow the chat of this stream now."""
         self._watched[stream] = self._clock.monotonic() + WATCHED
 
-    @property
-    def interruptions(self) -> int:
-        """How often this node may have missed that a stream was hidden or deleted."""
-        return self._hub.interruptions
-
     def send_away(self, stream: str) -> None:
         """The readers of this node subscribe again, and get in or not."""
         self._hub.send_away(_channel(stream))

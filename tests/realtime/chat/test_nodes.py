@@ -453,3 +453,21 @@ async def test_readers_are_looked_at_when_their_node_may_not_have_heard_that_the
                 while (said := await client.ask(2, subscribe={"channel": ROOM})).get("code") in ("unavailable", "node_unavailable"):
                     await trio.sleep(0.05)
             assert said.get("code") == wanted
+
+
+async def test_rows_that_a_restart_of_redis_has_lost_are_written_again_though_leases_were_kept(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 0.05)
+    one, other_bus = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
+    async with one.opened(), other_bus.opened(), two((one, other_bus)) as (_, _other, chats):
+        await one.drop(KEEPERS, [STREAM, PRIVATE])  # as a replica is that was behind
+        server.kill()
+        server.start()
+        with trio.fail_after(60):
+            while True:
+                try:
+                    assert await chats.mode(who("bob"), STREAM) == Mode()  # never NotFound
+                    break
+                except Unavailable:
+                    await trio.sleep(0.05)

@@ -97,6 +97,7 @@ class Hub:
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
+        self._latest_ms = 0
         self._sent_away = 0  # how often readers were: who asked before is asked about again
         self.counts = {"publications": 0, "refused": 0, "recovered": 0, "not_recovered": 0}
 
@@ -561,7 +562,11 @@ class Hub:
             self.shared.unfollow(room.name)
 
     def _now_ms(self) -> int:
-        return int(self._clock.wall() * 1000)
+        """Unix milliseconds; one object for all of the same one: of a crowd that comes at once every member keeps when it came."""
+        now = int(self._clock.wall() * 1000)
+        if now != self._latest_ms:
+            self._latest_ms = now
+        return self._latest_ms
 
 
 def error_item(id: int, error: NovaError) -> bytes:

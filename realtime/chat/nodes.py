@@ -118,8 +118,8 @@ class ChatNodes:
             if self._lease is None:
                 self._lease = await self._bus.acquire(f"{KEEPERS}:{self._node}", self._node, LEASE)
             if self._doubted:
+                self._doubted = False  # first: what is doubted meanwhile is doubted
                 self._late.update(await self._kept())
-                self._doubted = False
             for some in _some(self._late):
                 await self._bus.put(KEEPERS, dict.fromkeys(some, self._node.encode()))
                 self._late.difference_update(some)
@@ -154,6 +154,9 @@ class ChatNodes:
         """Keepers learn which of their streams have readers here: they say how many watch."""
         while True:
             await trio.sleep(BEAT)
+            if self._suspect:
+                read = set(self._own.read_here())
+                self._suspect = {stream: None for stream in self._suspect if stream in read}
             async with trio.open_nursery() as nursery:
                 for stream in list(islice(self._suspect, LOOKS)):
                     nursery.start_soon(self._look_at, stream)

@@ -324,8 +324,13 @@ class Chat:
 
     async def _tell_states(self) -> None:
         while self._states:
-            stream, status = self._states.popleft()
-            await self._tell(stream, {"type": "status", "status": status}, key="status")
+            stream, status = state = self._states.popleft()
+            try:
+                await self._tell(stream, {"type": "status", "status": status}, key="status")
+            except Unavailable:
+                if len(self._states) < STATUS_QUEUE:
+                    self._states.appendleft(state)
+                raise
 
     def watched(self, stream: str) -> None:
         """Readers on another node follow the chat of this stream now."""
@@ -350,8 +355,8 @@ class Chat:
                 continue
             count = self._streams.viewers(stream)
             if self._told.get(stream) != count:
-                self._told[stream] = count
                 await self._tell(stream, {"type": "viewers", "count": count}, key="viewers")
+                self._told[stream] = count
         for stream in self._told.keys() - watched:
             del self._told[stream]
 

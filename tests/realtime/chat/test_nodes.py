@@ -471,3 +471,28 @@ async def test_rows_that_a_restart_of_redis_has_lost_are_written_again_though_le
                     break
                 except Unavailable:
                     await trio.sleep(0.05)
+
+
+async def test_states_and_counts_that_could_not_be_told_are_told_later(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = MemoryBus(FakeClock())
+    add, tried = bus.add, trio.Event()
+
+    async def away(*args: Any, **more: Any) -> Any:
+        tried.set()
+        raise Unavailable("unavailable", "it is away")
+
+    async with two((bus, bus)) as (keeper, other, _):
+        bob = await other.client("bob")
+        await bob.ask(1, subscribe={"channel": ROOM})
+        monkeypatch.setattr(bus, "add", away)
+        keeper.streams.watching = 3
+        keeper.nursery.start_soon(keeper.own.run)
+        await tried.wait()
+        for status in ("live", "ended"):
+            keeper.own.status(STREAM, status)
+        await trio.sleep(10)  # of the clock that jumps
+        monkeypatch.setattr(bus, "add", add)
+        told = [(await bob.next("pub"))["pub"]["data"] for _ in range(3)]
+        assert told == [{"type": "status", "status": "live"}, {"type": "status", "status": "ended"}, {"type": "viewers", "count": 3}]

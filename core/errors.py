@@ -124,12 +124,13 @@ class NovaError(Exception):
 
     code: a row of TABLE under this class; the class's own code when left out.
     detail: facts for the caller about this occurrence; never content, keys or tokens.
-    retry_after: seconds after which another try makes sense.
+    retry_after: seconds after which another try makes sense; None: what the class says (`patience`).
     fields: one entry per field at fault.
     """
 
     code: str = "internal"
     kind: ClassVar[str] = "internal"
+    patience: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class NovaError(Exception):
         if row.parent != self.kind and type(self) is not NovaError:
             raise ValueError(f"code {self.code!r} belongs to {row.parent!r}, not to {type(self).__name__}")
         self.detail = detail
-        self.retry_after = retry_after
+        self.retry_after = self.patience if retry_after is None else retry_after
         self.fields = tuple(fields)
         super().__init__(f"{self.code}: {detail}" if detail else self.code)
 
@@ -259,6 +260,7 @@ class RateLimited(NovaError):
     """Above a rate or a count; carries `retry_after`."""
 
     code = kind = "rate_limited"
+    patience = 1.0
 
 
 class Internal(NovaError):
@@ -283,6 +285,7 @@ class Unavailable(NovaError):
     """Something that we need is down or full; carries `retry_after`."""
 
     code = kind = "unavailable"
+    patience = 1.0
 
 
 class Deadline(NovaError):

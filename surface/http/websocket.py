@@ -35,8 +35,12 @@ class WebSockets:
             return
         offered = scope.get("subprotocols") or []
         chosen = next((each for each in offered if each in FORMS), None)
-        if scope["path"] != PATH or (offered and chosen is None):
+        if scope["path"] != PATH:
             await send({"type": "websocket.close", "code": 1000})  # before accept: the server answers 403
+            return
+        if offered and chosen is None:
+            await send({"type": "websocket.http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
+            await send({"type": "websocket.http.response.body", "body": b""})
             return
         client = self._addresses.client(
             (scope.get("client") or ("",))[0], scope["headers"], scheme=scope["scheme"].replace("ws", "http"), host=_header(scope, b"host")

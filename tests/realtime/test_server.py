@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -103,8 +104,8 @@ class Talk:
 class H2Socket:
     """A WebSocket in one stream of HTTP/2 (RFC 8441), with just as much of a client as that needs."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], path: str, headers: list[tuple[str, str]]) -> None:
-        self._stream, self._path, self._more = stream, path, headers
+    def __init__(self, stream: trio.SSLStream[trio.SocketStream], path: str, subprotocol: str = "nova.json.v1") -> None:
+        self._stream, self._path, self._subprotocol = stream, path, subprotocol
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self._reader = ws.FrameReader(client=True)
         self.status = ""
@@ -119,7 +120,7 @@ class H2Socket:
             await self._events()
         fields = [
             (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":path", self._path), (":authority", authority),
-            ("sec-websocket-version", "13"), ("sec-websocket-protocol", "nova.json.v1"), *self._more,
+            ("sec-websocket-version", "13"), ("sec-websocket-protocol", self._subprotocol),
         ]  # fmt: skip
         self._h2.send_headers(1, fields)
         await self._flush()
@@ -220,6 +221,15 @@ class H3Socket:
 
 
 @asynccontextmanager
+async def h2_connect(server: Served) -> AsyncIterator[trio.SSLStream[trio.SocketStream]]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    async with await trio.open_tcp_stream(*server.address("https")) as plain:
+        yield trio.SSLStream(plain, context, server_hostname="localhost")
+
+
+@asynccontextmanager
 async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> AsyncIterator[Talk]:
     query = f"?access_token={token}" if token else ""
     if over == "http/1.1":
@@ -237,17 +247,9 @@ async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> As
             assert await found.open() == 200
             yield Talk(found)
         return
-    import ssl
-
-    host, port = server.address("https")
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    plain = await trio.open_tcp_stream(host, port)
-    stream = trio.SSLStream(plain, context, server_hostname="localhost")
-    async with plain:
-        socket = H2Socket(stream, f"/v1/ws{query}", [])
-        await socket.open(f"localhost:{port}")
+    async with h2_connect(server) as stream:
+        socket = H2Socket(stream, f"/v1/ws{query}")
+        await socket.open("localhost:{}".format(server.address("https")[1]))
         assert socket.status == "200"
         yield Talk(socket)
 
@@ -416,6 +418,15 @@ def test_who_comes_while_many_come_is_told_the_same_on_every_road(tmp_path: Path
 async def test_tokens_that_do_not_hold_are_told_by_the_close_code(server: Served, over: str) -> None:
     async with talk(server, "nonsense", over=over) as client:
         assert await client.ended() == 4201
+
+
+async def test_subprotocols_that_we_do_not_know_are_a_bad_request_over_h2_and_h3(server: Served) -> None:
+    async with h2_connect(server) as stream:
+        socket = H2Socket(stream, "/v1/ws", "mqtt")
+        await socket.open(f"localhost:{server.address('https')[1]}")
+        assert socket.status == "400"
+    async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
+        assert (await client.websocket("/v1/ws", "mqtt")[1].whole()).status == 400
 
 
 @OVER

@@ -133,7 +133,7 @@ class Steps(trio.abc.Instrument):
     """The longest time for which one task held the loop."""
 
     def __init__(self) -> None:
-        self.longest, self._began = 0.0, 0.0
+        self.longest, self._began = 0.0, time.perf_counter()  # a step is under way
 
     def before_task_step(self, task: object) -> None:
         del task

@@ -236,7 +236,8 @@ class Sites:
 
     async def _names(self, what: Purge, site: int | None, match: Callable[[bytes, tuple[bytes, ...]], bool]) -> list[Name]:
         if what.kind == "tag":
-            return [name for name in self.keeper.tagged(what.value, site) if _host_is(primary(name[1]), what.host)]
+            names = self.keeper.tagged(what.value, site)
+            return names if what.host is None else [name for name in names if _host_is(primary(name[1]), what.host)]
         prefix = b""
         if what.host is not None and what.kind in ("key", "prefix"):
             prefix = what.host.lower() + what.value

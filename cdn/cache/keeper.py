@@ -88,7 +88,7 @@ class Keeper:
             self.evictions += len(gone)
             for site, key, requests, size in gone:
                 self._count(site, key, (requests, size))
-                self._forget(site, key)
+            self._forget([(site, key) for site, key, _, _ in gone])
 
     # -- finding -------------------------------------------------------------------------------------------------------
 
@@ -106,22 +106,27 @@ class Keeper:
         """Forget one answer. False: there was none."""
         usage = self.table.drop(site, key)
         self._count(site, key, usage)
-        self._forget(site, key)
+        self._forget([(site, key)])
         return usage is not None
 
     def drop_object(self, site: int, key: bytes, *, soft: bool, now: float) -> int:
         """Forget an object with every variant and slice; the number of answers."""
-        names = [key, *self._variants.get((site, key), ())]
-        count = 0
-        for name in names:
-            count += self._purge(site, name, soft, now)
-        return count
+        return self.purge_names([(site, name) for name in (key, *self._variants.get((site, key), ()))], soft=soft, now=now)
 
     def tagged(self, tag: bytes, site: int | None) -> list[Name]:
         return [name for name in self._tagged.get(tag, ()) if site is None or name[0] == site]
 
-    def purge_names(self, names: Iterable[Name], *, soft: bool, now: float) -> int:
-        return sum(self._purge(site, key, soft, now) for site, key in names)
+    def purge_names(self, names: Sequence[Name], *, soft: bool, now: float) -> int:
+        if soft:
+            return sum(self.table.soften(site, key, int(now)) for site, key in names)
+        count, drop = 0, self.table.drop
+        for site, key in names:
+            if (usage := drop(site, key)) is not None:
+                count += 1
+                if usage[0]:
+                    self._count(site, key, usage)
+        self._forget(names)
+        return count
 
     def names(self, site: int | None, prefix: bytes = b"") -> Iterator[list[tuple[int, bytes, Answer]]]:
         """Everything that is kept, in stretches; between two of them the caller may let others run."""
@@ -131,11 +136,6 @@ class Keeper:
             yield found
             if at >= 0 and self.table.places != places:
                 at, places = 0, self.table.places
-
-    def _purge(self, site: int, key: bytes, soft: bool, now: float) -> int:
-        if soft:
-            return int(self.table.soften(site, key, int(now)))
-        return int(self.drop(site, key))
 
     # -- counting ------------------------------------------------------------------------------------------------------
 
@@ -158,28 +158,39 @@ class Keeper:
 
     def _tag(self, site: int, key: bytes, tags: tuple[bytes, ...]) -> None:
         name = (site, key)
-        for tag in self._tags.pop(name, ()):
-            names = self._tagged.get(tag)
-            if names is not None:
-                names.discard(name)
-                if not names:
-                    del self._tagged[tag]
+        self._untag([name])
         if tags:
             self._tags[name] = tags
             for tag in tags:
                 self._tagged.setdefault(tag, set()).add(name)
 
+    def _untag(self, names: Sequence[Name]) -> None:
+        """Those that had the same tags go from the tags' sets in one step: a purge has thousands of them."""
+        alike: dict[tuple[bytes, ...], list[Name]] = {}
+        for name in names:
+            if (tags := self._tags.pop(name, None)) is not None:
+                alike.setdefault(tags, []).append(name)
+        for tags, some in alike.items():
+            for tag in tags:
+                if (named := self._tagged.get(tag)) is not None:  # None: the tag comes twice
+                    named.difference_update(some)
+                    if not named:
+                        del self._tagged[tag]
+
     def tags_of(self, site: int, key: bytes) -> tuple[bytes, ...]:
         return self._tags.get((site, key), ())
 
-    def _forget(self, site: int, key: bytes) -> None:
-        self._tag(site, key, ())
-        if b"\0" in key:
-            known = self._variants.get((site, primary(key)))
-            if known is not None:
-                known.pop(key, None)
-        else:
-            self._variants.pop((site, key), None)
+    def _forget(self, names: Sequence[Name]) -> None:
+        self._untag(names)
+        if not self._variants:
+            return
+        for site, key in names:
+            if b"\0" in key:
+                known = self._variants.get((site, primary(key)))
+                if known is not None:
+                    known.pop(key, None)
+            else:
+                self._variants.pop((site, key), None)
 
 
 def glob(pattern: bytes) -> re.Pattern[bytes]:

@@ -43,6 +43,7 @@ WAIT: Final = Seconds(30.0)
 BATCH: Final = 100  # entries that are read at once
 BACK_OFF: Final = 1.0  # seconds before a bus that is away is asked again
 QUEUE: Final = 100  # prewarm jobs that wait for one edge; one more fails there
+GATHER: Final = 0.1  # seconds in which what other edges say is gathered: one write for all, and none while everybody is still forgetting
 EARLY: Final = 1000  # jobs about which another edge spoke first
 WARMING: Final = 4  # objects of a prewarm job that are fetched at once by one edge
 ENTRY: Final = 200_000  # bytes of a job; the bus takes 256 KiB
@@ -181,8 +182,8 @@ class Invalidations:
                 _log.warning("purge_log_entry_unreadable")
                 continue
             self._open.setdefault(job.id, job)
-            for early in self._early.pop(job.id, ()):
-                await self._hear(job.id, early)
+            if early := self._early.pop(job.id, None):
+                await self._hear(job.id, *early)
             await self._do(job)
         if page.cursor != place:
             await self._jobs.put_place(self.edge, page.cursor)
@@ -246,7 +247,10 @@ class Invalidations:
     async def _follow_acks(self, place: Cursor) -> None:
         while True:
             try:
-                page = await self._bus.read(ACKS, place, limit=BATCH, wait=WAIT)
+                page = await self._bus.read(ACKS, place, limit=1, wait=WAIT)
+                if page.entries:
+                    await trio.sleep(GATHER)
+                    page = await self._bus.read(ACKS, place, limit=BATCH)
                 place = page.cursor
             except Unavailable:
                 await trio.sleep(BACK_OFF)
@@ -254,25 +258,30 @@ class Invalidations:
             except BadRequest:
                 place = await self._end(ACKS)
                 continue
+            heard: dict[JobId, list[EdgeResult]] = {}
             for entry in page.entries:
                 try:
                     job, result = read_ack(entry.data)
                 except BadRequest:
                     continue
                 if result.edge != self.edge:
-                    await self._hear(job, result)
+                    heard.setdefault(job, []).append(result)
+            for job, results in heard.items():
+                await self._hear(job, *results)
             if self._shared and page.entries:
                 await self._jobs.put_place(f"acks:{self.edge}", place)
 
-    async def _hear(self, id: JobId, result: EdgeResult) -> None:
+    async def _hear(self, id: JobId, *results: EdgeResult) -> None:
         async with self._lock:  # two words about one job at once: neither may overwrite the other
             job = self._open.get(id) or await self._jobs.get(id)
             if job is None:
-                self._early.setdefault(id, []).append(result)
+                self._early.setdefault(id, []).extend(results)
                 if len(self._early) > EARLY:
                     self._early.popitem(last=False)
                 return
-            await self._keep(job.heard(result, self._now()))
+            for result in results:
+                job = job.heard(result, self._now())
+            await self._keep(job)
 
     async def _keep(self, job: Job) -> None:
         await self._jobs.put(job)

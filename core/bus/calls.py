@@ -20,6 +20,7 @@ from nova.core.log import Log
 from nova.core.values import Seconds
 
 ANSWERING: Final = 256  # questions that are worked on at the same time; one more is told that it is one too many
+REFUSING: Final = 256  # that are being told so; what comes beyond is dropped, and its asker is told when nothing has come in time
 WORKING: Final = 3.0  # seconds that one is worked on; whoever asked has given up then
 AGAIN: Final = 1.0  # seconds after which another try makes sense
 
@@ -42,7 +43,7 @@ class Calls:
         self._bus, self._topic, self._node, self._answer = bus, topic, node, answer
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
-        self._answering = 0
+        self._taken = 0  # questions that have a task
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hear the others; until cancelled. Raises Unavailable: not at the start."""
@@ -59,7 +60,12 @@ class Calls:
             return
         node, number, body = rest.split(b" ", 2)
         if kind == b"?":
-            nursery.start_soon(guard, _log, self._work, node.decode(), number, body)
+            asker = node.decode()
+            if self._taken < ANSWERING + REFUSING:
+                self._taken += 1
+                nursery.start_soon(guard, _log, self._work, asker, number, body, self._taken <= ANSWERING)
+            else:
+                _log.peer("question_dropped", node=asker)
         elif number.isdigit() and (waiting := self._waiting.get(int(number))) is not None and waiting.node == node:
             waiting.answer = body
             waiting.come.set()
@@ -81,14 +87,13 @@ class Calls:
             raise Unavailable("overloaded", "the node that keeps this has too many questions", retry_after=AGAIN)
         return waiting.answer
 
-    async def _work(self, node: str, number: bytes, question: bytes) -> None:
+    async def _work(self, node: str, number: bytes, question: bytes, wanted: bool) -> None:
         answer = b""
-        with trio.CancelScope(shield=True):  # what was begun is answered, also when this node ends meanwhile
-            if self._answering < ANSWERING:
-                self._answering += 1
-                try:
+        try:
+            with trio.CancelScope(shield=True):  # what was begun is answered, also when this node ends meanwhile
+                if wanted:
                     with trio.move_on_after(WORKING):
                         answer = await self._answer(question)
-                finally:
-                    self._answering -= 1
-            await self._bus.publish(f"{self._topic}.{node}", b"! %s %s " % (self._node.encode(), number) + answer)
+                await self._bus.publish(f"{self._topic}.{node}", b"! %s %s " % (self._node.encode(), number) + answer)
+        finally:
+            self._taken -= 1

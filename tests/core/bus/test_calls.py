@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from nova.core.bus import MemoryBus
-from nova.core.bus.calls import ANSWERING, Calls
+from nova.core.bus.calls import ANSWERING, REFUSING, Calls
 from nova.core.clock import FakeClock
 from nova.core.errors import Unavailable
 from nova.core.values import Seconds
@@ -137,3 +137,33 @@ async def test_one_question_too_many_is_refused(autojump_clock: trio.testing.Moc
             await calls.ask("b", b"?", Seconds(1000))
         assert refused.value.code == "overloaded"
         go_on.set()
+
+
+async def test_questions_that_cannot_even_be_refused_are_dropped() -> None:
+    bus, told, go_on = MemoryBus(FakeClock()), 0, trio.Event()
+    publish = bus.publish
+
+    async def slow(topic: str, data: bytes) -> int:
+        nonlocal told
+        if topic == "t.a":
+            await go_on.wait()
+            told += 1
+        return await publish(topic, data)
+
+    bus.publish = slow  # type: ignore[method-assign]
+
+    async def answer(question: bytes) -> bytes:
+        return b"done"
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Calls(bus, "t", "b", answer).run)
+        for number in range(ANSWERING + REFUSING + 5):
+            await bus.publish("t.b", b"? a %d question" % number)
+            await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == ANSWERING + REFUSING
+        await bus.publish("t.b", b"? a 1000 question")
+        await trio.testing.wait_all_tasks_blocked()
+        assert told == ANSWERING + REFUSING + 1
+        nursery.cancel_scope.cancel()

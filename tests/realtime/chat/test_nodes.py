@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -300,6 +300,16 @@ async def test_table_that_was_lost_is_told_from_a_stream_that_is_none(
             await chats.mode(who("bob"), NONE)
 
 
+async def found_again(chats: ChatNodes) -> None:
+    """Away for a while, and never NotFound."""
+    with trio.fail_after(60):
+        while True:
+            with suppress(Unavailable):
+                assert await chats.mode(who("bob"), STREAM) == Mode()
+                return
+            await trio.sleep(0.05)
+
+
 async def test_emptied_redis_makes_no_stream_one_that_is_none(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_, "BEAT", 0.05)
     one, other_bus = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
@@ -307,13 +317,7 @@ async def test_emptied_redis_makes_no_stream_one_that_is_none(server: RedisServe
         server.kill()
         server.forget()
         server.start()
-        with trio.fail_after(60):
-            while True:
-                try:
-                    assert await chats.mode(who("bob"), STREAM) == Mode()  # never NotFound
-                    break
-                except Unavailable:
-                    await trio.sleep(0.05)
+        await found_again(chats)
 
 
 @pytest.mark.parametrize("answer", [b"{", b"[]", b"null", b'{"error": 1}', b'{"error": ["slow_mode"]}', b'{"said": {"new": 1}}', b"\xff"])
@@ -464,13 +468,7 @@ async def test_rows_that_a_restart_of_redis_has_lost_are_written_again_though_le
         await one.drop(KEEPERS, [STREAM, PRIVATE])  # as a replica is that was behind
         server.kill()
         server.start()
-        with trio.fail_after(60):
-            while True:
-                try:
-                    assert await chats.mode(who("bob"), STREAM) == Mode()  # never NotFound
-                    break
-                except Unavailable:
-                    await trio.sleep(0.05)
+        await found_again(chats)
 
 
 async def test_states_and_counts_that_could_not_be_told_are_told_later(

@@ -1,11 +1,13 @@
 """A room of many readers: deliveries per server-CPU-second, latency in a quiet and in a busy room, compressed messages."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.load import run as generate
-from bench.method.cpu import Reading
+from bench.method.cpu import Reading, cores
 from bench.method.results import Question, Sample
 from bench.method.versus import Versus
 from bench.servers.rooms import HypercornRoom, Other, OurRoom
@@ -29,13 +31,19 @@ def window(room: Room, seconds: float, core: int, *options: object) -> Sample:
 
 def compare(
     versus: Versus, ram: Path, name: str, title: str, anchor: Room, ours: OurRoom, seconds: float, core: int, goal: float | None,
-    *options: object, **limits: float,
+    *options: object, floor: Callable[[], dict[str, float]] = dict, **limits: float,
 ) -> None:  # fmt: skip
+    """floor: what else is measured beside ours, for the reader of the figure."""
     del ram
+
+    def sample() -> Sample:
+        found = window(ours, seconds, core, *options)
+        return replace(found, also=found.also | floor())
+
     with anchor, ours:
         versus(
             Question(name, title, "deliveries per server-CPU-second", "higher", goal=goal, limits=limits),
-            ours=lambda: window(ours, seconds, core, *options),
+            ours=sample,
             anchor=lambda: window(anchor, seconds, core, *options),
             anchor_name=anchor.name,
         )
@@ -45,9 +53,16 @@ def compare(
 @pytest.mark.parametrize("readers", [1000, 5000])
 def bench_fanout(versus: Versus, ram: Path, seconds: float, generator_core: int, readers: int, way: str, goal: float) -> None:
     ours = OurRoom(ram / "ours", *(["--uring"] if way == "uring" else []))
+
+    def floor() -> dict[str, float]:
+        """What a bare loop of send() delivers: no more is to be had by that road (docs/decisions/0288-a-send-is-the-kernels.md)."""
+        said = generate("send_floor", generator_core, "-c", cores()[0], "-n", readers, "-s", 132, "-d", min(seconds, 2))
+        return {"bare_loop": said["per_cpu_s"]}
+
     compare(
         versus, ram, f"fanout-{readers}-{way}", f"{readers} readers, one message of 128 bytes in flight, by {way}",
         Other(ram / "anchor", "socketify"), ours, seconds, generator_core, goal, "-n", readers, "-s", 128, "-w", 1,
+        floor=floor,
     )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def bench_upgrades(versus: Versus, ram: Path, smoke: bool, generator_core: int, 
         return Sample(clients, cpu_s, said["seconds"], us, {"per_second": clients / said["seconds"], **also})
 
     def ours() -> Sample:
-        also = {"libcrypto_us": float(generate("ed25519_verify", generator_core)["us"])} if algorithm == "EdDSA" else {}
+        also = {"libsodium_us": float(generate("ed25519_verify", generator_core)["us"])} if algorithm == "EdDSA" else {}
         # A new server each time: it has seen none of these tokens.
         with OurRoom(ram / "ours", "--secret", str(signer.file), "--cache", "65536") as room:
             return sample(room, room.port, known=algorithm == "cached", **also)

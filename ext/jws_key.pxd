@@ -21,7 +21,8 @@ ctypedef struct Key:
     int alg                 # the only algorithm that this key may be used with
     EVP_PKEY* pkey          # NULL for HS256
     EVP_PKEY_CTX* verifier  # RS256 and ES256: set up once, copied for each check
-    nova_hmac_key hmac
+    uint8_t point[32]       # EdDSA: the public key
+    nova_hmac_key hmac      # HS256
 
 cdef int alg_named(const uint8_t* name, size_t size) noexcept nogil
 cdef void key_unref(Key* key) noexcept nogil

@@ -50,6 +50,7 @@ WANTS = {
 LIBRARIES = {
     "ssl": ("openssl/ssl.h", "libssl-dev"),
     "crypto": ("openssl/evp.h", "libssl-dev"),
+    "sodium": ("sodium.h", "libsodium-dev"),
     "z": ("zlib.h", "zlib1g-dev"),
     "uring": ("liburing.h", "liburing-dev"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BUILT = HERE.parents[1] / "build" / "bench"
-LIBRARIES = {"http_load": ["-lssl", "-lcrypto"], "ed25519_verify": ["-lcrypto"]}
+LIBRARIES = {"http_load": ["-lssl", "-lcrypto"], "ed25519_verify": ["-lsodium"]}
 
 
 def built(name: str) -> Path:

@@ -148,10 +148,12 @@ class Assets:
             self._without.add(site)
         return found
 
-    async def usage(self, begin: int, end: int, **which: Any) -> list[UsageRow]:
-        """By hour. What was used in the last seconds is counted before."""
+    async def usage(
+        self, begin: int, end: int, *, after: tuple[int, str, str] | None = None, limit: int = 200, **which: str | None
+    ) -> tuple[list[UsageRow], tuple[int, int, int]]:
+        """By hour, and (requests, hits, bytes) of all of it; as SqlAssets has them. What was used in the last seconds is counted before."""
         await self.count()
-        return await self._store.usage(begin, end, **which)
+        return await self._store.usage(begin, end, after=after, limit=limit, **which), await self._store.used(begin, end, **which)
 
     async def count(self) -> None:
         """Take what was used since the last time into the store."""

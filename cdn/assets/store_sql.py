@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nova.cdn.assets.model import Asset, AssetId, UnixMs, UsageRow
@@ -107,16 +107,32 @@ class SqlAssets:
         await self._sql.write(work)
 
     async def usage(
-        self, begin: int, end: int, *, site: str | None = None, asset: str | None = None, owner: str | None = None, limit: int = 200
+        self, begin: int, end: int, *, after: tuple[int, str, str] | None = None, limit: int = 200, **which: str | None
     ) -> list[UsageRow]:
-        """By hour, the latest first."""
-        where, values = ["hour >= ?", "hour < ?"], list[Value]([begin, end])
-        for name, value in (("site", site), ("asset", asset), ("owner", owner)):
-            if value is not None:
-                where.append(f"{name} = ?")
-                values.append(value)
-        statement = f"SELECT {_USAGE} FROM cdn_usage WHERE {' AND '.join(where)} ORDER BY hour DESC, site, asset LIMIT ?"
+        """By hour, the latest first. after: hour, site and asset of the last row that is known. which: site, asset, owner."""
+        where, values = _wanted(begin, end, which)
+        if after is not None:
+            where += " AND (hour < ? OR (hour = ? AND (site > ? OR (site = ? AND asset > ?))))"
+            hour, site, asset = after
+            values += [hour, hour, site, site, asset]
+        statement = f"SELECT {_USAGE} FROM cdn_usage WHERE {where} ORDER BY hour DESC, site, asset LIMIT ?"
         return [UsageRow(*row) for row in await self._sql.scan(statement, (*values, limit))]
+
+    async def used(self, begin: int, end: int, **which: str | None) -> tuple[int, int, int]:
+        """Requests, hits and bytes of all rows together."""
+        where, values = _wanted(begin, end, which)
+        sums = ", ".join(f"COALESCE(SUM({name}), 0)" for name in ("requests", "hits", "bytes"))
+        ((requests, hits, size),) = await self._sql.scan(f"SELECT {sums} FROM cdn_usage WHERE {where}", tuple(values))
+        return int(requests), int(hits), int(size)
 
     async def sweep_usage(self, before: int) -> None:
         await self._sql.run("DELETE FROM cdn_usage WHERE hour < ?", (before,))
+
+
+def _wanted(begin: int, end: int, which: Mapping[str, str | None]) -> tuple[str, list[Value]]:
+    where, values = ["hour >= ?", "hour < ?"], list[Value]([begin, end])
+    for name, value in which.items():
+        if value is not None:
+            where.append(f"{name} = ?")
+            values.append(value)
+    return " AND ".join(where), values

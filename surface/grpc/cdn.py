@@ -137,10 +137,9 @@ class CdnService:
             getattr(request, name).ToMilliseconds() / 1000 if request.HasField(name) else None for name in ("since", "until")
         )  # fmt: skip
         limit = min(request.limit, LIMIT_MAX) if request.limit > 0 else LIMIT_DEFAULT
-        rows, total = await routes_cdn.used(
-            self._cdn, begin, end, request.site or None, request.asset or None, request.owner or None, limit
-        )  # fmt: skip
-        shown = pb.GetCdnUsageStatsResponse(requests=total["requests"], hits=total["hits"], bytes=total["bytes"])
+        which = {"site": request.site or None, "asset": request.asset or None, "owner": request.owner or None}
+        rows, total, cursor = await routes_cdn.used(self._cdn, begin, end, limit, request.cursor or None, **which)
+        shown = pb.GetCdnUsageStatsResponse(requests=total["requests"], hits=total["hits"], bytes=total["bytes"], cursor=cursor or "")
         for row in rows:
             item = shown.items.add(
                 site=row.site, asset=row.asset, owner=row.owner, requests=row.requests, hits=row.hits, bytes=row.bytes

@@ -51,6 +51,7 @@ Json = Any
 FindCdn = Callable[[], Optional["CdnControl"]]  # None: it is loaded later, when no site was configured at the start
 
 LIST: Final = "cdn_assets"
+USED: Final = "cdn_usage"
 SITE: Final = Text(32, 1, "[a-z0-9-]+", doc="A site of `[[cdn.sites]]`.")
 TAGS: Final = Array(Text(model.TAG_MAX, 1), model.TAGS_MAX, distinct=True)
 COUNT: Final = Integer(0, 2**53)
@@ -331,7 +332,8 @@ class CdnRoutes:
                 self.usage,
                 "What was used, by hour",
                 answers={200: USAGES},
-                query={"since": time, "until": time, "site": text, "asset": text, "owner": text, "limit": LIMIT},
+                query={"since": time, "until": time, "site": text, "asset": text, "owner": text, "cursor": CURSOR, "limit": LIMIT},
+                errors=("bad_cursor",),
                 **look,
             ),
             Route(
@@ -412,8 +414,9 @@ class CdnRoutes:
 
     async def usage(self, call: Call) -> Reply:
         query = call.query
-        rows, total = await used(self.cdn, query["since"], query["until"], query["site"], query["asset"], query["owner"], query["limit"])
-        return Reply(body={"items": [shown_usage(each) for each in rows], "cursor": None, "total": total})
+        which = {name: query[name] for name in ("site", "asset", "owner")}
+        rows, total, cursor = await used(self.cdn, query["since"], query["until"], query["limit"], query["cursor"], **which)
+        return Reply(body={"items": [shown_usage(each) for each in rows], "cursor": cursor, "total": total})
 
     async def edges(self, call: Call) -> Reply:
         return page([shown_edge(each) for each in self.cdn.edges.all()], None)
@@ -513,15 +516,27 @@ def shown_job(job: Job) -> dict[str, Json]:
 
 
 async def used(
-    cdn: CdnControl, begin: float | None, end: float | None, site: str | None, asset: str | None, owner: str | None, limit: int
-) -> tuple[list[UsageRow], dict[str, int]]:  # fmt: skip
-    """The rows of a time, and their sum. Without a time: the last day."""
+    cdn: CdnControl, begin: float | None, end: float | None, limit: int, cursor: str | None = None, **which: str | None
+) -> tuple[list[UsageRow], dict[str, int], str | None]:
+    """The rows of a time, the sum of all of its rows, and the cursor of the next page. Without a time: the last day. which: site, asset,
+    owner."""
     now = cdn.edges.all()[0].seen
     last = int(now) + 1 if end is None else int(end)
     first = last - 86400 if begin is None else int(begin)
-    rows = await cdn.assets.usage(first // 3600 * 3600, last, site=site, asset=asset, owner=owner, limit=limit)
-    total = {name: sum(getattr(each, name) for each in rows) for name in ("requests", "hits", "bytes")}
-    return rows, total
+    rows, sums = await cdn.assets.usage(first // 3600 * 3600, last, after=_row_after(cursor), limit=limit + 1, **which)
+    more, rows = len(rows) > limit, rows[:limit]
+    total = dict(zip(("requests", "hits", "bytes"), sums, strict=True))
+    return rows, total, cursors.encode(USED, f"{rows[-1].window}/{rows[-1].site}/{rows[-1].asset}") if more else None
+
+
+def _row_after(cursor: str | None) -> tuple[int, str, str] | None:
+    if cursor is None:
+        return None
+    hour, _, rest = cursors.decode(USED, cursor).partition("/")
+    site, _, asset = rest.partition("/")
+    if not re.fullmatch("[0-9]{1,11}", hour):
+        raise BadRequest("bad_cursor", "Use the cursor that the page before gave, with the same list.")
+    return int(hour), site, asset
 
 
 def shown_usage(row: UsageRow) -> dict[str, Json]:

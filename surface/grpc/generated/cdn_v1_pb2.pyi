@@ -220,20 +220,22 @@ class GetCacheInvalidationStatusResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class GetCdnUsageStatsRequest(_message.Message):
-    __slots__ = ("since", "until", "site", "asset", "owner", "limit")
+    __slots__ = ("since", "until", "site", "asset", "owner", "limit", "cursor")
     SINCE_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     ASSET_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     since: _timestamp_pb2.Timestamp
     until: _timestamp_pb2.Timestamp
     site: str
     asset: str
     owner: str
     limit: int
-    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., asset: _Optional[str] = ..., owner: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    cursor: str
+    def __init__(self, since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., asset: _Optional[str] = ..., owner: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("hour", "site", "asset", "owner", "requests", "hits", "bytes")
@@ -254,16 +256,18 @@ class Usage(_message.Message):
     def __init__(self, hour: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., asset: _Optional[str] = ..., owner: _Optional[str] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class GetCdnUsageStatsResponse(_message.Message):
-    __slots__ = ("items", "requests", "hits", "bytes")
+    __slots__ = ("items", "requests", "hits", "bytes", "cursor")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     HITS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Usage]
     requests: int
     hits: int
     bytes: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Usage, _Mapping]]] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    cursor: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Usage, _Mapping]]] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class GetEdgeLocationsRequest(_message.Message):
     __slots__ = ()

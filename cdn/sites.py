@@ -10,7 +10,7 @@ from typing import Any, Final
 import trio
 
 from nova.cdn.cache.disk import DiskTier
-from nova.cdn.cache.keeper import Keeper, Name, glob, literal_prefix, primary
+from nova.cdn.cache.keeper import MAX_STARS, Keeper, Name, glob, literal_prefix, primary
 from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
 from nova.cdn.shield.compress import Compressor
 from nova.cdn.shield.site import Site
@@ -24,8 +24,7 @@ from nova.ext import kept as k
 
 _log = Log("nova.cdn")
 MAX_PATTERN: Final = 1024  # bytes
-MAX_STARS: Final = 8  # of one pattern: what it costs to match grows with each
-LEAVE: Final = 30.0  # seconds that fetches of a site that is gone may take
+LEAVE: Final = 30.0  # seconds that fetches of a site that is gone may take; those of one that has changed end when they are done
 _STRETCH: Final = 500  # answers forgotten between two looks at the loop
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -42,8 +41,8 @@ class Sites:
     """`Store` of this node.
 
     fetcher: makes a site's origins. admission: makes its gate, None: it has none. listen: opens a site's listener; close: closes it.
-    via: names this node in Via. counted_by: see Site. before: awaited once purges are possible and before the first listener opens: what
-    was told meanwhile.
+    via: names this node in Via. counted_by: see Site. called: the Host under which viewers know a site, None: nobody knows.
+    before: awaited once purges are possible and before the first listener opens: what was told meanwhile.
     """
 
     def __init__(
@@ -59,16 +58,18 @@ class Sites:
         close: Callable[[CdnSite], None],
         admission: Callable[[CdnSite], Admission | None] = lambda site: None,
         counted_by: Callable[[str], Hashable | None] = lambda peer: peer,
+        called: Callable[[CdnSite], bytes | None] = lambda site: None,
         disk: DiskTier | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._reactor, self._clock, self._via = reactor, clock, via
         self._fetcher, self._admission, self._listen, self._close = fetcher, admission, listen, close
-        self.config, self._before, self._counted_by = config, before, counted_by
+        self.config, self._before, self._counted_by, self._called = config, before, counted_by, called
         self.keeper = Keeper(reactor.objects, policy=config.policy, capacity=config.memory)
         self.disk = disk
         self._compressor = Compressor(self.keeper, offload)
         self._sites: dict[str, _Running] = {}
+        self._leaving: list[_Running] = []  # sites as they were before a change, while they fetch
         self._numbers: dict[str, int] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -130,7 +131,8 @@ class Sites:
             always_up=config.signing != "off",
         )
         if old is not None:
-            self._nursery.start_soon(self._retire, old)
+            self._leaving.append(old)
+            self._nursery.start_soon(self._retire, old, float("inf"))
         if old is None or old.site.config.listen != config.listen:
             if old is not None and old.site.config.listen is not None:
                 self._close(old.site.config)
@@ -149,21 +151,25 @@ class Sites:
         if running.site.config.listen is not None:
             self._close(running.site.config)
         await self.purge(Purge("all", site=name))
-        self._nursery.start_soon(self._retire, running)
+        self._leaving.append(running)
+        self._nursery.start_soon(self._retire, running, LEAVE)
         del self._numbers[name]
         _log.info("site_closed", site=name)
 
-    async def _retire(self, running: _Running) -> None:
-        with trio.move_on_after(LEAVE):
-            await running.site.idle()
-        running.scope.cancel()
+    async def _retire(self, running: _Running, patience: float) -> None:
+        try:
+            with trio.move_on_after(patience):
+                await running.site.idle()
+            running.scope.cancel()
+        finally:
+            self._leaving.remove(running)
 
     async def drain(self) -> None:
         """Accept nothing new on the sites' listeners, and wait for the fetches under way. The caller bounds the time."""
         for running in self._sites.values():
             if running.site.config.listen is not None:
                 self._close(running.site.config)
-        for running in list(self._sites.values()):
+        for running in [*self._sites.values(), *self._leaving]:
             await running.site.idle()
 
     def _feed(self) -> Feed:
@@ -204,7 +210,7 @@ class Sites:
         match = self._match(what)
         count = 0
         now = self._clock.wall()
-        for running in list(self._sites.values()):
+        for running in [*self._sites.values(), *self._leaving]:
             if what.site is None or running.site.config.name == what.site:
                 count += running.site.doom(match, soft=what.soft)
         names = await self._names(what, site, match)
@@ -267,7 +273,7 @@ class Sites:
         found = self.site(site)
         if not target.startswith(b"/"):
             raise Unprocessable(detail="a path is wanted")
-        return await found.prewarm(target, host if host is not None else found.own_host())
+        return await found.prewarm(target, host or self._called(found.config) or found.own_host())
 
     def objects(self, site: str | None = None) -> Iterator[Stored]:
         number = None if site is None else self._numbers.get(site, 0)

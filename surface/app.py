@@ -251,6 +251,7 @@ class Server:
             admission=lambda site: control.admission(site),
             fetcher=lambda site: control.fetcher(site),
             before=lambda: nursery.start(control.run),
+            called=lambda site: control.called(site),
         )
         self._cdn = control = controls.CdnControl(
             self._settings, sites, services.sql, services.bus, self._clock, services.ids, services.offload, services.metrics,

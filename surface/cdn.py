@@ -42,8 +42,9 @@ def build(
     admission: Callable[[CdnSite], Admission | None],
     fetcher: Callable[[CdnSite], Fetcher],
     before: Callable[[], Awaitable[None]],
+    called: Callable[[CdnSite], bytes | None],
 ) -> Sites:
-    """opened: told of each listener. admission: makes a site's gate for signed URLs. fetcher: its origins. before: see Sites."""
+    """opened: told of each listener. admission: makes a site's gate for signed URLs. fetcher: its origins. before, called: see Sites."""
 
     def listen(site: CdnSite, number: int) -> None:
         opened(listeners.open_site(reactor, settings, site, number, descriptors))
@@ -64,6 +65,7 @@ def build(
         close=lambda site: reactor.unlisten(f"site:{site.name}"),
         admission=admission,
         counted_by=lambda peer: counted_by(peer, exempt),
+        called=called,
         disk=disk,
     )
 

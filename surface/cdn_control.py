@@ -169,6 +169,17 @@ class CdnControl:
         host = urlsplit(base).hostname or address.host
         return f"http://{Address(host if address.host in ('0.0.0.0', '::') else address.host, address.port)}"
 
+    def called(self, site: CdnSite) -> bytes | None:
+        """The Host with which viewers ask for a site, as far as the settings and the listeners tell; None: its names are not its Host's."""
+        if site.host != "client":
+            return None
+        url = site.signing_url or self._urls.public or self._urls.listener
+        address = self._opened.get(f"site:{site.name}") if site.signing_url is None else None
+        if address is None:
+            return ask.host_of(url)
+        host = (urlsplit(url).hostname or "127.0.0.1") if address.host in ("0.0.0.0", "::") else address.host
+        return ask.host_of(f"http://{Address(host, address.port)}").removesuffix(b":80")
+
     async def locate(self, urls: Sequence[str]) -> ask.Locate:
         """Where absolute URLs lead; assets are looked up now."""
         assets: dict[str, Place] = {}
@@ -177,7 +188,7 @@ class CdnControl:
             if path.startswith("cdn/") and not path.startswith("cdn/s/"):
                 asset = await self.assets.at(path[4:])
                 if asset is not None:
-                    assets[url] = Place(asset.site, asset.origin_path.encode())
+                    assets[url] = Place(asset.site, asset.origin_path.encode(), ask.host_of(url))
         return lambda url: assets.get(url) or ask.located(url, self._site_at)
 
     def _site_at(self, host: str, port: int) -> str | None:

@@ -193,6 +193,9 @@ class Keeper:
                 self._variants.pop((site, key), None)
 
 
+MAX_STARS: Final = 8  # of one pattern: what it costs to match grows with each
+
+
 def glob(pattern: bytes) -> re.Pattern[bytes]:
     """`*` within a segment, `**` across. The expression has no nested repetition of one class, so it can not run away."""
     parts = [b".*" if part[:2] == b"**" else b"[^/]*" if part == b"*" else re.escape(part) for part in re.split(rb"(\*\*+|\*)", pattern)]

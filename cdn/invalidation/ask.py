@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from nova.cdn.cache.keeper import MAX_STARS
 from nova.cdn.ports import Purge
 from nova.core.errors import BadRequest, FieldError
 
@@ -14,12 +15,13 @@ URLS: Final = 1000
 TAGS: Final = 256
 TARGET: Final = 4096  # bytes of one address
 PATTERN: Final = 1024  # characters
-WILDCARDS: Final = 16  # of one pattern
+WILDCARDS: Final = MAX_STARS  # of one pattern
 TAG: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,1024}")  # as Surrogate-Key and Cache-Tag can both say it
 
 
 class Place(NamedTuple):
-    """Where a URL leads: a site and the target there. site None: whichever site has objects of that host."""
+    """Where a URL leads: a site and the target there. site None: whichever site has objects of that host. host: the URL's, None: it has
+    none."""
 
     site: str | None
     target: bytes
@@ -47,7 +49,8 @@ def purges(wanted: Wanted, locate: Locate) -> tuple[Purge, ...]:
     for at, place in enumerate(places(wanted.urls, wanted.site, locate)):
         if place is None:
             raise _wrong(f"/urls/{at}", "invalid_field", "an absolute http URL is wanted, or a path with `site`")
-        found.append(Purge("key", place.target, place.site, place.host, wanted.soft))
+        # A site may be known by other names than this one: all that it has of the target goes.
+        found.append(Purge("key", place.target, place.site, place.host if place.site is None else None, wanted.soft))
     if wanted.pattern:
         found.append(_pattern(wanted))
     for at, tag in enumerate(wanted.tags):
@@ -65,7 +68,8 @@ def places(urls: Sequence[str], site: str | None, locate: Locate) -> list[Place 
         if fine and url.startswith("/"):
             found.append(None if site is None else Place(site, _target(url)))
         elif fine and re.match(r"https?://", url, re.IGNORECASE):
-            found.append(locate(url))
+            place = locate(url)
+            found.append(place if place is None or place.site is not None else place._replace(site=site))
         else:
             found.append(None)
     return found
@@ -83,9 +87,13 @@ def located(url: str, sites: Callable[[str, int], str | None]) -> Place | None:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     prefixed = re.match(r"/cdn/s/([a-z0-9-]{1,32})(/.*)", target)
     if prefixed:
-        return Place(prefixed[1], prefixed[2].encode())
-    site = sites(parts.hostname, port)
-    return Place(site, target.encode(), None if site is not None else parts.netloc.rpartition("@")[2].lower().encode())
+        return Place(prefixed[1], prefixed[2].encode(), host_of(url))
+    return Place(sites(parts.hostname, port), target.encode(), host_of(url))
+
+
+def host_of(url: str) -> bytes:
+    """The Host of a request for an absolute URL, lower case."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower().encode()
 
 
 def _target(url: str) -> bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import importlib.util
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,7 +68,7 @@ class Node:
 
 
 @asynccontextmanager
-async def node(*rows: dict[str, Any], disk: Path | None = None) -> AsyncIterator[Node]:
+async def node(*rows: dict[str, Any], disk: Path | None = None, called: bytes | None = None) -> AsyncIterator[Node]:
     clock, offload = FakeClock(), Offload()
     reactor = Reactor(clock, event_ring=1 << 20, command_ring=1 << 20)
     addresses: dict[str, tuple[str, int]] = {}
@@ -83,6 +86,7 @@ async def node(*rows: dict[str, Any], disk: Path | None = None) -> AsyncIterator
     sites = Sites(
         reactor, config, clock, offload, via=b"nova-t", fetcher=fetcher, listen=listen,
         close=lambda site: reactor.unlisten(f"site:{site.name}"), disk=tier,
+        called=lambda site: called,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -331,6 +335,70 @@ async def test_sites_come_change_and_go_while_they_serve() -> None:
         with pytest.raises((OSError, trio.BrokenResourceError), match=r"refused|reset"):
             await found.get("one", "/a/1")
         assert await found.is_hit("two", "/a/1")
+
+
+async def test_requests_under_way_outlive_a_change_and_forget_what_is_purged_after_it() -> None:
+    gate = trio.Event()
+
+    def slow(request: Any) -> Any:
+        return house.origin.Reply(200, [(b"cache-control", b"max-age=600")], pieces=[b"one-", gate, b"two"], length=7)
+
+    async with node(row("one")) as found:
+        found.origins["one"].script = slow
+        async with house.served.connect(found.addresses["one"]) as client:
+            await client.send(b"GET /a/1 HTTP/1.1\r\nHost: h\r\n\r\n")
+            await client.until(b"one-")
+            await found.sites.apply([make(CdnSite, **row("one", client_rate="9/s"))])
+            await found.sites.purge(Purge("key", b"/a/1"))
+            gate.set()
+            assert await client.until(b"two") == b"two"  # the fetch of the site as it was went on to its end
+        assert (await found.get("one", "/a/1"))[2] == b"h/a/1"  # and its answer is not kept
+
+
+async def test_what_was_validated_is_found_on_disk_though_it_is_kept_compressed(tmp_path: Path) -> None:
+    fields = [(b"cache-control", b"max-age=60"), (b"etag", b'"e"'), (b"content-type", b"text/plain")]
+
+    def text(request: Any) -> Any:
+        if b"if-none-match" in dict(request.fields):
+            return house.origin.Reply(304, fields)
+        return house.origin.Reply(200, fields, b"text " * 1000)
+
+    async with node(row("one", compress=True), disk=tmp_path) as found:
+        found.origins["one"].script = text
+        disk = found.sites.disk
+        assert disk is not None
+        await found.get("one", "/a")
+        await house.served.until(lambda: disk.writes == 1)
+        found.clock.advance(61)
+        found.reactor.engine.set_clock(unix=int(found.clock.wall()))
+        assert "fwd-status=304" in (await found.get("one", "/a"))[1]["cache-status"]
+        await house.served.until(lambda: disk.writes == 2)
+    async with node(row("one", compress=True), disk=tmp_path) as found:
+        assert "detail=disk" in (await found.get("one", "/a"))[1]["cache-status"]
+
+
+async def test_compressed_forms_do_not_say_what_the_bytes_were() -> None:
+    digest = (b"repr-digest", b"sha-256=:" + base64.b64encode(sha256(b"text " * 1000).digest()) + b":")
+    fields = [(b"cache-control", b"max-age=60"), (b"etag", b'"e"'), (b"content-type", b"text/plain"), digest]
+
+    async with node(row("one", compress=True)) as found:
+        found.origins["one"].script = lambda request: house.origin.Reply(200, fields, b"text " * 1000)
+        async with house.served.connect(found.addresses["one"]) as client:
+            assert "repr-digest" in (await client.get("/a"))[1]
+            await house.served.until(lambda: found.sites.stats()[""]["compressed"] == 3)
+            _, headers, body = await client.get("/a", "Accept-Encoding: gzip")
+            assert (headers["content-encoding"], headers["etag"]) == ("gzip", '"e-gz"')
+            assert gzip.decompress(body) == b"text " * 1000
+            assert "repr-digest" not in headers
+
+
+async def test_a_path_is_warmed_under_the_name_that_viewers_use() -> None:
+    async with node(row("one"), called=b"viewers.example") as found:
+        await found.sites.prewarm("one", b"/a/1")
+        await found.sites.prewarm("one", b"/a/1", host=b"other.example")
+        for host in ("viewers.example", "other.example"):
+            assert await found.is_hit("one", "/a/1", host)
+        assert [request.host for request in found.origins["one"].asked] == [b"viewers.example", b"other.example"]
 
 
 async def test_sites_of_one_name_of_hosts_share_answers_when_the_origin_decides() -> None:

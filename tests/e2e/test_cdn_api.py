@@ -100,6 +100,7 @@ def cdn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cdn]:
                 "signing": "token",
                 "signing_keys": [{"id": "k1", "secret": "0123456789abcdef"}],
             },
+            {"name": "shop", "listen": "127.0.0.1:0", "prefix": "/cdn/s/shop/", "origins": [{"url": origin.url}]},
         ]
         with serve(folder / "data", "--set", f"cdn.sites={json.dumps(sites)}", "--set", "cdn.edge=here") as served:
             yield Cdn(served, origin)
@@ -212,6 +213,40 @@ def test_prewarmed_objects_are_there_before_anybody_asks(cdn: Cdn) -> None:
     assert cdn.ask("POST", "/v1/cdn/prewarm", {"urls": ["http://elsewhere.example/"]}, token=cdn.admin)[0] == 400
 
 
+def test_what_is_warmed_is_there_under_the_name_that_was_asked_for(cdn: Cdn) -> None:
+    main = f"127.0.0.1:{cdn.served.address('http')[1]}"
+    for name in ("path", "named", "prefixed", "asset"):  # the origin itself says nothing of a lifetime
+        cdn.write("POST", "/v1/cdn/assets", {"path": f"warm/{name}", "site": "shop", "origin_path": f"/size/10?{name}", "ttl": 600})
+    for urls, listener, target, fields in (
+        (["/size/10?path"], "site:shop", "/size/10?path", {}),
+        (["http://shop.example/size/10?named"], "site:shop", "/size/10?named", {"Host": "shop.example"}),
+        ([f"http://{main}/cdn/s/shop/size/10?prefixed"], "http", "/cdn/s/shop/size/10?prefixed", {}),
+        ([f"http://{main}/cdn/warm/asset"], "http", "/cdn/warm/asset", {}),
+    ):
+        done = cdn.settled(cdn.write("POST", "/v1/cdn/prewarm", {"urls": urls, "site": "shop"}))
+        assert (done["status"], done["edges"][0]["objects"]) == ("done", 1)
+        status, _, headers = cdn.ask("GET", target, listener=listener, **fields)
+        assert (status, headers["cache-status"][:9], target) == (200, "nova; hit", target)
+
+
+def test_usage_comes_in_pages_and_its_sums_are_of_all_of_them(cdn: Cdn) -> None:
+    ids = []
+    for number in range(3):
+        path = f"p/{number}"
+        draft = {"path": path, "site": "films", "origin_path": f"/size/{number + 1}?paged", "ttl": 600}
+        ids.append(cdn.write("POST", "/v1/cdn/assets", draft)["id"])
+        assert cdn.ask("GET", f"/cdn/{path}")[0] == 200
+    whole = until(lambda: cdn.look("/v1/cdn/usage?owner=ada"), lambda found: {*ids} <= {item["asset"] for item in found["items"]})
+    found, cursor = [], ""
+    while cursor is not None:
+        part = cdn.look(f"/v1/cdn/usage?owner=ada&limit=1{cursor and '&cursor=' + cursor}")
+        assert part["total"] == whole["total"]
+        found += part["items"]
+        cursor = part["cursor"]
+    assert found == whole["items"]
+    assert cdn.ask("GET", "/v1/cdn/usage?cursor=eA", token=cdn.reader)[1]["code"] == "bad_cursor"
+
+
 def test_usage_counts_what_was_sent(cdn: Cdn) -> None:
     made = cdn.write("POST", "/v1/cdn/assets", {"path": "u/one", "site": "films", "origin_path": "/size/1234?used", "ttl": 600})
     for _ in range(5):
@@ -226,7 +261,7 @@ def test_edges_deployments_and_metrics_tell_how_it_is(cdn: Cdn) -> None:
     assert (edge["edge"], edge["region"], edge["healthy"]) == ("here", "local", True)
     (deployment,) = cdn.look("/v1/cdn/deployments")["items"]
     assert (deployment["current"], deployment["version"]) == (True, edge["version"])
-    assert [site["site"] for site in deployment["sites"]] == ["closed", "films"]
+    assert [site["site"] for site in deployment["sites"]] == ["closed", "films", "shop"]
     cdn.ask("GET", "/size/1", listener="site:films")
     metrics = cdn.look("/v1/cdn/metrics")
     films = next(site for site in metrics["sites"] if site["site"] == "films")
@@ -289,7 +324,7 @@ def test_every_call_of_the_service_answers(cdn: Cdn) -> None:
         assert [edge.edge for edge in call("GetEdgeLocations", pb.GetEdgeLocationsRequest()).items] == ["here"]
         assert call("GetDeploymentStatus", pb.GetDeploymentStatusRequest()).items[0].current
         metrics = call("GetCdnMetrics", pb.GetCdnMetricsRequest())
-        assert {site.site for site in metrics.sites} == {"closed", "films"}
+        assert {site.site for site in metrics.sites} == {"closed", "films", "shop"}
         with pytest.raises(grpc.RpcError) as caught:
             call("InvalidateCache", pb.InvalidateCacheRequest(tags=["g"]), cdn.reader)
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nova.cdn.invalidation.ask import Place, Wanted, located, purges
+from nova.cdn.invalidation.ask import Place, Wanted, located, places, purges
 from nova.cdn.ports import Purge
 from nova.core.errors import BadRequest
 
@@ -42,7 +42,7 @@ def test_what_is_asked_becomes_purges(wanted: Wanted, purge: Purge) -> None:
         Wanted(urls=["/a b"], site="s"),
         Wanted(urls=["/" + "x" * 5000], site="s"),
         Wanted(pattern="a*"),
-        Wanted(pattern="/" + "*/" * 17),
+        Wanted(pattern="/" + "*/" * 9),
         Wanted(pattern="/***"),
         Wanted(pattern="/" + "x" * 2000),
         Wanted(pattern="/é"),
@@ -56,3 +56,12 @@ def test_what_is_not_clear_or_not_bounded_is_refused(wanted: Wanted) -> None:
     with pytest.raises(BadRequest) as caught:
         purges(wanted, locate)
     assert caught.value.fields
+
+
+def test_where_a_url_leads_is_told_with_its_host() -> None:
+    urls = ["/a", "http://127.0.0.1:8090/b", "https://Shop.example/c"]
+    assert places(urls, "films", locate) == [
+        Place("films", b"/a"),
+        Place("films", b"/b", b"127.0.0.1:8090"),
+        Place("films", b"/c", b"shop.example"),
+    ]

@@ -198,7 +198,7 @@ cdef bint range_applies(const uint8_t* data, Head* head, Body* body, Variant* va
     if head.if_range_i < 0:
         return True
     value = field(data, head, head.if_range_i, &size)
-    if size and (value[0] == c'"' or value[0] == c'W'):
+    if size > 1 and (value[0] == c'"' or (value[0] == c'W' and value[1] == c'/')):  # `Wed, …` is a date
         return variant.etag_size == size and value[0] == c'"' and memcmp(value, variant.etag, size) == 0
     return body.modified >= 0 and http1_date(value, size) == body.modified
 

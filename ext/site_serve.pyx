@@ -131,15 +131,15 @@ cdef int precondition(const uint8_t* data, Head* head, Kept* kept) noexcept nogi
 
 
 cdef bint range_applies(const uint8_t* data, Head* head, Kept* kept) noexcept nogil:
-    """If-Range (RFC 9110, 13.1.5): a strong comparison, else the whole."""
+    """If-Range (RFC 9110, 13.1.5): a strong comparison, else the whole. A date is strong when the answer is later (8.8.2.2)."""
     cdef size_t size
     cdef const uint8_t* value
     if head.if_range_i < 0:
         return True
     value = field(data, head, head.if_range_i, &size)
-    if size and (value[0] == c'"' or value[0] == c'W'):
+    if size > 1 and (value[0] == c'"' or (value[0] == c'W' and value[1] == c'/')):  # `Wed, …` is a date
         return kept.etag_size == size and value[0] == c'"' and memcmp(value, kept.head.data + kept.etag_at, size) == 0
-    return kept.modified >= 0 and http1_date(value, size) == kept.modified
+    return 0 <= kept.modified < <int64_t> kept.born and http1_date(value, size) == kept.modified
 
 
 cdef inline char* digits(char* at, int64_t value) noexcept nogil:

@@ -20,6 +20,7 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
+_CODINGS: Final = frozenset((b"gzip", b"br", b"zstd"))
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _DIRECTIVE: Final = re.compile(rb"[ \t,]*(%s)(?:=(?:(%s)|\"((?:[^\"\\]|\\.)*)\")?)?[ \t]*(?=,|$)" % (_TOKEN, _TOKEN))
 _SKIP: Final = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)*,?")
@@ -178,3 +179,26 @@ def split_lines(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
         if line:
             name, _, found = line.partition(b": ")
             yield name, found
+
+
+def accepted(fields: Fields) -> set[bytes]:
+    """Those of gzip, br and zstd that Accept-Encoding takes (RFC 9110, 12.5.3)."""
+    taken, refused = set[bytes](), set[bytes]()
+    for item in items(fields, b"accept-encoding"):
+        name, _, weight = item.partition(b";")
+        nothing = weight.replace(b" ", b"").rstrip(b"0").rstrip(b".") in (b"q=", b"q=0")
+        (refused if nothing else taken).add(_coding(name))
+    return {coding for coding in _CODINGS if coding in taken or (b"*" in taken and coding not in refused)}
+
+
+def takes_coding(request: Fields, coding: bytes | None) -> bool:
+    """Whether an answer in this coding suits all requests whose Accept-Encoding has the same place in the cache, which is what `accepted`
+    says of it. What a request that says nothing gets, the origin gives to all that say nothing."""
+    if coding is None or _coding(coding) == b"identity" or value(request, b"accept-encoding") is None:
+        return True
+    return _coding(coding) in accepted(request)
+
+
+def _coding(name: bytes) -> bytes:
+    name = name.strip().lower()
+    return b"gzip" if name == b"x-gzip" else name

@@ -32,12 +32,12 @@ def without_conditions(fields: Fields) -> list[tuple[bytes, bytes]]:
 
 
 def confirms(kept: Fields, fresh: Fields) -> bool:
-    """Whether a 304 is about this kept answer (RFC 9111, 4.3.4): its strong validator, when it has one, must be the kept one's."""
-    etag = f.value(fresh, b"etag")
-    if etag is None:
-        return True
-    mine = f.value(kept, b"etag")
-    return mine is not None and etag_match(etag, mine, True)
+    """Whether a 304 is about this kept answer (RFC 9111, 4.3.4): the validator that it has must be the kept one's."""
+    etag, mine = f.value(fresh, b"etag"), f.value(kept, b"etag")
+    if etag is not None:
+        return mine is not None and etag_match(etag, mine, True)
+    modified = f.value(fresh, b"last-modified")
+    return modified is None or modified == f.value(kept, b"last-modified")
 
 
 def freshened(kept: Fields, fresh: Fields) -> list[tuple[bytes, bytes]]:
@@ -70,11 +70,12 @@ def precondition(request: Fields, etag: bytes, modified: int, now: float) -> int
     return 200
 
 
-def range_applies(request: Fields, etag: bytes, modified: int, now: float) -> bool:
-    """If-Range (RFC 9110, 13.1.5): a strong comparison, else the whole."""
+def range_applies(request: Fields, etag: bytes, modified: int, born: int, now: float) -> bool:
+    """If-Range (RFC 9110, 13.1.5): a strong comparison, else the whole. A date is strong when the answer is later (8.8.2.2): within one
+    second an object may have changed twice. born: unix seconds; no later than the answer's Date."""
     wanted = f.value(request, b"if-range")
     if wanted is None:
         return True
-    if wanted[:1] == b'"' or wanted[:1] == b"W":
+    if wanted[:1] == b'"' or wanted[:2] == b"W/":  # `Wed, …` is a date
         return wanted[:1] == b'"' and wanted == etag
-    return modified >= 0 and parse_date(wanted, int(now)) == modified
+    return 0 <= modified < born and parse_date(wanted, int(now)) == modified

@@ -15,7 +15,7 @@ from nova.cdn.cache import fields as f
 from nova.cdn.cache import status as cache_status
 from nova.cdn.cache import validation
 from nova.cdn.cache.entry import TAG_FIELDS, Entry, assemble, dated, make, tags_of
-from nova.cdn.cache.freshness import Verdict
+from nova.cdn.cache.freshness import FAILING, Verdict
 from nova.cdn.cache.keeper import primary
 from nova.cdn.errors import OriginError
 from nova.cdn.origins import checked
@@ -34,7 +34,6 @@ from nova.ext import kept as k
 from nova.ext.kept import Answer
 
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
-FAILING: Final = frozenset((500, 502, 503, 504))
 _log = Log("nova.cdn")
 
 
@@ -86,20 +85,20 @@ class Collapse:
         elif left:
             nursery.start_soon(self._settle_after, key, left)
         else:
-            self.start(key, self._again(key, found), found, leads=True)
+            self.start(key, self._again(key, found), found, leads=True, why="stale")
 
     def _again(self, key: bytes, old: Answer) -> FetchRequest:
         ground = self._ground
         return background(ground.keeper, ground.number, key, old, host_in_key=ground.host_in_key, via=ground.via)
 
-    def doom(self, match: Match, *, soft: bool) -> int:
+    def doom(self, match: Match, *, soft: bool, tagged: bool = True) -> int:
         """Fetches under way whose key and tags match will not be kept; who asks from now on begins a new one. soft: what they were to
-        replace stays, for it is stale."""
+        replace stays, for it is stale. tagged: whether `match` looks at tags, which are not known before the head."""
         count = 0
         for key, outcome in list(self.jobs.items()):
             tags = outcome.tags if outcome.tags is not None else self._keeper.tags_of(self._number, key)
             if not match(primary(key), tags):
-                if outcome.tags is None:
+                if tagged and outcome.tags is None:
                     outcome.purges.append(match)
             else:
                 self._doomed.add(id(outcome))
@@ -112,10 +111,11 @@ class Collapse:
         return count
 
     def start(
-        self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None
-    ) -> Outcome:
-        """informational: tells the client who began it of 1xx answers; those who wait with it are told of none."""
-        outcome = Outcome(key, old, why="uri-miss" if old is None else "stale")
+        self, key: bytes, request: FetchRequest, old: Answer | None, *, leads: bool, informational: Informational | None = None,
+        why: cache_status.Forward = "uri-miss",
+    ) -> Outcome:  # fmt: skip
+        """informational: tells the client who began it of 1xx answers; those who wait with it are told of none. why: it is asked for."""
+        outcome = Outcome(key, old, why=why)
         if self._ground.nursery is None:
             outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
@@ -197,11 +197,16 @@ class Collapse:
         if (age := f.value(answer.fields, b"age")) is not None:
             timed = [*timed, (b"age", age)]
         verdict = self._ground.judge(request, old.status, timed, requested_at, received_at)
+        if b"\0" not in key and set(verdict.vary) - {b"accept-encoding"}:
+            verdict = Verdict(False, "vary_any")  # for which requests the kept answer is, nobody knows
         if not has_date:
             found = dated(found, received_at)
+        found = [field for field in found if field[0] not in verdict.strip]
         tags = tags_of(answer.fields) or self._keeper.tags_of(self._number, key)
         reason = old.status_line[13:-2]
         entry = assemble(old.status, reason, found, verdict, received_at=received_at, total=old.total, tags=tags)
+        if b"\0" not in key:  # it does not lie under a variant, though our own Vary may stand in it: the disk would look for one
+            entry = replace(entry, vary=())
         self._ground.counters.validated += 1
         self._backoff.worked(key)
         if verdict.keep and id(outcome) not in self._doomed:
@@ -214,10 +219,11 @@ class Collapse:
             if self._ground.disk is not None:
                 self._ground.disk.kept(self._config.name, key, entry, body)
         else:
-            self._keeper.drop(self._number, key)
+            if id(outcome) not in self._doomed:  # what lies there after a purge is another fetch's
+                self._keeper.drop(self._number, key)
             outcome.answer = old
         outcome.entry = entry
-        outcome.status = cache_status.forwarded("stale", status=304, stored=verdict.keep)
+        outcome.status = cache_status.forwarded(outcome.why, status=304, stored=verdict.keep)
         outcome.known.set()
         return True
 
@@ -244,7 +250,7 @@ class Collapse:
             self._stand_in(key, old, outcome, leads, None)
             return
         outcome.error = error
-        outcome.status = cache_status.forwarded("uri-miss" if old is None else "stale", detail=error.code.replace("_", "-"))
+        outcome.status = cache_status.forwarded(outcome.why, detail=error.code.replace("_", "-"))
         if leads and id(outcome) not in self._doomed:
             seconds = self._backoff.failed(key, now)
             if seconds:

@@ -19,6 +19,8 @@ from nova.ext.kept import Answer
 
 QUEUE: Final = 256  # objects that wait; one more stays as it is
 WORTH: Final = 0.9  # a form that is not smaller than this share is not kept
+# Said of the bytes as they came.
+_OF_THE_BYTES: Final = frozenset((b"accept-ranges", b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 CODINGS: Final = ((0, b"gzip", b"-gz"), (1, b"br", b"-br"), (2, b"zstd", b"-zst"))
 
 
@@ -41,7 +43,7 @@ def form(answer: Answer, coding: bytes, suffix: bytes, size: int) -> tuple[bytes
     etag = answer.etag
     own = etag[:-1] + suffix + b'"' if etag.endswith(b'"') else b""
     found = [(name, own if name == b"etag" and own else value) for name, value in f.split_lines(answer.lines)]
-    found = [field for field in found if field[0] != b"accept-ranges"]
+    found = [field for field in found if field[0] not in _OF_THE_BYTES]
     found.append((b"content-encoding", coding))
     line = answer.status_line
     head = line + lines(found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import trio
 
+from nova.cdn.cache import fields as f
 from nova.cdn.cache.entry import Entry
 from nova.cdn.cache.freshness import Rules, Verdict, judge
 from nova.cdn.cache.keeper import Keeper
@@ -79,6 +81,8 @@ class Ground:
         self.clock, self.via, self.feed = clock, via, feed
         self.compressor, self.disk = compressor, disk
         self.host_in_key = config.host == "client"
+        # How the origins call this site when they are asked by their own names.
+        self.own_hosts = () if self.host_in_key else tuple(urlsplit(each.url).netloc.lower().encode() for each in config.origins)
         self.rules = Rules(
             config.heuristic, config.heuristic_most, config.negative_ttl, config.stale_while_revalidate, config.stale_if_error
         )
@@ -103,8 +107,11 @@ class Ground:
         if length > min(self.config.max_object, self.keeper.capacity // 2):
             return Verdict(False, "too_large")
         verdict = self.judge(request, answer.status, answer.fields, requested_at, received_at)
-        if verdict.keep and verdict.vary and varied(request.key, request, verdict.vary) is None:
-            return Verdict(False, "vary_long")
+        if verdict.keep and verdict.vary:
+            if varied(request.key, request, verdict.vary) is None:
+                return Verdict(False, "vary_long")
+            if b"accept-encoding" in verdict.vary and not f.takes_coding(request.fields, f.value(answer.fields, b"content-encoding")):
+                return Verdict(False, "encoding")  # the key knows fewer codings than there are
         return verdict
 
     async def counted(self, incoming: Incoming, sending: Awaitable[int], *, hit: bool = False) -> None:

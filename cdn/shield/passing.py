@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Final
 
 from nova.cdn.cache import fields as f
@@ -23,10 +24,10 @@ CONDITIONAL: Final = frozenset((206, 304, 412, 416))  # statuses that say someth
 
 
 class Passing:
-    """The requests of one site that its origins answer one by one."""
+    """The requests of one site that its origins answer one by one. forget: ends what is kept and being fetched under keys of objects."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, ground: Ground, forget: Callable[[Collection[bytes]], None]) -> None:
+        self._ground, self._forget = ground, forget
         self._number, self._keeper, self._clock, self._via = ground.number, ground.keeper, ground.clock, ground.via
 
     async def serve(
@@ -90,10 +91,7 @@ class Passing:
         now = self._clock.wall()
         if incoming.method not in SAFE and 200 <= answer.status < 400:
             host = incoming.key[: len(incoming.key) - len(incoming.target)]
-            for target in reply.same_origin(incoming, answer.fields):
-                self._keeper.drop_object(self._number, host + target, soft=False, now=now)
-                if self._ground.disk is not None:
-                    self._ground.disk.forget_object(self._ground.config.name, host + target)
+            self._forget({host + target for target in reply.same_origin(incoming, answer.fields, self._ground.own_hosts)})
         elif incoming.method == "HEAD" and answer.status == 200 and old is not None and name is not None and old.status == 200:
             kept = list(f.split_lines(old.lines))
             if not validation.same_object(kept, old.total, answer.fields):
@@ -104,6 +102,7 @@ class Passing:
                 found = dated(found, now)
             verdict = judge("GET", (), 200, found, requested_at=requested_at, received_at=now, rules=self._ground.rules)
             if verdict.keep:
+                found = [field for field in found if field[0] not in verdict.strip]
                 entry = assemble(
                     200,
                     old.status_line[13:-2],

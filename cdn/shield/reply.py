@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import trio
 
@@ -123,15 +123,11 @@ async def _send_all(send: Send, status: int, fields: list[tuple[bytes, bytes]], 
 def _encoded(incoming: Incoming, found: Answer) -> Answer:
     if not found.encodings or f.value(incoming.fields, b"range") is not None:
         return found
-    takes = {item.partition(b";")[0].strip().lower() for item in f.items(incoming.fields, b"accept-encoding") if not _refused(item)}
+    takes = f.accepted(incoming.fields)
     for index, coding in ((1, b"br"), (2, b"zstd"), (0, b"gzip")):
-        if found.encodings >> index & 1 and (coding in takes or b"*" in takes):
+        if found.encodings >> index & 1 and coding in takes:
             return found.alternate(index)
     return found
-
-
-def _refused(item: bytes) -> bool:
-    return item.partition(b";")[2].replace(b" ", b"").rstrip(b"0").rstrip(b".") in (b"q=", b"q=0")
 
 
 async def send_answer(send: Send, incoming: Incoming, found: Answer, line: bytes, now: float) -> int:
@@ -148,10 +144,10 @@ async def send_answer(send: Send, incoming: Incoming, found: Answer, line: bytes
         if status == 304:
             return await _send_all(send, 304, fields, ())
         wanted = f.value(incoming.fields, b"range")
-        if wanted is not None and not head_only and validation.range_applies(incoming.fields, form.etag, form.modified, now):
+        if wanted is not None and not head_only and validation.range_applies(incoming.fields, form.etag, form.modified, form.born, now):
             spans = ranges.parse(wanted, form.total)
             if spans is not None:
-                sent = await _send_spans(send, fields, spans, form.total, lambda span: form.body(span.first, span.size))
+                sent = await send_spans(send, fields, spans, form.total, lambda span: form.body(span.first, span.size))
                 found.sent(sent)
                 return sent
     if status not in (204, 304):
@@ -161,7 +157,7 @@ async def send_answer(send: Send, incoming: Incoming, found: Answer, line: bytes
     return sent
 
 
-async def _send_spans(
+async def send_spans(
     send: Send, fields: list[tuple[bytes, bytes]], spans: list[Span], total: int, body: Callable[[Span], list[Any]]
 ) -> int:
     """206 or 416 (RFC 9110, 15.3.7 and 15.5.17)."""
@@ -222,7 +218,7 @@ async def send_growing_range(send: Send, incoming: Incoming, entry: Entry, fill:
     wanted = f.value(incoming.fields, b"range")
     if wanted is None or fill.total is None or not entry.flags & k.WHOLE or incoming.method != "GET":
         return False
-    if not validation.range_applies(incoming.fields, entry.etag, entry.modified, now):
+    if not validation.range_applies(incoming.fields, entry.etag, entry.modified, entry.born, now):
         return False
     if validation.precondition(incoming.fields, entry.etag, entry.modified, now) != 200:
         return False
@@ -231,7 +227,7 @@ async def send_growing_range(send: Send, incoming: Incoming, entry: Entry, fill:
         return False
     fields = finish(incoming, _entry_fields(entry, now), line)
     if not spans:
-        await _send_spans(send, fields, spans, fill.total, lambda span: [])
+        await send_spans(send, fields, spans, fill.total, lambda span: [])
         return True
     (span,) = spans
     fields += [(b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, fill.total)), (b"content-length", b"%d" % span.size)]
@@ -321,19 +317,21 @@ async def tunnel(switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream], a
         await client.aclose()
 
 
-def same_origin(incoming: Incoming, fields: Fields) -> list[bytes]:
-    """Targets that an unsafe method has made invalid: its own, and Location and Content-Location of the same host (RFC 9111, 4.4)."""
-    found = [incoming.target]
+def same_origin(incoming: Incoming, fields: Fields, hosts: Collection[bytes]) -> set[bytes]:
+    """Targets that an unsafe method has made invalid: its own, and Location and Content-Location of the same host (RFC 9111, 4.4).
+
+    hosts: other names that the origin has for this site, lower case.
+    """
+    found = {incoming.target}
+    base = "/" if incoming.target[:1] != b"/" else incoming.target.decode("latin-1")
     for name in (b"location", b"content-location"):
         if (value := f.value(fields, name)) is None:
             continue
         try:
-            parts = urlsplit(value.decode("latin-1"))
+            parts = urlsplit(urljoin(f"http://{incoming.host.decode('latin-1')}{base}", value.decode("latin-1")))
         except ValueError:
             continue
-        if parts.netloc and parts.netloc.lower().encode() != incoming.host.lower():
-            continue
-        path = parts.path or "/"
-        if path.startswith("/"):
-            found.append((path + (f"?{parts.query}" if parts.query else "")).encode("latin-1", "replace"))
+        host = parts.netloc.lower().encode("latin-1", "replace")
+        if parts.scheme in ("http", "https") and (host == incoming.host.lower() or host in hosts):
+            found.add(((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode("latin-1", "replace"))
     return found

@@ -5,7 +5,7 @@ Objects: `collapse`, one fetch for all who ask. Ranges of what is not here: `sli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ import trio
 
 from nova.cdn.cache import fields as f
 from nova.cdn.cache import status as cache_status
+from nova.cdn.cache import validation
 from nova.cdn.cache.freshness import wish
 from nova.cdn.cache.keeper import Keeper
 from nova.cdn.ports import Admission, Fetcher, FetchRequest, Refusal, Warmed
@@ -61,7 +62,7 @@ class Site:
         self._admission, self._counted_by = admission, counted_by
         self._prefix = (config.prefix or "").encode()
         self._rates: RateLimit[Hashable] | None = None if config.client_rate is None else RateLimit(config.client_rate)
-        self._collapse, self._slicing, self._passing = Collapse(self._ground), Slicing(self._ground), Passing(self._ground)
+        self._collapse, self._slicing, self._passing = Collapse(self._ground), Slicing(self._ground), Passing(self._ground, self._forget)
         self.stale = self._collapse.stale
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -97,10 +98,19 @@ class Site:
                 self._keeper.table.settle(self.number, incoming.lead)
             self._ground.quiet.unpark_all()
 
-    def doom(self, match: Match, *, soft: bool) -> int:
-        """Fetches under way that match will not be kept; who asks from now on begins a new one. The number of objects."""
-        self._slicing.doom(match)
-        return self._collapse.doom(match, soft=soft)
+    def doom(self, match: Match, *, soft: bool, tagged: bool = True) -> int:
+        """Fetches under way that match will not be kept; who asks from now on begins a new one. The number of objects. tagged: whether
+        `match` looks at tags."""
+        self._slicing.doom(match, tagged=tagged)
+        return self._collapse.doom(match, soft=soft, tagged=tagged)
+
+    def _forget(self, keys: Collection[bytes]) -> None:
+        """Objects are not what they were: what is kept of them goes, and what is being fetched may be older than the change."""
+        self.doom(lambda key, tags: key in keys, soft=False, tagged=False)
+        for key in keys:
+            self._keeper.drop_object(self.number, key, soft=False, now=self._clock.wall())
+            if self._ground.disk is not None:
+                self._ground.disk.forget_object(self.config.name, key)
 
     async def idle(self) -> None:
         """Returns when no fetch is under way."""
@@ -186,19 +196,25 @@ class Site:
             return
         if wanted is not None and wanted.only_if_cached:
             raise of("not_in_cache", "only-if-cached was asked for")
-        if name is None or incoming.method == "HEAD" or f.value(incoming.fields, b"authorization") is not None:
-            await self._passing.serve(incoming, receive, send, "uri-miss" if found is None else "stale", old=found, name=name)
+        why = _why(incoming, name, found, now)
+        authorized = f.value(incoming.fields, b"authorization") is not None
+        if name is None or incoming.method == "HEAD" or (authorized and (found is not None or passes or _asks_for_less(incoming))):
+            await self._passing.serve(incoming, receive, send, why, old=found, name=name)
             return
         if passes and incoming.lead is None and job is None:
             await self._passing.serve(incoming, receive, send, "uri-miss", name=name, marked=True)
             return
         if f.value(incoming.fields, b"range") is not None and incoming.lead is None:
-            if not await self._from_growing(incoming, send, name) and not (
-                found is None and await self._slicing.serve(incoming, send, name)
-            ):
-                await self._passing.serve(incoming, receive, send, "uri-miss" if found is None else "stale", old=found, name=name)
-            return
-        if (outcome := self._collapse.jobs.get(name)) is not None and incoming.lead is None and (wanted is None or not wanted.no_cache):
+            if await self._from_growing(incoming, send, name):
+                return
+            # What is here and stale is validated, and answers when it still holds; what comes whole only is fetched, and kept, whole.
+            served = "whole" if found is not None else await self._slicing.serve(incoming, send, name)
+            if served == "not":
+                await self._passing.serve(incoming, receive, send, why, name=name)
+            if served != "whole":
+                return
+        outcome = None if authorized else self._collapse.jobs.get(name)
+        if outcome is not None and incoming.lead is None and (wanted is None or not wanted.no_cache):
             await outcome.known.wait()
             if (outcome.answer is not None or outcome.fill is not None) and not (
                 outcome.entry is not None and outcome.entry.flags & k.ALWAYS
@@ -210,12 +226,12 @@ class Site:
         request = whole(incoming, found, self._via)
         leads = incoming.lead is not None
         always = found is not None and bool(found.flags & k.ALWAYS)
-        if not leads and not always and name not in self._collapse.jobs:
+        if not leads and not always and not authorized and name not in self._collapse.jobs:
             passed = self._keeper.table.find(self.number, name)
             if passed is None or not passed.flags & k.PASS or passed.fresh_until <= now:
                 leads = self._keeper.table.lead(self.number, name)
         async with Early(send, incoming, self._ground) as early:
-            outcome = self._collapse.start(name, request, found, leads=leads, informational=early.informational)
+            outcome = self._collapse.start(name, request, found, leads=leads, informational=early.informational, why=why)
             await outcome.known.wait()
         await self._send_outcome(incoming, send, outcome)
 
@@ -249,7 +265,7 @@ class Site:
         await self._ground.counted(incoming, reply.send_answer(send, incoming, found, line, now), hit=True)
 
     async def _send_outcome(self, incoming: Incoming, send: Send, outcome: Outcome, *, collapsed: bool = False) -> None:
-        line = outcome.status if not collapsed else cache_status.forwarded("uri-miss", collapsed=True)
+        line = outcome.status if not collapsed else cache_status.forwarded(outcome.why, collapsed=True)
         if outcome.error is not None:
             await reply.refuse(send, outcome.error, incoming, line)
         elif outcome.entry is not None and outcome.fill is not None:
@@ -259,3 +275,15 @@ class Site:
         elif outcome.head is not None and outcome.pieces is not None:
             async with outcome.pieces:
                 await reply.send_pieces(send, incoming, outcome.head, outcome.pieces, line, lambda: outcome.shared)
+
+
+def _why(incoming: Incoming, name: bytes | None, found: Answer | None, now: float) -> cache_status.Forward:
+    """Why a request goes to the origin (RFC 9211, 2.2)."""
+    if found is None:
+        return "uri-miss" if name == incoming.key else "vary-miss"
+    return "request" if found.fresh_until > now and not found.flags & k.ALWAYS else "stale"
+
+
+def _asks_for_less(incoming: Incoming) -> bool:
+    """Whether the client may be content with less than the whole answer."""
+    return any(name == b"range" or name in validation.CONDITIONS for name, _ in incoming.fields)

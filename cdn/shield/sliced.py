@@ -24,12 +24,13 @@ Match = Callable[[bytes, tuple[bytes, ...]], bool]  # whether a purge means an o
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One part of an object of `total` bytes. lines: its fields, Content-Range among them. born: unix seconds."""
+    """One part of an object of `total` bytes. lines: its fields, Content-Range among them. Times are unix seconds."""
 
     lines: bytes
     etag: bytes
     modified: int
     born: int
+    fresh_until: int
     total: int
     body: list[Buffer]
 
@@ -45,10 +46,13 @@ class Slice:
 
 @dataclass(slots=True)
 class SliceJob:
-    """A slice that is being fetched. part: None: the origin does not give it."""
+    """A slice that is being fetched. part: None: the origin does not give it. failing: because it is in trouble. whole: it gave the whole
+    object."""
 
     done: trio.Event
     part: Slice | None = None
+    failing: bool = False
+    whole: bool = False
     error: NovaError | None = None
     purges: list[Match] = field(default_factory=list)  # those that came meanwhile
 
@@ -63,7 +67,7 @@ def of(answer: Answer) -> Slice | None:
     found = ranges.content_range(text)
     if found is None or found[1] is None or found[0].size != answer.total:
         return None
-    return Slice(answer.lines, answer.etag, answer.modified, answer.born, found[1], answer.body())
+    return Slice(answer.lines, answer.etag, answer.modified, answer.born, answer.fresh_until, found[1], answer.body())
 
 
 def suits(wanted: bytes, slice_size: int) -> tuple[int, int | None] | None:

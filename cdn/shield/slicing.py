@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import trio
 
@@ -10,6 +11,7 @@ from nova.cdn.cache import fields as f
 from nova.cdn.cache import ranges, validation
 from nova.cdn.cache import status as cache_status
 from nova.cdn.cache.entry import make, tags_of
+from nova.cdn.cache.freshness import FAILING
 from nova.cdn.cache.keeper import primary
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginBroken, OriginError
@@ -25,7 +27,16 @@ from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.ext import kept as k
 
+Served = Literal["sent", "whole", "not"]  # whole: the origin knows no ranges; not: it gives no slices, or the range does not suit
 _log = Log("nova.cdn")
+
+
+class _Found(NamedTuple):
+    """A slice, or none. line: Cache-Status. whole: the origin gave the whole object instead."""
+
+    part: sliced.Slice | None
+    line: bytes
+    whole: bool = False
 
 
 class Slicing:
@@ -37,38 +48,42 @@ class Slicing:
         self._keeper, self._clock, self._via = ground.keeper, ground.clock, ground.via
         self._slices: dict[bytes, sliced.SliceJob] = {}
 
-    def doom(self, match: sliced.Match) -> None:
-        """Slices under way that match will not be kept, and who asks from now on begins a new one."""
+    def doom(self, match: sliced.Match, *, tagged: bool = True) -> None:
+        """Slices under way that match will not be kept, and who asks from now on begins a new one. tagged: as for Collapse."""
         for key, job in list(self._slices.items()):
-            job.purges.append(match)
-            if match(primary(key), ()):
+            matches = match(primary(key), ())
+            if matches or tagged:
+                job.purges.append(match)
+            if matches:
                 del self._slices[key]
 
-    async def serve(self, incoming: Incoming, send: Send, name: bytes) -> bool:
-        """A range of an object that is not here, from slices of it. False: the origin does not give any, or the range does not suit."""
+    async def serve(self, incoming: Incoming, send: Send, name: bytes) -> Served:
+        """A range of an object that is not here, from slices of it."""
         size = self._config.slice_size
         now = self._clock.wall()
         wanted = sliced.suits(f.value(incoming.fields, b"range") or b"", size)
         if wanted is None or b"\0" in name or incoming.method != "GET":
-            return False
+            return "not"
         number = wanted[0] // size
-        part, stored = await self._slice(incoming, name, number)
+        part, line, whole = await self._slice(incoming, name, number)
         if part is None:
-            return False
+            return "whole" if whole else "not"
         if validation.precondition(incoming.fields, part.etag, part.modified, now) != 200:
-            return False
-        if not validation.range_applies(incoming.fields, part.etag, part.modified, now):
-            return False
-        span = Span(wanted[0], part.total - 1 if wanted[1] is None else min(wanted[1], part.total - 1))
-        line = cache_status.hit(0) if stored else cache_status.forwarded("partial", stored=True)
+            return "not"
+        if not validation.range_applies(incoming.fields, part.etag, part.modified, part.born, now):
+            return "not"
         fields = reply.finish(incoming, [*part.fields, (b"age", b"%d" % max(0, int(now) - part.born))], line)
+        if wanted[0] >= part.total:
+            await reply.send_spans(send, fields, [], part.total, lambda span: [])
+            return "sent"
+        span = Span(wanted[0], part.total - 1 if wanted[1] is None else min(wanted[1], part.total - 1))
         fields += [
             (b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, part.total)),
             (b"content-length", b"%d" % span.size),
         ]
         await send({"type": "http.response.start", "status": 206, "headers": fields})
         for at in ranges.slices(span, size):
-            other = part if at == number else (await self._slice(incoming, name, at))[0]
+            other = part if at == number else (await self._slice(incoming, name, at)).part
             if other is None or (other.etag, other.total) != (part.etag, part.total):
                 self._keeper.drop_object(self._number, name, soft=False, now=now)
                 raise OriginError("origin_broken", "the object has changed between two of its slices")
@@ -76,15 +91,17 @@ class Slicing:
                 self._ground.counters.bytes += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
-        return True
+        return "sent"
 
-    async def _slice(self, incoming: Incoming, name: bytes, number: int) -> tuple[sliced.Slice | None, bool]:
-        """(slice `number`, whether it was here). One fetch a slice, however many ask."""
+    async def _slice(self, incoming: Incoming, name: bytes, number: int) -> _Found:
+        """Slice `number`. One fetch a slice, however many ask; one that is stale stands in for a failing origin."""
         key = sliced.slice_key(name, number)
-        kept = self._keeper.table.find(self._number, key, hit=True)
-        if kept is not None and kept.fresh_until > self._clock.wall() and (part := sliced.of(kept)) is not None:
-            return part, True
+        kept, now = self._keeper.table.find(self._number, key, hit=True), self._clock.wall()
+        old = None if kept is None else sliced.of(kept)
+        if old is not None and old.fresh_until > now:
+            return _Found(old, cache_status.hit(old.fresh_until - now))
         job = self._slices.get(key)
+        line = cache_status.forwarded("partial", stored=job is None, collapsed=job is not None)
         if job is None:
             if self._ground.nursery is None:
                 raise of("shutting_down", "this site is being closed")
@@ -94,9 +111,13 @@ class Slicing:
             span = (b"range", b"bytes=%d-%d" % (first, first + self._config.slice_size - 1))
             self._ground.nursery.start_soon(self._fetch_slice, key, replace(request, fields=[*request.fields, span]), number, job)
         await job.done.wait()
+        now = self._clock.wall()
+        if old is not None and kept is not None and kept.error_until > now and (job.failing or job.error is not None):
+            self._ground.counters.stale += 1
+            return _Found(old, cache_status.stale(old.fresh_until - now, asked=True, detail="stale-if-error"))
         if job.error is not None:
             raise job.error
-        return job.part, False
+        return _Found(job.part, line, job.whole)
 
     async def _fetch_slice(self, key: bytes, request: FetchRequest, number: int, job: sliced.SliceJob) -> None:
         with guarded(_log):
@@ -105,6 +126,7 @@ class Slicing:
                     requested_at = self._clock.wall()
                     async with self._ground.fetcher.fetch(request) as answer:
                         received_at = self._clock.wall()
+                        job.failing, job.whole = answer.status in FAILING, answer.status == 200
                         total = sliced.given(answer.status, answer.fields, number, self._config.slice_size, answer.length)
                         verdict = self._ground.judge(request, 200, answer.fields, requested_at, received_at)
                         if total is None or not verdict.keep or verdict.asked or verdict.vary:
@@ -126,7 +148,7 @@ class Slicing:
                 body = fill.body()
                 self._keeper.keep(self._number, key, entry, body, flags=k.PIECE)
                 lines = entry.head[entry.line_size : entry.fields_size]
-                job.part = sliced.Slice(lines, entry.etag, entry.modified, entry.born, total, body)
+                job.part = sliced.Slice(lines, entry.etag, entry.modified, entry.born, entry.fresh_until, total, body)
             except OriginError as error:
                 job.error = error
             finally:

@@ -161,7 +161,7 @@ def _range(sent: Mapping[bytes, bytes], resident: Resident, now: int) -> tuple[i
     if only_if is not None:
         same = (
             only_if == resident.etag() and only_if[:1] == b'"'
-            if only_if[:1] in (b'"', b"W")
+            if only_if[:1] == b'"' or only_if[:2] == b"W/"  # `Wed, …` is a date
             else parse_date(only_if, now) == resident.modified >= 0
         )
         if not same:

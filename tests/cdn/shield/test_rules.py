@@ -526,3 +526,141 @@ async def test_bodies_of_unknown_length_end_visibly_when_they_are_too_large(hous
             await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
             assert not (await client.to_end()).endswith(b"0\r\n\r\n")
         assert (site.keeper.table.bytes, site.keeper.growing) == (0, 0)
+
+
+async def test_9111_3_2_a_304_adds_no_field_that_may_not_be_kept(house: ModuleType) -> None:
+    private = (b"cache-control", b'max-age=60, private="set-cookie"')
+    replies = [
+        reply(house, b"x", private, ETAG, (b"set-cookie", b"of=one")),
+        house.origin.Reply(304, [private, ETAG, (b"set-cookie", b"of=another")]),
+    ]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a")
+        site.advance(61)
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; fwd=stale; fwd-status=304; stored"
+        status, headers, _ = await site.get("/a")
+        assert (status, headers["cache-status"]) == (200, "nova; hit; ttl=60")
+        assert "set-cookie" not in headers
+
+
+async def test_9111_4_3_4_a_304_with_another_date_is_not_believed(house: ModuleType) -> None:
+    first, second = (b"last-modified", b"Tue, 30 Dec 2025 00:00:00 GMT"), (b"last-modified", b"Wed, 31 Dec 2025 00:00:00 GMT")
+    replies = [reply(house, b"old", FRESH, first), house.origin.Reply(304, [FRESH, second]), reply(house, b"new", FRESH, second)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a")
+        site.advance(61)
+        assert (await site.get("/a"))[2] == b"new"
+        assert b"if-modified-since" not in dict(site.origin.asked[2].fields)
+
+
+async def test_9111_4_4_a_fetch_that_began_before_a_write_is_not_kept(house: ModuleType) -> None:
+    gate = trio.Event()
+    replies = [reply(house, b"before", gate=gate), reply(house, b"after")]
+
+    def script(request: Any) -> Any:
+        return house.origin.Reply(204) if request.method == "PUT" else replies.pop(0)
+
+    async with house.site(script) as site, site.client() as reader:
+        await reader.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: len(site.origin.asked) == 1)
+        async with site.client() as writer:
+            await writer.send(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+            assert (await writer.answer())[0] == 204
+            assert (await writer.get("/a"))[2] == b"after"  # it waits for no older fetch
+        gate.set()
+        assert (await reader.answer())[2] == b"before"
+        assert (await site.get("/a"))[2] == b"after"
+
+
+@pytest.mark.parametrize(
+    ("target", "location", "host"),
+    [
+        (b"/items/", b"7", "client"),
+        (b"/x", b"/items/7", "client"),
+        (b"/x", b"http://H/items/7", "client"),
+        (b"/x", b"//h/items/7", "client"),
+        (b"/x", b"http://origin/items/7", "origin"),  # what the origin is called when it is asked by its own name
+    ],
+)
+async def test_9111_4_4_locations_are_read_as_references(house: ModuleType, target: bytes, location: bytes, host: str) -> None:
+    def script(request: Any) -> Any:
+        return house.origin.Reply(201, [(b"location", location)]) if request.method == "POST" else reply(house)
+
+    async with house.site(script, host=host) as site, site.client() as client:
+        await client.get("/items/7")
+        await client.send(b"POST " + target + b" HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.answer())[0] == 201
+        assert (await client.get("/items/7"))[1]["cache-status"].startswith("nova; fwd=")
+
+
+@pytest.mark.parametrize("word", [b"public, max-age=60", b"s-maxage=60", b"must-revalidate, max-age=60"])
+async def test_9111_3_5_what_says_so_is_kept_of_an_authorized_request(house: ModuleType, word: bytes) -> None:
+    async with house.site(lambda request: reply(house, b"x", (b"cache-control", word))) as site:
+        assert (await site.get("/a", "Authorization: Basic x"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
+async def test_9111_3_5_an_authorized_request_that_is_not_kept_marks_nothing(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        _, headers, _ = await site.get("/a", "Authorization: Basic x")
+        assert headers["cache-status"] == "nova; fwd=uri-miss; detail=authorization"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
+async def test_9110_13_1_5_a_date_is_strong_only_when_the_answer_is_later(house: ModuleType) -> None:
+    from email.utils import formatdate
+
+    async with house.site(lambda request: replies.pop(0)) as site:
+        now = int(site.clock.wall())
+        old, new = (formatdate(at, usegmt=True) for at in (now - 1, now))
+        replies = [reply(house, b"0123", FRESH, (b"last-modified", at.encode())) for at in (old, new)]
+        for path, at, status in (("/old", old, 206), ("/new", new, 200)):
+            await site.get(path)
+            assert (await site.get(path, "Range: bytes=0-1", f"If-Range: {at}"))[0] == status  # by the reactor
+            assert (await site.get(path, "Range: bytes=0-0,3-3", f"If-Range: {at}"))[0] == status  # by trio
+
+
+@pytest.mark.parametrize(
+    ("asked", "coding", "suits"),
+    [
+        ("gzip", b"gzip", True),
+        ("x-gzip", b"x-gzip", True),
+        ("*", b"br", True),
+        ("deflate", b"deflate", False),
+        ("gzip;q=0, *", b"gzip", False),
+        ("identity", b"gzip", False),
+        ("br", b"identity", True),
+    ],
+)
+async def test_9111_4_1_codings_that_the_key_does_not_know_are_not_kept(house: ModuleType, asked: str, coding: bytes, suits: bool) -> None:
+    vary = (b"vary", b"accept-encoding")
+    async with house.site(lambda request: reply(house, b"x", FRESH, vary, (b"content-encoding", coding))) as site:
+        _, headers, _ = await site.get("/a", f"Accept-Encoding: {asked}")
+        assert headers["cache-status"] == f"nova; fwd=uri-miss; {'stored' if suits else 'detail=encoding'}"
+
+
+async def test_9211_2_2_the_reason_is_told_as_it_is(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house, b"x", FRESH, (b"vary", b"x-user")), request_directives=True) as site:
+        assert (await site.get("/a", "X-User: 1"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"
+        assert (await site.get("/a", "X-User: 2"))[1]["cache-status"] == "nova; fwd=vary-miss; stored"
+        assert (await site.get("/a", "X-User: 2", "Cache-Control: no-cache"))[1]["cache-status"] == "nova; fwd=request; stored"
+        site.advance(61)
+        assert (await site.get("/a", "X-User: 2"))[1]["cache-status"] == "nova; fwd=stale; stored"
+
+
+async def test_a_range_of_what_is_stale_renews_the_whole(house: ModuleType) -> None:
+    replies = [reply(house, b"0123456789"), house.origin.Reply(304, [FRESH, ETAG]), reply(house, b"abcdefghij", FRESH, (b"etag", b'"two"'))]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a")
+        site.advance(61)
+        status, headers, body = await site.get("/a", "Range: bytes=2-3")
+        assert (status, body, headers["cache-status"]) == (206, b"23", "nova; fwd=stale; fwd-status=304; stored")
+        assert b"range" not in dict(site.origin.asked[1].fields)
+        assert (await site.get("/a", "Range: bytes=2-3"))[1]["cache-status"] == "nova; hit; ttl=60"
+        site.advance(61)
+        status, _, body = await site.get("/a", "Range: bytes=2-3")
+        assert (status, body) == (206, b"cd")
+        await house.served.until(lambda: site.origin.open == 0)
+        assert (await site.get("/a"))[2] == b"abcdefghij"
+        assert len(site.origin.asked) == 3

@@ -97,3 +97,35 @@ async def test_a_slice_under_way_does_not_bring_back_what_was_purged(house: Modu
             gate.set()
         assert (await site.get("/film", "Range: bytes=0-9"))[2] == BODY[:10]
         assert len([each for each in site.origin.asked if dict(each.fields).get(b"range") == b"bytes=0-1023"]) == 2
+
+
+async def test_a_range_behind_the_end_of_a_slice_that_is_here_is_not_satisfiable(house: ModuleType) -> None:
+    async with house.site(script(house)) as site:
+        assert (await site.get("/film", "Range: bytes=0-9"))[0] == 206
+        status, headers, body = await site.get("/film", "Range: bytes=10240-")
+        assert (status, headers["content-range"], body) == (416, "bytes */10240", b"")
+        assert len(site.origin.asked) == 1
+
+
+async def test_slices_say_how_long_they_are_fresh_and_stand_in_for_a_failing_origin(house: ModuleType) -> None:
+    answer = script(house)
+    async with house.site(lambda request: answer(request), slice_size=1024) as site:
+        await site.get("/film", "Range: bytes=0-2000")
+        site.advance(20)
+        assert (await site.get("/film", "Range: bytes=0-9"))[1]["cache-status"] == "nova; hit; ttl=40"
+        site.advance(50)
+        for failing in (house.origin.Reply(503), house.origin.Reply(error=house.origin.OriginError("origin_unreachable", "refused"))):
+            site.origin.script = lambda request, failing=failing: failing
+            status, headers, body = await site.get("/film", "Range: bytes=5-1500")
+            assert (status, body) == (206, BODY[5:1501])
+            assert headers["cache-status"] == "nova; fwd=stale; detail=stale-if-error"
+        assert (await site.get("/film", "Range: bytes=3000-3001"))[0] == 502  # this one is not here
+
+
+async def test_what_an_origin_gives_whole_only_is_kept_whole(house: ModuleType) -> None:
+    async with house.site(lambda request: house.origin.Reply(200, [(b"cache-control", b"max-age=60")], BODY)) as site:
+        status, headers, body = await site.get("/film", "Range: bytes=5-9")
+        assert (status, body, headers["cache-status"]) == (206, BODY[5:10], "nova; fwd=uri-miss; stored")
+        await house.served.until(lambda: site.origin.open == 0)
+        assert (await site.get("/film", "Range: bytes=-2"))[2] == BODY[-2:]
+        assert len(site.origin.asked) == 2

@@ -154,6 +154,12 @@ async def test_if_range_takes_the_part_only_of_the_same_bytes(value: str, wanted
         assert (status, len(body)) == (wanted, 10 if wanted == 206 else 1024)
 
 
+async def test_if_range_of_a_wednesday_is_no_weak_tag() -> None:
+    async with reactor(http()) as (made, [address]), connect(address) as client:
+        put(made, modified=DATE + 3 * 86400)
+        assert (await client.get("/x", "Range: bytes=0-9", "If-Range: Wed, 09 Nov 1994 08:49:37 GMT"))[0] == 206
+
+
 async def test_gzip_goes_to_those_who_take_it_with_a_tag_of_its_own() -> None:
     packed = gzip.compress(BODY)
     async with reactor(http()) as (made, [address]), connect(address) as client:

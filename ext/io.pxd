@@ -271,6 +271,7 @@ ctypedef struct Thread:
     uint32_t* owed
     uint32_t owed_count
     uint32_t owed_cap
+    ByteVec missed              # places in channels that came too late for their connections: id, and the name behind its length
     uint32_t* again
     uint32_t again_count
     uint32_t again_cap

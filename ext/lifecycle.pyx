@@ -2,10 +2,11 @@
 """The end of a connection: what it holds is given back at once, what trio must hear is owed until the ring has room."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_swap32
 from nova.ext.buffer cimport Buf, buf_copy
-from nova.ext.bytevec cimport vec_append, vec_free
+from nova.ext.bytevec cimport vec_append, vec_drop_front, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_at, conn_free, conn_id, conn_owe, timer_set
 from nova.ext.io cimport (
     CF_CLOSE_AFTER, CF_CLOSED, CF_COUNTED, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_HUP, CF_IN, CF_KNOWN, CF_LISTED, CF_OUT, CF_OWED, CF_PROXY, CF_RATED,
@@ -19,7 +20,7 @@ from nova.ext.rtmp cimport rtmp_reader_free
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.ssl cimport ERR_clear_error, SSL_free, SSL_shutdown
 from nova.ext.transport cimport out_free, send_fin
-from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, EV_WS_GONE, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS
+from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, EV_WS_GONE, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS, R_PEER, WhoInfo
 from nova.ext.ws_who cimport who_append
 
 cdef extern from "sys/epoll.h" nogil:
@@ -227,10 +228,30 @@ cdef bint pay(Thread* t, Conn* c) noexcept nogil:
     return True
 
 
+cdef bint pay_missed(Thread* t) noexcept nogil:
+    """Tell trio who did not get into a channel because it had ended by then: whether there was something to tell, and room for it."""
+    cdef WhoInfo nobody
+    cdef uint64_t id
+    cdef size_t used = 0, size
+    memset(&nobody, 0, sizeof(nobody))
+    while used < t.missed.len:
+        memcpy(&id, t.missed.data + used, sizeof(id))
+        size = <size_t> t.missed.data[used + sizeof(id)] + 1
+        if not ring_put(&t.events, EV_WS_GONE, 0, id, 0, R_PEER, &nobody, sizeof(nobody), t.missed.data + used + sizeof(id), <uint32_t> size):
+            break
+        used += sizeof(id) + size
+    if used == t.missed.len:
+        vec_free(&t.missed)
+    else:
+        vec_drop_front(&t.missed, used)
+    return used != 0
+
+
 cdef void pay_debts(Thread* t) noexcept nogil:
     """Once a turn: write the events that are owed, oldest first, as far as the ring has room."""
     cdef uint32_t i = 0, left, k
     cdef Conn* c
+    cdef bint told
     while i < t.owed_count:
         c = conn_at(t, t.owed[i])
         if not pay(t, c):
@@ -239,7 +260,8 @@ cdef void pay_debts(Thread* t) noexcept nogil:
         if c.fd < 0:
             release(t, c)
         i += 1
-    if i == 0:
+    told = t.missed.len != 0 and pay_missed(t)
+    if i == 0 and not told:
         return
     left = t.owed_count - i
     for k in range(left):

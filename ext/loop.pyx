@@ -198,6 +198,7 @@ cdef void loop_close(Thread* t) noexcept nogil:
     rooms_free(t)
     ws_zip_free(&t.zip)
     vec_free(&t.up)
+    vec_free(&t.missed)
     vec_free(&t.key)
     t.rx = t.tx = NULL
     t.owed = t.again = t.dirty = NULL

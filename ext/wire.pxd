@@ -12,7 +12,8 @@ cdef enum Event:
     EV_RENDER = 8               # payload: the path that somebody waits for; arg: the site. Of a site: the key of an answer that is stale
     EV_EMPTY = 9                # a thread that drains has no connection left
     EV_WS_COMMANDS = 10         # WhoInfo, then aux commands, each a CommandInfo with its texts; arg: the Buf that holds them, else the payload
-    EV_WS_GONE = 11             # WhoInfo, then names of channels, each behind its length; aux: a Reason
+    EV_WS_GONE = 11             # WhoInfo, then names of channels, each behind its length; aux: a Reason. Again, with nobody's WhoInfo, for
+                                # each channel that trio has put it in too late
     EV_REFUSED = 12             # an error that was answered here; aux: status; payload: the peer's 16 bytes, the correlation id
 
 cdef enum Command:

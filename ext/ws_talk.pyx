@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from nova.ext.buffer cimport Buf, buf_copy, buf_unref
-from nova.ext.bytevec cimport ByteVec, vec_append, vec_free
+from nova.ext.bytevec cimport ByteVec, vec_append, vec_free, vec_reserve
 from nova.ext.channels cimport Chan, chan_unref
 from nova.ext.commands cimport (
     CE_ID_IN_USE, CE_OK, CF_NAME, CF_TOKEN, CMD_CONNECT, CMD_PING, CMD_REFRESH, CMD_SUBSCRIBE, COMMANDS_MAX, Command, Text, command_error,
@@ -35,6 +35,9 @@ from nova.ext.ws_who cimport CLIENT_ROOM, who_append, who_client, who_name, who_
 
 cdef enum:
     DIGEST = 16                 # bytes of the digest of a user or jti
+    ASKS = 2                    # of `answer`
+
+cdef uint32_t SUBSCRIBES = <uint32_t> 1 << 31    # in `Ws.ids`, whose ids are below: the command is counted in `Ws.asked`
 
 
 # -- answers that need nobody -----------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ cdef int connect(Thread* t, Conn* c, Command* command, int form, ByteVec* out) n
 
 
 cdef int answer(Thread* t, Conn* c, Command* command, int form, ByteVec* out) noexcept nogil:
-    """1: the reply is appended; 0: trio has to answer; -1: memory is out."""
+    """1: the reply is appended; 0: trio has to answer; ASKS: so it has, and the connection may follow one channel more; -1: memory is out."""
     cdef int said = 0
     if command.error != CE_OK:
         said = refuse(form, out, command.id, command_error(command.error), command_message(command.error))
@@ -131,7 +134,7 @@ cdef int answer(Thread* t, Conn* c, Command* command, int form, ByteVec* out) no
             said = refuse(form, out, command.id, b"quota_exceeded", b"A limit on how many of these may exist is reached")
         else:
             c.ws.asked += 1
-            return 0
+            return ASKS
     else:
         return 0
     return -1 if said else 1
@@ -193,7 +196,7 @@ cdef int remember(Conn* c, uint32_t id) noexcept nogil:
 cdef bint is_open(Conn* c, uint32_t id) noexcept nogil:
     cdef int i
     for i in range(c.ws.open_items):
-        if c.ws.ids[i] == id:
+        if c.ws.ids[i] & ~SUBSCRIBES == id:
             return True
     return False
 
@@ -245,7 +248,7 @@ cdef void talk_message(Thread* t, Conn* c, uint8_t* data, size_t size) noexcept 
             command.error = CE_ID_IN_USE
         reply.len = 0
         said = answer(t, c, command, FORM_JSON if up else c.ws.form, &reply)
-        if said > 0 and not up:
+        if said == 1 and not up:
             out = ws_item_open(t, c)
             ws_item_done(t, c, -1 if out == NULL else vec_append(out, reply.data, reply.len))
             if c.fd < 0:
@@ -256,7 +259,7 @@ cdef void talk_message(Thread* t, Conn* c, uint8_t* data, size_t size) noexcept 
             t.up.len = 0
             if who_append(c, &t.up) < 0:
                 said = -1
-        if said < 0 or remember(c, command.id) < 0 or command_up(t, c, command, &reply) < 0:
+        if said < 0 or remember(c, command.id | (SUBSCRIBES if said == ASKS else 0)) < 0 or command_up(t, c, command, &reply) < 0:
             conn_close(t, c, R_RESET)
             break
         sent += 1
@@ -282,11 +285,12 @@ cdef void talk_connected(Thread* t, Conn* c) noexcept nogil:
 
 cdef void item_down(Thread* t, Conn* c, Record* r, const uint8_t* json, size_t size) noexcept nogil:
     if r.flags & 1 and c.ws.open_items:
+        if c.ws.ids[0] & SUBSCRIBES:
+            c.ws.asked -= 1
         c.ws.open_items -= 1
         if c.ws.open_items == 0:
             free(c.ws.ids)
             c.ws.ids = NULL
-            c.ws.asked = 0
         else:
             memmove(c.ws.ids, c.ws.ids + 1, c.ws.open_items * sizeof(uint32_t))
         if c.rbuf.len:
@@ -337,6 +341,16 @@ cdef void revoke(Thread* t, Record* r, const uint8_t* payload) noexcept nogil:
                 ws_settle(t, c)
 
 
+cdef void join_missed(Thread* t, uint64_t conn, Chan* chan) noexcept nogil:
+    """Trio takes a connection for a member that had ended before it became one: it is told, as of the end of one that was."""
+    cdef uint8_t size = <uint8_t> chan.name_size
+    if not chan.watched or vec_reserve(&t.missed, sizeof(conn) + 1 + size) == NULL:
+        return
+    vec_append(&t.missed, &conn, sizeof(conn))
+    vec_append(&t.missed, &size, 1)
+    vec_append(&t.missed, chan.text, size)
+
+
 cdef void talk_command(Thread* t, Conn* c, Record* r) noexcept nogil:
     cdef const uint8_t* payload = <const uint8_t*> r + sizeof(Record)
     cdef uint64_t place[2]
@@ -352,6 +366,8 @@ cdef void talk_command(Thread* t, Conn* c, Record* r) noexcept nogil:
         if here:
             memcpy(place, payload, sizeof(place))
             fan_join(t, c, <Chan*> r.arg, place[0], place[1])
+        else:
+            join_missed(t, r.conn, <Chan*> r.arg)
     elif r.kind == CM_WS_LEAVE:
         if here:
             found = place_of(c, <Chan*> r.arg)

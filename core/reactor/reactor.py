@@ -114,7 +114,7 @@ class Reactor:
         self.engine.use_uring(uring)
         self.objects = self.engine.objects
         self.viewers = self.engine.viewers
-        self.websockets = WebSockets(self.engine, lambda number: self._listeners[number].spec.name)
+        self.websockets = WebSockets(self.engine, lambda number: self._listeners[number].spec.name if number in self._listeners else "")
         self._clock = clock
         self._listeners: dict[int, _Listener] = {}
         self._exchanges: dict[int, Exchange] = {}

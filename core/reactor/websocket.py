@@ -66,7 +66,10 @@ class Connections(Protocol):
         """One frame of a client. Each command is to be answered once, in order."""
 
     def gone(self, conn: int, who: Who, reason: str, channels: list[str]) -> None:
-        """The end of a connection that had commands. channels: the watched ones that it was in."""
+        """The end of a connection that had commands. channels: the watched ones that it was in.
+
+        It comes once more, from nobody, for a channel that the connection was put into when it had ended already.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,38 @@ async def test_channels_are_limited() -> None:
         assert (await c.ask(subscribe={"channel": "public:c"}))["error"]["code"] == "quota_exceeded"
 
 
+async def test_a_subscription_counts_once_while_others_wait() -> None:
+    async with house(rules=WsRules(max_channels=8)) as h, talk(h.address) as c:
+        h.hub.hold = True
+        await c.send(*({"id": n, "subscribe": {"channel": f"public:{n}"}} for n in range(1, 7)))
+        await until(lambda: len(h.hub.seen) == 1)
+        conn, _, commands = h.hub.seen[0]
+        for command in commands[:4]:
+            h.hub.answer(conn, command)
+        for _ in range(4):
+            assert "subscribe" in await c.item()
+        await c.send(*({"id": n, "subscribe": {"channel": f"public:{n}"}} for n in range(7, 10)))  # two are asked for, four are there
+        await until(lambda: len(h.hub.seen) == 2)
+        for command in [*commands[4:], *h.hub.seen[1][2]]:
+            h.hub.answer(conn, command)
+        said = [await c.item() for _ in range(5)]
+        assert ["subscribe" in item for item in said] == [True] * 4 + [False] and said[-1]["error"]["code"] == "quota_exceeded"
+
+
+async def test_who_ended_before_it_became_a_member_is_told_of_again() -> None:
+    async with house(channel=ChannelRules(watched=True)) as h, talk(h.address) as c:
+        h.hub.hold = True
+        await c.send({"id": 9, "subscribe": {"channel": "public:a"}})
+        await until(lambda: len(h.hub.seen) == 1)
+        await c.leave()
+        await until(lambda: len(h.hub.ended) == 1)
+        conn, who, commands = h.hub.seen[0]
+        h.hub.answer(conn, commands[0])
+        await until(lambda: len(h.hub.ended) == 2)
+        assert [(each[0], each[1].client, each[3]) for each in h.hub.ended] == [(conn, who.client, []), (conn, who.client, ["public:a"])]
+        assert h.hub.channel("public:a").members == 0
+
+
 async def test_reading_stops_while_replies_are_owed() -> None:
     """128 commands may be unanswered; what comes behind them waits in the socket."""
     async with house() as h, talk(h.address) as c:

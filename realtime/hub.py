@@ -94,6 +94,7 @@ class Hub:
         self._asks = frozenset[str]() if hooks is None else hooks.asks
         self.rooms = Rooms(sockets, most=most_channels, most_bytes=most_bytes, gone=self._forgotten)
         self._once = Once()
+        self._under_way: dict[tuple[str, str, str], trio.Event] = {}  # publications with a key that the backend is asked about
         self._lines: dict[int, _Line] = {}
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
@@ -164,6 +165,8 @@ class Hub:
         space = self.rules.find(command.channel.partition(":")[0])
         if space is None:
             return True
+        if command.name == "publish" and space.name == channels.STREAM:
+            return False  # the chat stores what is said, whoever may say it
         verb = {"subscribe": space.subscribe, "publish": space.publish, "presence": space.presence}.get(command.name, space.history_for)
         return verb not in ("watch", "chat")  # then the store is asked who may see the stream
 
@@ -211,15 +214,13 @@ class Hub:
 
     async def _on_unsubscribe(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         room = self.rooms.get(command.channel)
-        if room is not None and command.member:
+        if room is not None:
             self.sockets.unsubscribe(conn, room.channel)
             self._leave(room, who.client)
         self.sockets.reply(conn, pushes.empty(JSON, command.id, _UNSUBSCRIBE))
 
     async def _on_publish(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
-        done = await self.publish(
-            who, command.channel, command.data, key=command.idempotency_key, conflate_key=command.conflate_key
-        )
+        done = await self.publish(who, command.channel, command.data, key=command.idempotency_key, conflate_key=command.conflate_key)
         self.sockets.reply(conn, pushes.published(JSON, command.id, done.place.offset, done.place.epoch.encode(), done.durable))
 
     async def _on_presence(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
@@ -232,9 +233,7 @@ class Hub:
         room, page = await self.history(who, command.channel, since, command.limit or PAGE)
         self.sockets.reply(
             conn,
-            pushes.history(
-                JSON, command.id, room.history.offset, room.history.epoch.encode(), page.more, _encoded(page.publications)
-            ),
+            pushes.history(JSON, command.id, room.history.offset, room.history.epoch.encode(), page.more, _encoded(page.publications)),
         )
 
     # -- decisions, for every road ----------------------------------------------------------------------------------------
@@ -270,33 +269,60 @@ class Hub:
         space, rest = self.rules.of(channel)
         now = self._clock.monotonic()
         self._limits.command(who.user, who.peer, now)
-        if space.name == channels.PUBLIC and who.user is None and not self._public:
-            raise Unauthenticated("unauthenticated", "without a token this server's public channels are read only")
-        await self._may(who, rest, space.publish)
-        self._limits.publish(space, channel, who.user, who.peer, now)
+        await self._may_publish(who, space, channel, rest, now)
         if len(data) > space.size:
-            raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
+            raise _large(space)
+        if not key:
+            return await self._publish(who, space, channel, rest, await self._asked(who, space, channel, data), "", "", conflate_key)
         publisher = who.user if who.user is not None else f" {who.peer}"
-        if key and (known := self._once.seen(channel, publisher, key, now)) is not None:
+        while (other := self._under_way.get((channel, publisher, key))) is not None:
+            await other.wait()  # the backend is being asked about the first one with this key
+        if (known := self._once.seen(channel, publisher, key, now)) is not None:
             return Published(known, False, again=True)
-        if "publish" in self._asks and self._hooks is not None:
-            asked = await self._hooks.publish(who, channel, data)
-            if isinstance(asked, Refused):
-                _raise(asked)
-                raise Internal
-            data = asked
+        if "publish" not in self._asks:
+            return await self._publish(who, space, channel, rest, data, publisher, key, conflate_key)
+        ended = self._under_way[channel, publisher, key] = trio.Event()
+        try:
+            data = await self._asked(who, space, channel, data)
+            return await self._publish(who, space, channel, rest, data, publisher, key, conflate_key)
+        finally:
+            del self._under_way[channel, publisher, key]
+            ended.set()
+
+    async def _publish(
+        self, who: Who, space: Namespace, channel: str, rest: str, data: bytes, publisher: str, key: str, conflate_key: str
+    ) -> Published:
+        """What may be said, and was not said before."""
         if space.name == channels.STREAM and self._chat is not None:
             return await self._chat.publish(who, rest, data, key=key)
         once = f"{publisher}\0{key}" if key else ""
         done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once)
         if key:
-            self._once.done(channel, publisher, key, done.place, now)
+            self._once.done(channel, publisher, key, done.place, self._clock.monotonic())
         return done
 
-    def admit_publish(self, who: Who, channel: str) -> None:
-        """Count a publication that comes by another door. Raises RateLimited."""
-        space, _ = self.rules.of(channel)
-        self._limits.publish(space, channel, who.user, who.peer, self._clock.monotonic())
+    async def admit_publish(self, who: Who, channel: str, data: bytes) -> bytes:
+        """A publication that comes by another door: counted, and asked about; what is to be published. Raises NovaError."""
+        space, rest = self.rules.of(channel)
+        await self._may_publish(who, space, channel, rest, self._clock.monotonic())
+        return await self._asked(who, space, channel, data)
+
+    async def _may_publish(self, who: Who, space: Namespace, channel: str, rest: str, now: float) -> None:
+        if space.name == channels.PUBLIC and who.user is None and not self._public:
+            raise Unauthenticated("unauthenticated", "without a token this server's public channels are read only")
+        await self._may(who, rest, space.publish)
+        self._limits.publish(space, channel, who.user, who.peer, now)
+
+    async def _asked(self, who: Who, space: Namespace, channel: str, data: bytes) -> bytes:
+        """What the backend makes of it, when it wants to be asked. Raises NovaError."""
+        if "publish" not in self._asks or self._hooks is None:
+            return data
+        asked = await self._hooks.publish(who, channel, data)
+        if isinstance(asked, Refused):
+            raise errors.of(asked.code, asked.detail)
+        if len(asked) > space.size:
+            raise _large(space)
+        return asked
 
     async def place(self, channel: str, space: Namespace, rest: str, note: Note, once: str = "") -> Published:
         """Number a publication and tell it to everybody; no rule is asked. Raises Unavailable."""
@@ -309,9 +335,7 @@ class Hub:
         self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
         return Published(Place(offset, room.history.epoch), False)
 
-    async def history(
-        self, who: Who, channel: str, since: Place | None, limit: int, *, any_epoch: bool = False
-    ) -> tuple[Room, Page]:
+    async def history(self, who: Who, channel: str, since: Place | None, limit: int, *, any_epoch: bool = False) -> tuple[Room, Page]:
         """any_epoch: `since` counts in whatever epoch this is. Raises NovaError."""
         space, rest = self.rules.of(channel)
         self._limits.command(who.user, who.peer, self._clock.monotonic())
@@ -397,7 +421,7 @@ class Hub:
         """A publication of the server or of a service. Raises BadRequest, NotFound, TooLarge, Unavailable."""
         space, rest = self.rules.of(channel)
         if len(data) > space.size:
-            raise TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
+            raise _large(space)
         now = self._clock.monotonic()
         if once and (known := self._once.seen(channel, " service", once, now)) is not None:
             return Published(known, False, again=True)
@@ -605,7 +629,10 @@ def _encoded(publications: Sequence[Publication]) -> list[tuple[int, bytes, int,
     return [(each.offset, each.data, each.at, each.info) for each in publications]
 
 
+def _large(space: Namespace) -> TooLarge:
+    return TooLarge("too_large", f"a message to this channel has at most {space.size} bytes")
+
+
 def _raise(refused: Refused | None) -> None:
     if refused is not None:
         raise errors.of(refused.code, refused.detail)
-

@@ -17,10 +17,11 @@ from hashlib import sha256
 from typing import Any, Final
 
 from nova.core.clock import Clock, rfc3339
-from nova.core.errors import TABLE, Deadline, Unavailable, Unprocessable
+from nova.core.errors import TABLE, BadRequest, Deadline, Unavailable, Unprocessable
 from nova.core.ids import Ids
 from nova.core.log import Log
 from nova.core.secret import Secret
+from nova.realtime.channels import encoded
 from nova.realtime.ports import Refused
 from nova.realtime.seam import Who
 from nova.surface.identity import client
@@ -67,9 +68,7 @@ class HttpHooks:
 
     async def publish(self, who: Who, channel: str, data: bytes) -> bytes | Refused:
         found = await self._ask("publish", who, {"channel": channel, "data": json.loads(data)})
-        if isinstance(found, Refused):
-            return found
-        return json.dumps(found["data"], ensure_ascii=False, separators=(",", ":")).encode() if "data" in found else data
+        return found if isinstance(found, Refused) else found.get("data", data)
 
     async def _ask(self, what: str, who: Who, more: dict[str, Any]) -> dict[str, Any] | Refused:
         now = self._clock.wall()
@@ -92,6 +91,16 @@ class HttpHooks:
             raise Unavailable("unavailable", "the service that decides about this does not answer", retry_after=1.0) from None
 
 
+def _replaced(found: dict[str, Any]) -> dict[str, Any]:
+    """With `data` as it is published. Raises Unavailable: not every client could be given it."""
+    if "data" not in found:
+        return {}
+    try:
+        return {"data": encoded(found["data"])}
+    except BadRequest as error:
+        raise Unavailable("unavailable", f"the backend's data cannot be published: {error.detail}") from None
+
+
 def _read(body: bytes) -> dict[str, Any] | Refused:
     try:
         found = json.loads(body or b"{}")
@@ -101,7 +110,7 @@ def _read(body: bytes) -> dict[str, Any] | Refused:
         raise Unavailable("unavailable", "the backend sent no JSON object")
     error = found.get("error")
     if error is None:
-        return found
+        return _replaced(found)
     code = error.get("code") if isinstance(error, dict) else None
     message = error.get("message") if isinstance(error, dict) else None
     if not isinstance(code, str) or code not in TABLE or TABLE[code].parent not in _REFUSABLE:

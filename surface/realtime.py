@@ -19,7 +19,8 @@ from nova.media.streams.access import Caller
 from nova.media.streams.model import StreamId
 from nova.media.streams.model import UserId as StreamUser
 from nova.media.streams.service import Streams
-from nova.realtime import rules
+from nova.realtime import channels, rules
+from nova.realtime.chat.model import Comment, read
 from nova.realtime.chat.nodes import ChatNodes
 from nova.realtime.chat.ports import Chats
 from nova.realtime.chat.service import Chat
@@ -57,6 +58,13 @@ def holder(principal: Principal) -> Holder:
     """Who holds a connection."""
     claims = json.dumps({"sub": principal.user, "name": principal.name}).encode()
     return Holder(principal.user, bits(principal.scopes), claims, principal.expires_at, round(principal.issued_at * 1000), principal.jti)
+
+
+async def comment(hub: Hub, chat: Chats, asks: Who, stream: str, text: str, key: str) -> Comment:
+    """A comment that comes as a call of its own: the same limits and the same backend as on the channel. Raises NovaError."""
+    data = json.dumps({"text": text}).encode()
+    allowed = await hub.admit_publish(asks, f"{channels.STREAM}:{stream}", data)
+    return await chat.comment(asks, stream, text if allowed is data else read(allowed).text, key=key)
 
 
 class StreamDoor:

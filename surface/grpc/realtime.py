@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from nova.core.errors import BadRequest, FieldError, NovaError
+from nova.realtime.channels import encoded
 from nova.realtime.history import Place
 from nova.realtime.hub import CHANNELS_MOST, PAGE, Hub
 from nova.surface.grpc.call import Call, Handlers
 from nova.surface.http.route import LIMIT_MAX
-from nova.surface.http.routes_channels import encoded, whole
+from nova.surface.http.routes_channels import whole
 from nova.surface.http.routes_realtime import reason_of
 from nova.surface.identity.principal import USER_ID
 from nova.surface.identity.scopes import SERVICE as SERVICE_SCOPE

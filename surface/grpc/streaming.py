@@ -18,7 +18,7 @@ from nova.surface.grpc.call import Call, Handlers
 from nova.surface.http.routes_streams import CREATE
 from nova.surface.http.schema import read
 from nova.surface.identity.scopes import ADMIN
-from nova.surface.realtime import Realtime, who
+from nova.surface.realtime import Realtime, comment, who
 from nova.surface.urls import Urls
 
 # The messages are loaded by the first call, which has parsed its request before it comes here.
@@ -180,8 +180,8 @@ class StreamingService:
         from nova.surface.grpc.generated import streaming_v1_pb2 as pb
 
         asks, stream = who(call.require(CHAT), call.peer), _id(request)
-        self._realtime.hub.admit_publish(asks, f"stream:{stream}")
-        place = (await self._realtime.chat.comment(asks, stream, request.text, key=call.metadata.get(IDEMPOTENCY, ""))).place
+        key = call.metadata.get(IDEMPOTENCY, "")
+        place = (await comment(self._realtime.hub, self._realtime.chat, asks, stream, request.text, key)).place
         assert place is not None
         return pb.BroadcastChatMessageResponse(offset=place.offset, epoch=place.epoch)
 

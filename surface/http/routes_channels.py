@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nova.core.errors import BadRequest
-from nova.ext.values import JSON, MSGPACK, ValueRefused, convert
+from nova.realtime.channels import encoded
 from nova.realtime.history import Place, Publication
 from nova.realtime.hub import PAGE, PAGE_MOST, Hub
 from nova.surface.http.call import Call
@@ -60,21 +60,6 @@ HISTORY_LIMIT: Final = Query(
     f"Publications of a page, at most {PAGE_MOST}.",
 )  # fmt: skip
 CHANNEL_ERRORS: Final = ("not_found", "forbidden", "unauthenticated", "unavailable")
-
-
-def encoded(data: Json) -> bytes:
-    """`data` as compact JSON that every client can be given. Raises BadRequest."""
-    try:
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-        convert(JSON, MSGPACK, text)  # whoever speaks msgpack is a reader, too
-    except UnicodeEncodeError:
-        raise BadRequest("invalid_field", "a text has half of a surrogate pair") from None
-    except ValueRefused as refused:
-        code = "too_deep" if refused.code == "value_depth" else "invalid_field"
-        raise BadRequest(code, "the data is no value that every client can be given") from None
-    except (ValueError, RecursionError):
-        raise BadRequest("invalid_field", "the data has a number that JSON does not have, or is too deep") from None
-    return text
 
 
 def shown(publication: Publication) -> dict[str, Json]:

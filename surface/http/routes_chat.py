@@ -17,7 +17,7 @@ from nova.surface.http.call import Call
 from nova.surface.http.route import CURSOR, LIMIT, NO_CONTENT, Reply, Route, created, page
 from nova.surface.http.schema import TIME, Array, Boolean, Integer, Object, OrNull, Text, optional, page_of, read, read_patch, required
 from nova.surface.identity.principal import USER_ID
-from nova.surface.realtime import who
+from nova.surface.realtime import comment, who
 
 Json = Any
 
@@ -83,9 +83,8 @@ class ChatRoutes:
 
     async def say(self, call: Call) -> Reply:
         asks, stream = who(call.principal, call.peer), _stream(call)
-        self.hub.admit_publish(asks, f"stream:{stream}")
         # This node keeps the answer; a first try whose answer did not come is the stream's node's to know of, whichever node is asked then.
-        found = await self.chat.comment(asks, stream, call.body["text"], key=call.headers.get("Idempotency-Key", ""))
+        found = await comment(self.hub, self.chat, asks, stream, call.body["text"], call.headers.get("Idempotency-Key", ""))
         return created(f"/v1/streams/{stream}/comments/{found.public_id}", _shown(found))
 
     async def find(self, call: Call) -> Reply:

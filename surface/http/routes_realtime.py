@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nova.core.errors import NovaError
+from nova.realtime.channels import encoded
 from nova.realtime.close_codes import TABLE
 from nova.realtime.hub import CHANNELS_MOST, Hub
 from nova.surface.http.call import Call
 from nova.surface.http.route import LIMIT, NO_CONTENT, Query, Reply, Route, short_text
-from nova.surface.http.routes_channels import EPOCH, OFFSET, PUBLISHED, encoded
+from nova.surface.http.routes_channels import EPOCH, OFFSET, PUBLISHED
 from nova.surface.http.schema import Anything, Array, Integer, Object, OrNull, Text, optional, required
 
 Json = Any
@@ -27,9 +28,7 @@ RESULT: Final = Object(
     "BroadcastResult", open=True,
 )  # fmt: skip
 BROADCAST_DONE: Final = Object({"results": required(Array(RESULT, CHANNELS_MOST))}, "BroadcastResults", open=True)
-DISCONNECT: Final = Object(
-    {"user": required(USER), "code": optional(CODE, 4312), "reason": optional(Text(100), "")}, "ServiceDisconnect"
-)
+DISCONNECT: Final = Object({"user": required(USER), "code": optional(CODE, 4312), "reason": optional(Text(100), "")}, "ServiceDisconnect")
 UNSUBSCRIBE: Final = Object(
     {"user": required(USER), "channel": required(CHANNEL), "code": optional(CODE, 4301), "reason": optional(Text(100), "")},
     "ServiceUnsubscribe",

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from nova.core.clock import FakeClock
 from nova.core.errors import Unprocessable
 from nova.core.ids import Ids
 from nova.core.secret import Secret
 from nova.surface.hooks import HttpHooks, key_of, signature
-from tests.realtime.talk import Node, node
+from tests.core.reactor.served import until
+from tests.realtime.talk import Client, Node, node
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 LOBBY = "public:lobby"
@@ -29,6 +31,7 @@ class Backend:
     status: int = 200
     body: bytes = b"{}"
     silent: bool = False
+    gate: trio.Event | None = None  # answers come behind it
     asked: list[tuple[dict[str, str], Any]] = field(default_factory=list)
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -46,6 +49,8 @@ class Backend:
             self.asked.append((headers, json.loads(body)))
             if self.silent:
                 await trio.sleep_forever()
+            if self.gate is not None:
+                await self.gate.wait()
             await stream.send_all(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (self.status, len(self.body), self.body))
 
 
@@ -120,3 +125,52 @@ async def test_commands_wait_for_the_backend_in_their_order() -> None:
         await alice.send_in.send(json.dumps(batch).encode())
         found = await alice.next(lambda item: item.get("id") == 3)
         assert len(found["history"]["publications"]) == 1 and [item["id"] for item in alice.said if "id" in item] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("allow", [False, True])
+async def test_data_that_not_every_client_could_be_given_is_no_answer(allow: bool) -> None:
+    async with asked("publish", allow=allow) as (backend, here):
+        alice = await here.client("alice")
+        await alice.ask(1, subscribe={"channel": LOBBY})
+        deep = b"[" * 100 + b"]" * 100
+        for data in (b"NaN", b"1e999", b'"\\ud800"', deep):
+            backend.body = b'{"data": %s}' % data
+            done = await alice.ask(2, publish={"channel": LOBBY, "data": 1})
+            assert ("offset" in done) if allow else done["code"] == "unavailable", data
+        kept = (await alice.ask(4, history={"channel": LOBBY}))["publications"]
+        assert [each["data"] for each in kept] == [1] * (4 if allow else 0)
+
+
+async def test_backend_makes_nothing_larger_than_the_channel_takes() -> None:
+    async with asked("publish") as (backend, here):
+        alice = await here.client("alice")
+        backend.body = json.dumps({"data": "x" * 70_000}).encode()
+        assert (await alice.ask(1, publish={"channel": LOBBY, "data": 1}))["code"] == "too_large"
+
+
+async def test_same_key_while_the_backend_is_asked_publishes_once() -> None:
+    async with asked("publish") as (backend, here):
+        clients = [await here.client("alice") for _ in range(3)]
+        backend.gate = trio.Event()
+        places = []
+
+        async def publish(client: Client) -> None:
+            places.append(await client.ask(1, publish={"channel": LOBBY, "data": 1, "idempotency_key": "k"}))
+
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(publish, client)
+            await until(lambda: len(backend.asked) == 1)
+            await trio.testing.wait_all_tasks_blocked()
+            backend.gate.set()
+        assert [each["offset"] for each in places] == [1, 1, 1] and len(backend.asked) == 1
+
+
+async def test_key_whose_publication_was_refused_is_free_again() -> None:
+    async with asked("publish") as (backend, here):
+        alice = await here.client("alice")
+        publish = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
+        backend.body = b'{"error": {"code": "forbidden"}}'
+        assert (await alice.ask(1, publish=publish))["code"] == "forbidden"
+        backend.body = b"{}"
+        assert (await alice.ask(2, publish=publish))["offset"] == 1

@@ -5,6 +5,7 @@ The reactor does the same in C for its own connections.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -60,25 +61,27 @@ class Session:
 
     def __init__(self, form: int, *, connected: bool, channels: int) -> None:
         self.form, self.connected, self._channels = form, connected, channels
+        self.greeted = False  # `connect` was said, and not refused
+        self.asked = 0  # subscriptions that were handed on and are not decided yet
         self._ids: set[int] = set()
 
     @property
     def unanswered(self) -> int:
         return len(self._ids)
 
-    def feed(self, frame: bytes, members: frozenset[str] | set[str]) -> list[Command | Wanted]:
-        """The commands of one frame, in order. members: channels that it is subscribed to.
+    def feed(self, frame: bytes, members: Collection[str]) -> Iterator[Command | Wanted]:
+        """The commands of one frame, in order, each as it is when its turn comes. members: channels that it is subscribed to by then.
 
         Raises FrameRefused (ext.commands): replies are not possible.
         """
         found = grammar.read(self.form, frame, UNANSWERED)
-        return [self._command(each, members) for each in found]
+        return (self._command(each, members) for each in found)
 
     def answered(self, id: int) -> None:
         """The reply of this command is on its way: its id is free again."""
         self._ids.discard(id)
 
-    def _command(self, found: dict[str, Any], members: frozenset[str] | set[str]) -> Command | Wanted:
+    def _command(self, found: dict[str, Any], members: Collection[str]) -> Command | Wanted:
         id, name = found["id"], found["command"]
         if id in self._ids:
             return decided(0, name, _error(id, "id_in_use"))
@@ -86,9 +89,9 @@ class Session:
         if "error" in found:
             return decided(id, name, _error(id, found["error"], found.get("wrong", "")))
         if name == "connect":
-            if self.connected:
+            if self.greeted:
                 return decided(id, name, _error(id, "conflict"))
-            self.connected = True
+            self.greeted = True
             return Wanted(id, name, _text(found, "token"), _text(found, "name"))
         if name == "ping":
             return decided(id, name, pushes.empty(JSON, id, grammar.COMMANDS.index("ping") + 1))
@@ -97,8 +100,10 @@ class Session:
         if name == "refresh":
             return Wanted(id, name, _text(found, "token"), "")
         channel = _text(found, "channel")
-        if name == "subscribe" and channel not in members and len(members) >= self._channels:
-            return decided(id, name, _error(id, "quota_exceeded"))
+        if name == "subscribe" and channel not in members:
+            if len(members) + self.asked >= self._channels:
+                return decided(id, name, _error(id, "quota_exceeded"))
+            self.asked += 1
         place = found.get("recover") or found.get("since")
         return Command(
             id,

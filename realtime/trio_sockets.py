@@ -7,6 +7,7 @@ fills its outbox; then its subscriptions wait, and the channel's policy for slow
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import secrets
 from collections import deque
@@ -18,7 +19,7 @@ from typing import Final, Protocol
 import trio
 
 from nova.core.clock import Clock
-from nova.core.errors import TABLE, NovaError
+from nova.core.errors import TABLE, NovaError, Unauthenticated
 from nova.core.log import Log
 from nova.ext import pushes
 from nova.ext.commands import COMMANDS, FrameRefused
@@ -31,8 +32,10 @@ from nova.realtime.seam import Channel, ChannelRules, Connections, Reader, SlowR
 from nova.realtime.session import UNANSWERED, Identity, Life, Session, Wanted, decided
 
 FIRST: Final = 1 << 63  # ids of these connections begin here; the reactor's are below
-OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause
-OUTBOX_MOST: Final = 1 << 20  # replies and pushes to one connection do not pause: above this it is closed
+OUTBOX: Final = 65_536  # bytes that wait to be sent before subscriptions pause, and nothing more is read
+OUTBOX_MOST: Final = 8 << 20  # replies and pushes to one connection do not pause: who has so much unread is closed
+HANDED: Final = 4  # commands of one connection in the hub's hands: a reply may be as long as what a channel keeps
+FRAME: Final = 49_152  # bytes of replies and pushes in one frame, unless one alone is longer
 JITTER: Final = 0.1  # share by which a lifetime may be shorter
 FAREWELL: Final = 5.0  # seconds that a client has to take what is said at the end
 _REFRESH: Final = COMMANDS.index("refresh") + 1
@@ -87,13 +90,13 @@ class _Conn:
     outbox: deque[tuple[bytes, int]] = field(default_factory=deque)  # item, id of the command that it answers
     size: int = 0
     news: trio.Event = field(default_factory=trio.Event)
-    room: trio.Event = field(default_factory=trio.Event)
+    room: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)  # several wait: the reader, and subscriptions
     closing: tuple[int, str] | None = None
     ending: trio.Event = field(default_factory=trio.Event)
     abandoned: bool = False
     subscriptions: dict[str, tuple[Channel, Reader, trio.CancelScope]] = field(default_factory=dict)
     nursery: trio.Nursery | None = None
-    replies: deque[int] = field(default_factory=deque)  # ids in the order in which they are to be answered
+    replies: deque[tuple[int, bool]] = field(default_factory=deque)  # ids in the order of their answers; whether it is a subscription's
     expiry: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     @property
@@ -104,11 +107,25 @@ class _Conn:
         return Who(self.client, identity.user, identity.scopes, identity.claims, self.name, self.peer, "", self.session.form)
 
     def put(self, item: bytes, answers: int = 0) -> None:
+        if self.size > OUTBOX_MOST:
+            self.end(_SLOW, "slow_reader")
+            return
         self.outbox.append((item, answers))
         self.size += len(item)
         self.news.set()
-        if self.size > OUTBOX_MOST:
-            self.end(_SLOW, "slow_reader")
+
+    def take(self) -> list[bytes]:
+        """The next frame's worth of what waits to be sent."""
+        items: list[bytes] = []
+        size = 0
+        while self.outbox and (not items or size + len(self.outbox[0][0]) <= FRAME):
+            item, answers = self.outbox.popleft()
+            self.session.answered(answers)
+            items.append(item)
+            size += len(item)
+        self.size -= size
+        self.room.unpark_all()
+        return items
 
     def end(self, code: int, reason: str) -> None:
         if self.closing is None:
@@ -128,6 +145,8 @@ class TrioSockets:
         self._connections: Connections
         self._leaving = trio.lowlevel.ParkingLot()
         self._attended: dict[Attended, Identity | None] = {}
+        self._draining: tuple[int, str, int] | None = None  # code, reason, window of coming back in ms
+        self.counts = {"gaps": 0, "dropped": 0, "slow": 0}  # told to readers in trio; publications in them; closed for it
 
     def attach(self, connections: Connections) -> None:
         """The hub is made after the sockets that it writes to."""
@@ -140,6 +159,8 @@ class TrioSockets:
     def attended(self, identity: Identity | None, attended: Attended) -> Iterator[None]:
         """While it lasts, `attended` ends and leaves as the connections of its holder do."""
         self._attended[attended] = identity
+        if self._draining is not None:
+            self._dismiss(attended, *self._draining)
         try:
             yield
         finally:
@@ -156,7 +177,8 @@ class TrioSockets:
             if self._inner is not None:
                 self._inner.reply(conn, item)
         elif (found := self._conns.get(conn)) is not None:
-            id = found.replies.popleft() if found.replies else 0
+            id, subscribes = found.replies.popleft() if found.replies else (0, False)
+            found.session.asked -= subscribes
             found.put(item, id)
 
     def push(self, conn: int, item: bytes) -> None:
@@ -232,14 +254,37 @@ class TrioSockets:
             if ends(identity):
                 attended.end(4203, "token_revoked", None)
 
-    async def drain(self, code: int, reason: str, spread_ms: int) -> None:
-        """Tell everybody when to come back, and close; when they are gone it returns. The reactor does so for its own."""
-        for at, conn in enumerate(list(self._conns.values())):
-            self.disconnect(conn.id, code, reason, reconnect_after_ms=spread_ms * (at % 16) // 16 + 100)
-        for at, attended in enumerate(list(self._attended)):
-            attended.end(code, reason, spread_ms * (at % 16) // 16 + 100)
+    async def drain(self, code: int, reason: str, *, spread_ms: int, reconnect_ms: int) -> None:
+        """Tell everybody when to come back, and close; when they are gone it returns. The reactor does so for its own.
+
+        spread_ms: over which those who are here are told. reconnect_ms: the window over which they come back.
+        """
+        self._draining = code, reason, reconnect_ms
+        everybody: list[_Conn | Attended] = [*self._conns.values(), *self._attended]
+        random.shuffle(everybody)
+        begun = trio.current_time()
+        for at, each in enumerate(everybody):
+            await trio.sleep_until(begun + spread_ms / 1000 * at / len(everybody))
+            self._dismiss(each, code, reason, reconnect_ms)
         while len(self):
             await self._leaving.park()
+
+    def _dismiss(self, whom: _Conn | Attended, code: int, reason: str, reconnect_ms: int) -> None:
+        after = random.randint(0, reconnect_ms)  # noqa: S311 -- spreads, and hides nothing
+        if isinstance(whom, _Conn):
+            self.disconnect(whom.id, code, reason, reconnect_after_ms=after)
+        else:
+            whom.end(code, reason, after)
+
+    def age(self) -> float:
+        """Seconds that a connection lives, a little less than the greatest age."""
+        return self._life.lifetime * (1 - JITTER * random.random())  # noqa: S311 -- as above
+
+    def missed(self, gap: bytes) -> None:
+        """A reader in trio is told of this gap."""
+        body = json.loads(gap)["gap"]
+        self.counts["gaps"] += 1
+        self.counts["dropped"] += body["to"] - body["from"] + 1
 
     # -- one connection --------------------------------------------------------------------------------------------------
 
@@ -258,6 +303,8 @@ class TrioSockets:
                 nursery.start_soon(self._write, conn, wire)
                 nursery.start_soon(self._age, conn)
                 nursery.start_soon(self._part, conn, nursery)
+                if self._draining is not None:
+                    self._dismiss(conn, *self._draining)
                 if identity is None:
                     nursery.start_soon(self._await_connect, conn)
                 elif await self._ask(conn) is not None:
@@ -290,49 +337,52 @@ class TrioSockets:
 
     async def _read(self, conn: _Conn, wire: Wire, verify: Verify) -> None:
         while True:
-            while conn.session.unanswered >= UNANSWERED:
-                conn.room = trio.Event()
-                await conn.room.wait()
+            await self._wait_for_room(conn)
             frame = await wire.receive()
             if frame is None:
                 return
             try:
-                commands = conn.session.feed(frame, set(conn.subscriptions))
+                commands = conn.session.feed(frame, conn.subscriptions)
             except FrameRefused as refused:
                 conn.end(4300, refused.code)
                 await trio.sleep_forever()  # the writer closes
             for each in commands:
+                await self._wait_for_room(conn)
                 if isinstance(each, Wanted):
                     each = decided(each.id, each.name, await self._identify(conn, each, verify))
                 if each.id == 0:  # its id is an open command's: there is only this to say
                     conn.put(each.reply or b"")
                     continue
-                conn.replies.append(each.id)
+                conn.replies.append((each.id, each.name == "subscribe" and each.reply is None and not each.member))
                 conn.asked = True
                 self._connections.commands(conn.id, conn.who, [each])
 
+    async def _wait_for_room(self, conn: _Conn) -> None:
+        """Until what was asked has been taken, about: a client that does not read is not read."""
+        while conn.session.unanswered >= UNANSWERED or len(conn.replies) >= HANDED or conn.size > OUTBOX:
+            await conn.room.park()
+
     async def _identify(self, conn: _Conn, wanted: Wanted, verify: Verify) -> bytes:
         """The reply of `connect` and `refresh`."""
+        session, known = conn.session, conn.identity
         try:
             found = await verify(wanted.token) if wanted.token else None
+            if (wanted.name == "refresh" and (found is None or known is None)) or (found and known and found.user != known.user):
+                raise Unauthenticated("bad_token", "The token is another user's")
         except NovaError as error:
-            if wanted.name == "connect":
-                conn.end(error.row.close, error.code)
+            session.greeted = session.greeted and wanted.name == "refresh"  # it may try again
             return error_item(wanted.id, error)
-        if wanted.name == "refresh":
-            if found is None or conn.identity is None or found.user != conn.identity.user:
-                return pushes.error(JSON, wanted.id, b"bad_token", b"The token is another user's")
-            conn.identity = found
-            conn.expiry.cancel()
-            return pushes.empty(JSON, wanted.id, _REFRESH)
-        conn.identity, conn.name = found, wanted.client_name[:64]
+        conn.identity = found or known
         conn.expiry.cancel()
+        if wanted.name == "refresh":
+            return pushes.empty(JSON, wanted.id, _REFRESH)
+        session.connected, conn.name = True, wanted.client_name[:64]
         refused = await self._ask(conn)
         if refused is not None:
             return pushes.error(JSON, wanted.id, refused.code.encode(), refused.detail.encode())
         user, left = None, 0
-        if found is not None:
-            user, left = found.user.encode(), max(0, int(found.expires_at - self._clock.wall()))
+        if conn.identity is not None:
+            user, left = conn.identity.user.encode(), max(0, int(conn.identity.expires_at - self._clock.wall()))
         return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, round(self._life.ping))
 
     async def _ask(self, conn: _Conn) -> Refused | None:
@@ -353,7 +403,7 @@ class TrioSockets:
             conn.end(4008, "not_connected")
 
     async def _age(self, conn: _Conn) -> None:
-        await trio.sleep(self._life.lifetime * (1 - JITTER * random.random()))  # noqa: S311 -- spreads, and hides nothing
+        await trio.sleep(self.age())
         conn.put(pushes.bye(JSON, 4007, b"lifetime", 1000))
         conn.end(4007, "lifetime")
 
@@ -370,19 +420,14 @@ class TrioSockets:
                 return
 
     async def _write(self, conn: _Conn, wire: Wire) -> None:
+        form = conn.session.form
         while True:
             await conn.news.wait()
             conn.news = trio.Event()
-            items = []
             while conn.outbox:
-                item, answers = conn.outbox.popleft()
-                conn.size -= len(item)
-                conn.session.answered(answers)
-                items.append(item if conn.session.form == JSON else spelled(conn.session.form, item))
-            conn.room.set()
-            if items:
-                await wire.send(items[0] if len(items) == 1 else pushes.batch(conn.session.form, items))
-            if conn.closing is not None and not conn.outbox:
+                items = [item if form == JSON else spelled(form, item) for item in conn.take()]
+                await wire.send(items[0] if len(items) == 1 else pushes.batch(form, items))
+            if conn.closing is not None:
                 await wire.close(*conn.closing)
                 if conn.nursery is not None:
                     conn.nursery.cancel_scope.cancel()
@@ -394,12 +439,14 @@ class TrioSockets:
             try:
                 async for item in reader:
                     while conn.size > OUTBOX:
-                        conn.room = trio.Event()
-                        await conn.room.wait()
+                        await conn.room.park()
+                    if item.kind == "gap":
+                        self.missed(item.push)
                     conn.put(item.push)
                     if item.kind == "unsub":
                         conn.subscriptions.pop(name, None)
             except SlowReader:
+                self.counts["slow"] += 1
                 conn.end(_SLOW, "slow_reader")
 
     def _stop(self, conn: _Conn, name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from nova.surface.http.pages import Asset
 
 RECONNECT_MS: Final = 5000  # over which those who are sent away come back
+SPREAD_MS: Final = 2000  # over which they are told
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -424,8 +425,15 @@ class Server:
         metrics.read("nova_channels", "Channels in use.", "gauge", lambda: [((), len(found.hub.rooms))])
         metrics.read(
             "nova_realtime", "What happened on channels.", "gauge",
-            lambda: [((name,), value) for name, value in (*found.hub.counts.items(), ("unadmitted", found.admission.refused))], ("name",),
+            lambda: [((name,), value) for name, value in self._realtime_counts(found)], ("name",),
         )  # fmt: skip
+
+    def _realtime_counts(self, found: Realtime) -> Iterator[tuple[str, int]]:
+        """What slow readers did not get is that of every road: of those in the I/O threads, and of those in trio."""
+        yield from found.hub.counts.items()
+        threads = self._reactor.websockets.stats()
+        yield from ((name, value + threads[f"ws_{name}"]) for name, value in found.sockets.counts.items())
+        yield "unadmitted", found.admission.refused
 
     # Drains, in the reverse order.
 
@@ -438,7 +446,7 @@ class Server:
         """Those who live in trio are told when to come back; the reactor tells its own."""
         if self._realtime is None:
             return
-        await self._realtime.sockets.drain(4002, "shutting_down", RECONNECT_MS)
+        await self._realtime.sockets.drain(4002, "shutting_down", spread_ms=SPREAD_MS, reconnect_ms=RECONNECT_MS)
 
     async def _drain_live(self) -> None:
         """Players learn from their playlists that nothing follows: who waits at once, who polls with their next look."""

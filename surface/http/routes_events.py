@@ -22,7 +22,7 @@ from nova.ext.values import JSON
 from nova.realtime.history import Place, Recovery
 from nova.realtime.hub import RESUBSCRIBE
 from nova.realtime.seam import Reader, SlowReader
-from nova.realtime.trio_sockets import farewell
+from nova.realtime.trio_sockets import TrioSockets, farewell
 from nova.surface.http.call import Call
 from nova.surface.http.route import Query, Reply, Route, short_text
 from nova.surface.realtime import Realtime, holder, who
@@ -30,7 +30,7 @@ from nova.surface.realtime import Realtime, holder, who
 CHANNELS: Final = 32  # of one request: each event's id names all of them
 COMMENT_S: Final = 15.0  # seconds between two comments, which keep proxies from closing a quiet answer
 RETRY_MS: Final = 3000  # after which a browser comes back
-CURSOR_MAX: Final = 8000  # characters
+CURSOR_MAX: Final = 10_000  # characters: that of 32 channels with the longest names has some 8500
 _SLOW: Final = 4005
 
 Send = Callable[[bytes], Awaitable[None]]
@@ -67,7 +67,7 @@ class EventRoutes:
             room, recovery, reader = await hub.reader(asks, name, place)
             return _Source(name, room.history.epoch, room.history.offset, recovery, place, reader)
 
-        follow = _Follow(source)
+        follow = _Follow(source, self.realtime.sockets)
         try:
             for name in names:
                 await follow.add(name, places.get(name))
@@ -79,7 +79,7 @@ class EventRoutes:
 
         async def stream(send: Send) -> None:
             with self.realtime.sockets.attended(identity, follow):
-                await follow.run(send, expires)
+                await follow.run(send, expires, self.realtime.sockets.age())
 
         return Reply(stream=stream, content_type="text/event-stream", closed=follow.close)
 
@@ -98,11 +98,11 @@ class _Source(NamedTuple):
 class _Follow:
     """One answer: its channels, each followed by a task, in one stream of events. realtime.trio_sockets.Attended.
 
-    find: the channel of that name from that place on; raises NovaError.
+    find: the channel of that name from that place on; raises NovaError. sockets: count what is missed.
     """
 
-    def __init__(self, find: Callable[[str, Place | None], Awaitable[_Source]]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[str, Place | None], Awaitable[_Source]], sockets: TrioSockets) -> None:
+        self._find, self._sockets = find, sockets
         self._sources: dict[str, _Source] = {}
         self._places: dict[str, tuple[str, int]] = {}
         self._left: dict[str, bytes] = {}  # `unsub` of channels that are not followed any more
@@ -131,9 +131,9 @@ class _Follow:
         for source in self._sources.values():
             source.reader.close()
 
-    async def run(self, send: Send, expires: float) -> None:
-        """Until the channels, the token or the client end."""
-        with trio.move_on_after(max(0.0, expires)) as living:
+    async def run(self, send: Send, expires: float, age: float) -> None:
+        """Until the channels, the token or the client end. expires, age: seconds until the token does, and until this is old enough."""
+        with trio.move_on_after(max(0.0, min(expires, age))) as living:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._await_end, nursery)
                 await self._begin(send)
@@ -143,7 +143,7 @@ class _Follow:
                         readers.start_soon(self._read, send, source)
                 nursery.cancel_scope.cancel()
         if living.cancelled_caught:
-            self.end(4202, "token_expired", None)
+            self.end(*((4202, "token_expired") if expires <= age else (4007, "lifetime")), None)
         if self._last is not None:
             code, reason, after = self._last
             bye = pushes.bye(JSON, code, reason.encode(), RETRY_MS if after is None else after)
@@ -183,6 +183,8 @@ class _Follow:
                     if item.kind == "unsub":
                         told = item.push
                         break
+                    if item.kind == "gap":
+                        self._sockets.missed(item.push)
                     async with self._turn:
                         self._places[name] = (source.epoch, item.offset)
                         await send(self._event(item.push[2 : item.push.index(b'"', 2)], item.push))
@@ -197,6 +199,7 @@ class _Follow:
                     async with self._turn:
                         await send(b"".join(parts))
         except SlowReader:
+            self._sockets.counts["slow"] += 1
             self.end(_SLOW, "slow_reader", None)
 
     async def _comment(self, send: Send) -> None:

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from nova.ext.values import MSGPACK
-from tests.realtime.talk import PRIVATE, STREAM, node
+from tests.realtime.talk import PRIVATE, STREAM, Client, node
 
 LOBBY = "public:lobby"
 
@@ -140,6 +140,8 @@ async def test_limits_of_size_rate_and_channels_answer_with_their_code() -> None
 async def test_token_comes_with_connect_and_again_with_refresh() -> None:
     async with node() as here:
         client = await here.client("alice")
+        assert (await client.ask(1, connect={"token": "bob"}))["code"] == "bad_token"  # the URL has said who it is
+        assert (await client.ask(1, connect={"name": "Al"}))["user"] == "alice"
         assert (await client.ask(1, connect={}))["code"] == "conflict"
         assert (await client.ask(1, refresh={"token": "bob"}))["code"] == "bad_token"
         assert await client.ask(1, refresh={"token": "alice"}) == {}
@@ -243,7 +245,7 @@ async def test_msgpack_clients_see_the_same() -> None:
     from nova.realtime.session import Session
 
     session = Session(MSGPACK, connected=True, channels=128)
-    found = session.feed(msgpack.packb({"id": 1, "publish": {"channel": LOBBY, "data": {"a": [1, None]}}}), set())
+    found = list(session.feed(msgpack.packb({"id": 1, "publish": {"channel": LOBBY, "data": {"a": [1, None]}}}), set()))
     assert found[0].name == "publish" and json.loads(found[0].data) == {"a": [1, None]}  # type: ignore[union-attr]
 
 
@@ -275,3 +277,94 @@ async def test_connection_that_is_to_end_ends_though_its_client_takes_nothing(au
         await trio.testing.wait_all_tasks_blocked()
         here.sockets.revoke(jti="jti-alice")
         assert (await client.ended())[0] == 1006 and len(here.sockets) == 0
+
+
+async def test_subscriptions_that_wait_for_room_all_go_on() -> None:
+    async with node("public history=0 channel_rate=off rate=off") as here:
+        slow = await here.client("alice")
+        names = [f"public:{number}" for number in range(3)]
+        for name in names:
+            await slow.ask(1, subscribe={"channel": name})
+        slow.stuck = trio.Event()
+        for number in range(100):
+            for name in names:
+                await here.hub.say(name, json.dumps({"n": number, "pad": "x" * 1000}).encode())
+            await trio.testing.wait_all_tasks_blocked()
+        slow.stuck.set()
+        missing = set(names)
+        while missing:
+            told = (await slow.next(lambda item: item.get("pub", {}).get("data", {}).get("n") == 99))["pub"]
+            missing.remove(told["channel"])
+
+
+async def test_client_that_recovers_much_at_once_is_no_slow_reader() -> None:
+    async with node("public history=100 channel_rate=off rate=off", most_bytes=2**24) as here:
+        names = [f"public:{number}" for number in range(6)]
+        for name in names:
+            for _ in range(90):
+                await here.hub.say(name, json.dumps("x" * 10_000).encode())
+        client = await here.client("alice")
+        frames = client.frames
+        batch = [
+            {"id": at, "subscribe": {"channel": name, "recover": {"offset": 1, "epoch": here.hub.rooms.get(name).history.epoch}}}  # type: ignore[union-attr]
+            for at, name in enumerate(names, 1)
+        ]
+        await client.send_in.send(json.dumps(batch).encode())
+        await client.next(lambda item: item.get("id") == len(names))
+        replies = [item["subscribe"] for item in client.said if "subscribe" in item]
+        assert [(each["recovered"], len(each["publications"])) for each in replies] == [(True, 89)] * len(names)
+        assert client.frames == frames + len(names)  # each is longer than a frame should be
+
+
+async def test_client_that_asks_and_reads_nothing_is_bounded() -> None:
+    async with node("public history=100 channel_rate=off rate=off") as here:
+        for _ in range(90):
+            await here.hub.say(LOBBY, json.dumps("x" * 10_000).encode())
+        client = await here.client("alice")
+        client.stuck = trio.Event()
+        batch = [{"id": at, "history": {"channel": LOBBY}} for at in range(1, 129)]
+        await client.send_in.send(json.dumps(batch).encode())
+        await trio.testing.wait_all_tasks_blocked()
+        waiting = sum(conn.size for conn in here.sockets._conns.values())
+        assert waiting < 3_000_000
+        client.stuck.set()
+        await client.next(lambda item: item.get("id") == 128)
+
+
+async def test_channels_of_a_connection_are_counted_while_they_are_asked_for() -> None:
+    async with node() as here:
+        client = await here.client("alice")
+        for start in (0, 100):
+            batch = [{"id": start + at + 1, "subscribe": {"channel": f"public:{start + at}"}} for at in range(100)]
+            await client.send_in.send(json.dumps(batch).encode())
+        await client.next(lambda item: item.get("id") == 200)
+        refused = [item["id"] for item in client.said if "error" in item]
+        assert refused == list(range(129, 201))
+
+
+async def test_stream_whose_chat_is_open_to_more_is_still_a_chat() -> None:
+    async with node("stream publish=user") as here:
+        poor = await here.client("bob/none")
+        done = await poor.ask(1, publish={"channel": f"stream:{STREAM}", "data": {"text": "hi"}})
+        assert done["durable"] and done["offset"] == 1
+
+
+async def test_drain_is_told_over_a_time_and_spreads_those_who_come_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with node() as here, trio.open_nursery() as nursery:
+        clients = [await here.client(f"user{number}") for number in range(20)]
+        heard: list[tuple[float, int]] = []
+
+        async def hear(client: Client) -> None:
+            bye = (await client.next("bye"))["bye"]
+            heard.append((trio.current_time(), bye["reconnect_after_ms"]))
+            assert await client.ended() == (4002, "shutting_down")
+
+        for client in clients:
+            nursery.start_soon(hear, client)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = trio.current_time()
+        await here.sockets.drain(4002, "shutting_down", spread_ms=2000, reconnect_ms=5000)
+        assert len({round(at - begun, 2) for at, _ in heard}) == 20 and all(at - begun < 2 for at, _ in heard)
+        assert all(0 <= after <= 5000 for _, after in heard) and len({after for _, after in heard}) > 5
+        late = await here.client("late")
+        assert (await late.next("bye"))["bye"]["code"] == 4002 and await late.ended() == (4002, "shutting_down")

@@ -26,6 +26,7 @@ from hypercorn.typing import ConnectionState
 from nova.core.reactor import RawStream
 from nova.core.settings_table import Settings
 from nova.realtime.trio_sockets import FAREWELL, Abandoned
+from nova.surface import h2_websocket as h2_websocket  # Hypercorn makes its streams
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

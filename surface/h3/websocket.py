@@ -158,7 +158,7 @@ class WebSocket:
         if not self._closing:
             self._closing = True
             self._reader.close_sent()
-            self._stream.post(ws.close_frame(code, reason.encode()[:123]))
+            self._stream.post(ws.close_frame(code, reason.encode()))
 
     def _finish(self, code: int, reason: str) -> None:
         """Both sides have said everything: FIN, which stands for the end of the TCP connection (RFC 8441, 5)."""

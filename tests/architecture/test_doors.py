@@ -18,7 +18,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "grpc_reflection": ("surface/grpc/",),
     "h11": ("surface/identity/client.py",),
     "h2": ("surface/h2.py",),
-    "hypercorn": ("surface/h2.py", "core/reactor/"),
+    "hypercorn": ("surface/h2.py", "surface/h2_websocket.py", "core/reactor/"),
     "isal": ("media/images/png.py",),
     "nacl": ("realtime/messaging/crypto.py",),
     "outcome": ("core/",),
@@ -33,6 +33,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "structlog": ("core/log.py",),
     "trio": ("core/", "media/", "realtime/", "cdn/", "surface/"),
     "werkzeug": ("surface/http/",),
+    "wsproto": ("surface/h2_websocket.py",),
     "zstandard": ("cdn/shield/compress.py",),
 }
 LOW = {"cpython", "libc", "posix", "cython"}  # what Cython itself brings

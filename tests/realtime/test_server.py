@@ -24,6 +24,7 @@ import trio
 
 from nova.ext import ws
 from nova.realtime.client.socket import Socket, SocketClosed, open_socket
+from nova.realtime.close_codes import TABLE
 from tests.serving import Served, serve
 from tests.surface.h3.client import Client as H3Client
 from tests.surface.h3.client import connect as h3_connect
@@ -64,6 +65,7 @@ class Talk:
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self.waiting: list[Any] = []
+        self.reason = ""  # of the end
 
     async def say(self, *commands: Any) -> None:
         await self._socket.send(json.dumps(list(commands) if len(commands) > 1 else commands[0]))
@@ -98,6 +100,7 @@ class Talk:
                 while True:
                     await self._socket.receive()
             except SocketClosed as closed:
+                self.reason = closed.reason
                 return closed.code
 
 
@@ -148,6 +151,11 @@ class H2Socket:
                         await self._flush()
             if texts:
                 return texts
+
+    async def raw(self, data: bytes) -> None:
+        for start in range(0, len(data), 16_384):
+            self._h2.send_data(1, data[start : start + 16_384])
+        await self._flush()
 
     async def end(self) -> None:
         """Nothing more comes from here."""
@@ -218,6 +226,9 @@ class H3Socket:
                     self._client.send(self._stream, ws.frame(ws.PONG, payload, key=b"1234"))
             if texts:
                 return texts
+
+    async def raw(self, data: bytes) -> None:
+        self._client.send(self._stream, data)
 
     async def end(self) -> None:
         self._client.send(self._stream, b"", end=True)
@@ -433,6 +444,53 @@ async def test_subprotocols_that_we_do_not_know_are_a_bad_request_over_h2_and_h3
         assert socket.status == "400"
     async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
         assert (await client.websocket("/v1/ws", "mqtt")[1].whole()).status == 400
+
+
+MASK = b"1234"
+BROKEN = {
+    "utf8": (ws.frame(ws.TEXT, b'{"id":1,"ping":{},"\xff', key=MASK), 1007),
+    "reserved": (b"\xc1\x80" + MASK, 1002),
+    "unmasked": (ws.frame(ws.TEXT, b"{}"), 1002),
+    "opcode": (b"\x83\x80" + MASK, 1002),
+    "continuation": (b"\x80\x80" + MASK, 1002),
+    "control": (b"\x89\xfe\x00\x7e" + MASK, 1002),
+    "close": (b"\x88\x81" + MASK + b"x", 1002),
+    "close code": (b"\x88\x82" + MASK + bytes((0x03 ^ MASK[0], 0xED ^ MASK[1])), 1002),  # 1005
+    "kind": (ws.frame(ws.BINARY, b"{}", key=MASK), 1003),
+    "large": (ws.frame(ws.TEXT, b"x" * 65_537, key=MASK)[:1000], 1009),
+    "endless": (
+        ws.frame(ws.TEXT, b"x" * 20_000, fin=False, key=MASK) + 2 * ws.frame(0, b"x" * 20_000, fin=False, key=MASK)
+        + ws.frame(0, b"x" * 20_000, fin=False, key=MASK)[:100], 1009,
+    ),
+    "empty": (b"\x01\x80" + MASK + 70 * (b"\x00\x80" + MASK), 1008),
+    "no commands": (ws.frame(ws.TEXT, b"[]", key=MASK), 4300),
+    "no json": (ws.frame(ws.TEXT, b"hello", key=MASK), 4300),
+    "its own": (ws.close_frame(3000, b"bye", key=MASK), 3000),
+}
+
+
+@OVER
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_what_breaks_the_rules_is_told_by_its_code_and_hurts_nobody_else(server: Served, over: str, broken: str) -> None:
+    data, code = BROKEN[broken]
+    async with talk(server) as other, talk(server, over=over) as client:
+        await other.ask(1, connect={})
+        await client.ask(1, connect={})
+        await (client._socket._stream.send_all if over == "http/1.1" else client._socket.raw)(data)
+        assert await client.ended() == code
+        assert await other.ask(2, ping={}) == {}
+
+
+@OVER
+async def test_services_end_a_connection_with_every_code_of_the_table(server: Served, tokens: dict[str, str], over: str) -> None:
+    reason = "\U0001f44b" * 60  # more than a close frame has room for
+    for code in [each for each in TABLE if each >= 4000]:
+        async with talk(server, tokens["bob"], over=over) as client:
+            await client.ask(1, ping={})
+            body = {"user": "bob", "code": code, **({"reason": reason} if code == 4000 else {})}
+            await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", body, tokens["svc"])
+            assert await client.ended() == code
+            assert client.reason == (reason[:30] if code == 4000 else TABLE[code].name)
 
 
 @OVER

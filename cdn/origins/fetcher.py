@@ -170,7 +170,7 @@ class Origins:
 
     async def ask(self, request: FetchRequest, informational: Informational | None) -> tuple[Origin, Exchange]:
         """The first good answer's origin and exchange. Raises OriginError."""
-        origins = self._candidates(request)
+        origins, anyway = self._candidates(request)
         again = request.method in ask.IDEMPOTENT
         hedges = again and request.method in ask.SAFE and self._site.hedge_after is not None
         several = len(origins) > 1
@@ -184,6 +184,7 @@ class Origins:
             hedge=self._hedge_after if hedges and several else None,
             retry=self._site.retry_statuses if again and several else (),
             informational=informational,
+            anyway=anyway,
         )
         try:
             return await race.run()
@@ -191,13 +192,15 @@ class Origins:
             self.counts.hedges += race.hedged
             self.counts.retries += race.retried
 
-    def _candidates(self, request: FetchRequest) -> list[Origin]:
-        """Who may be asked, in order: the object's shield nodes, then the origins."""
+    def _candidates(self, request: FetchRequest) -> tuple[list[Origin], bool]:
+        """Who may be asked, in order: the object's shield nodes, then the origins. True: only because nobody else may."""
         found = [self.origins[at] for at in self._order.next([each.ready() for each in self.origins])]
         if self.nodes and not any(name == ask.VIA_EDGE for name, _ in request.fields):
             order = rendezvous.choose(request.key or request.target, self._names, [node.busy for node in self.nodes])
             found = [self.nodes[at] for at in order if self.nodes[at].ready()][:2] + found
-        return found
+        if found:
+            return found, False
+        return [self.origins[at] for at in self._order.next([each.answers for each in self.origins])], True
 
     def _hedge_after(self, origin: Origin) -> float | None:
         most = self._site.hedge_after
@@ -207,8 +210,9 @@ class Origins:
     async def _once(self, request: FetchRequest, informational: Informational | None) -> AsyncIterator[Answer]:
         """A request with a body, or an upgrade: one origin, unless no connection to it can be made."""
         failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
-        for origin in self._candidates(request):
-            if not origin.enter():
+        origins, anyway = self._candidates(request)
+        for origin in origins:
+            if not origin.enter(anyway=anyway):
                 continue
             try:
                 exchange = await origin.open(request)

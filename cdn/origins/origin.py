@@ -74,10 +74,17 @@ class Origin:
         self.health = Health()
         self.latencies = Latencies()
         self.requests = self.failures = 0
+        self._answers = False  # whether its last failure was a bad answer, and not none
 
     def ready(self) -> bool:
         """Whether it may be asked now."""
         return self.health.well and self.breaker.ready(self._clock.monotonic())
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is there, however bad its last answers were: it is asked when nobody else may be. A few addresses that it answers
+        badly would otherwise close the whole site."""
+        return self.health.well and self._answers
 
     @property
     def busy(self) -> int:
@@ -90,13 +97,13 @@ class Origin:
             self.requests, self.failures, self._pool.busy, self._pool.idle, p50, p95, p99,
         )  # fmt: skip
 
-    async def attempt(self, request: FetchRequest, informational: Informational | None = None) -> Exchange:
+    async def attempt(self, request: FetchRequest, informational: Informational | None = None, *, anyway: bool = False) -> Exchange:
         """Ask, without a body; the answer's head is there, its body is the caller's to read, and to `end`.
 
         A kept connection that was closed over there meanwhile is no failure of the origin: the request goes over a new one.
-        Raises OriginError; `Failed` tells `connect` failures from others. The breaker hears of what happened.
+        Raises OriginError; Unreachable: nothing was asked. The breaker hears of what happened. anyway: it is asked though it is open.
         """
-        if not self.enter():
+        if not self.enter(anyway=anyway):
             raise Unreachable(f"{self.where.host} is left alone after its failures")
         began = self._clock.monotonic()
         try:
@@ -110,9 +117,9 @@ class Origin:
         self.answered(exchange.head.status, began)
         return exchange
 
-    def enter(self) -> bool:
+    def enter(self, *, anyway: bool = False) -> bool:
         """Whether one request may go there now. Then exactly one of `answered`, `failed` and `breaker.cancel` follows."""
-        if not self.breaker.allow(self._clock.monotonic()):
+        if not self.breaker.allow(self._clock.monotonic()) and not anyway:
             return False
         self.requests += 1
         return True
@@ -121,7 +128,7 @@ class Origin:
         """began: monotonic seconds, when it was asked."""
         now = self._clock.monotonic()
         if status in SICK:
-            self._failed()
+            self._failed(answers=True)
         else:
             self.breaker.success(now)
             self.latencies.observe(now - began)
@@ -130,7 +137,7 @@ class Origin:
         if error.code == "origin_busy":
             self.breaker.cancel()  # our own lack of connections says nothing about the origin
         else:
-            self._failed()
+            self._failed(answers=isinstance(error, OriginBroken))
 
     def too_slow(self) -> None:
         """Another one's answer came first, although this one was asked before: a failure, or one that is frozen would never count."""
@@ -138,10 +145,11 @@ class Origin:
 
     def broke(self) -> None:
         """Its answer broke off in the middle."""
-        self._failed()
+        self._failed(answers=True)
 
-    def _failed(self) -> None:
+    def _failed(self, *, answers: bool = False) -> None:
         self.failures += 1
+        self._answers = answers
         was = self.breaker.state
         self.breaker.failure(self._clock.monotonic())
         if self.breaker.state is State.OPEN and was is not State.OPEN:

@@ -24,7 +24,7 @@ class Race:
 
     origins: in the order in which they are asked. hedge: seconds without a first byte after which another is asked too; None, or without
     any such function: never.
-    retry: statuses after which another origin is asked; such an answer is kept for when no other one comes.
+    retry: statuses after which another origin is asked; such an answer is kept for when no other one comes. anyway: see Origin.attempt.
     """
 
     def __init__(
@@ -37,10 +37,11 @@ class Race:
         hedge: Callable[[Origin], float | None] | None,
         retry: Collection[int],
         informational: Informational | None,
+        anyway: bool = False,
     ) -> None:
         self._waiting = list(origins)
         self._request, self._budget, self._now = request, budget, now
-        self._hedge, self._retry, self._informational = hedge, retry, informational
+        self._hedge, self._retry, self._informational, self._anyway = hedge, retry, informational, anyway
         self._running: list[tuple[Origin, trio.CancelScope]] = []
         self._began: list[Origin] = []  # in the order of their start
         self._may_hedge = True
@@ -60,7 +61,7 @@ class Race:
                 self.retried += not free
                 origin = self._waiting.pop(0)
                 try:
-                    exchange = await origin.attempt(self._request, self._informational)
+                    exchange = await origin.attempt(self._request, self._informational, anyway=self._anyway)
                 except OriginError as error:
                     failure, free = error, costs_nothing(error)
                     continue
@@ -160,7 +161,7 @@ class Race:
         informational = self._informational if len(self._running) == 1 and not self.hedged else None
         with scope:
             try:
-                outcome: Exchange | OriginError = await origin.attempt(self._request, informational)
+                outcome: Exchange | OriginError = await origin.attempt(self._request, informational, anyway=self._anyway)
             except OriginError as error:
                 outcome = error
             self._send.send_nowait((origin, outcome))

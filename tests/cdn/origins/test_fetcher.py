@@ -1,6 +1,7 @@
 """A site's origins: real processes that answer well, badly, late or not at all, and that are killed and frozen."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 import trio
@@ -281,6 +282,19 @@ async def test_all_dead_is_down_and_refused_at_once(pair: list[Process]) -> None
         assert [each.requests for each in origins.origins] == [1, 1]
         with pytest.raises(OriginError):
             await whole(origins, get("/", method="POST", body=lambda: pieces(b"x"), length=1))
+
+
+@pytest.mark.parametrize("many", [1, 2])
+@pytest.mark.parametrize("bad", [raw("garbage\r\n\r\n"), raw(""), "/status/503?d=1"])
+async def test_what_an_origin_answers_badly_does_not_close_the_site(shared: list[Process], many: int, bad: str) -> None:
+    config = site([{"url": each.url, "breaker_failures": 1, "breaker_wait": "30s"} for each in shared[:many]])
+    async with fetching(config) as origins:
+        for _ in range(5):
+            with suppress(OriginError):
+                await whole(origins, get(bad))
+        assert origins.down()
+        assert (await whole(origins, get("/size/10")))[2] == body_of(10)
+        assert (await whole(origins, get("/size/10", method="POST", body=lambda: pieces(b"x"), length=1)))[0] == 200
 
 
 async def test_statuses_of_trouble_go_to_the_next_origin_and_the_last_one_is_shown(shared: list[Process]) -> None:

@@ -136,6 +136,15 @@ cdef inline Kept* kept_of(Entry* entry) noexcept nogil:
     return <Kept*> entry.body if entry != NULL and entry.flags & E_KEPT else NULL
 
 
+cdef bint came_by_proxy(const uint8_t* data, Head* head) noexcept nogil:
+    """Whether the request has a Via. It may be our own fetch that comes back: what it would wait for is its own answer. trio looks."""
+    cdef int i
+    for i in range(head.count):
+        if head.headers[i].name_len == 3 and same_name(data + head.headers[i].name, b"via", 3):
+            return True
+    return False
+
+
 cdef int kept_find(ObjectMap* map, uint16_t site, ByteVec* key, const uint8_t* data, Head* head, uint32_t now, bint park, bint lead,
                    uint64_t conn, Waiter** waiter, Kept** found) noexcept nogil:
     """Look a request up. `key` becomes the key under which an answer to it lies.
@@ -186,7 +195,7 @@ cdef int kept_find(ObjectMap* map, uint16_t site, ByteVec* key, const uint8_t* d
             pthread_mutex_unlock(&map.lock)
             return answer
     if asked:
-        if park:
+        if park and not came_by_proxy(data, head):
             waiter[0] = objects_place(map, entry, conn)
             answer = KF_PARKED if waiter[0] != NULL else KF_FULL
     elif lead:

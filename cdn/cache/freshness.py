@@ -173,8 +173,8 @@ class Wish:
     min_fresh: int | None = None
     max_stale: int | None = None
     no_cache: bool = False
+    no_store: bool = False
     only_if_cached: bool = False
-    stale_if_error: int | None = None
 
     def takes(self, now: float, born: float, fresh_until: float, strict: bool) -> bool:
         """Whether an answer of these times suits. strict: it must not be used stale."""
@@ -198,6 +198,6 @@ def wish(fields: Fields) -> Wish:
         f.delta(cc[b"min-fresh"]) if b"min-fresh" in cc else None,
         stale,
         b"no-cache" in cc,
+        b"no-store" in cc,
         b"only-if-cached" in cc,
-        f.delta(cc[b"stale-if-error"]) if b"stale-if-error" in cc else None,
     )

@@ -66,6 +66,7 @@ class Collapse:
         self._number, self._config = ground.number, ground.config
         self._keeper, self._clock, self._via = ground.keeper, ground.clock, ground.via
         self.jobs: dict[bytes, Outcome] = {}  # by the key under which others wait
+        self._alone: dict[int, Outcome] = {}  # fetches for which nobody waits, by id: what comes of them may be kept, too
         self._backoff = Backoff(ground.config.negative_backoff, ground.config.negative_backoff_most)
         self._doomed: set[int] = set()  # ids of outcomes that a purge has overtaken
         self._windows = live.Windows()
@@ -95,13 +96,15 @@ class Collapse:
         """Fetches under way whose key and tags match will not be kept; who asks from now on begins a new one. soft: what they were to
         replace stays, for it is stale. tagged: whether `match` looks at tags, which are not known before the head."""
         count = 0
-        for key, outcome in list(self.jobs.items()):
+        for outcome in (*self.jobs.values(), *self._alone.values()):
+            key = outcome.key
             tags = outcome.tags if outcome.tags is not None else self._keeper.tags_of(self._number, key)
             if not match(primary(key), tags):
                 if tagged and outcome.tags is None:
                     outcome.purges.append(match)
-            else:
-                self._doomed.add(id(outcome))
+                continue
+            self._doomed.add(id(outcome))
+            if self.jobs.get(key) is outcome:
                 del self.jobs[key]
                 found = self._keeper.table.find(self._number, key)
                 if not soft or (found is not None and found.growing):
@@ -124,6 +127,8 @@ class Collapse:
             return outcome
         if leads:
             self.jobs[key] = outcome
+        else:
+            self._alone[id(outcome)] = outcome
         self._ground.nursery.start_soon(self._fetch, request, outcome, leads, informational)
         return outcome
 
@@ -148,6 +153,7 @@ class Collapse:
             if outcome.fill is not None and outcome.fill.failed:
                 self._keeper.drop(self._number, key)
             self._keeper.table.settle(self._number, key)
+        self._alone.pop(id(outcome), None)
         self._doomed.discard(id(outcome))
         self._ground.quiet.unpark_all()
         if not outcome.known.is_set():

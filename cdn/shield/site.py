@@ -213,7 +213,8 @@ class Site:
                 await self._passing.serve(incoming, receive, send, why, name=name)
             if served != "whole":
                 return
-        outcome = None if authorized else self._collapse.jobs.get(name)
+        alone = authorized or (wanted is not None and wanted.no_store)  # what comes may be this client's only, and says nothing to others
+        outcome = None if alone else self._collapse.jobs.get(name)
         if outcome is not None and incoming.lead is None and (wanted is None or not wanted.no_cache):
             await outcome.known.wait()
             if (outcome.answer is not None or outcome.fill is not None) and not (
@@ -226,7 +227,7 @@ class Site:
         request = whole(incoming, found, self._via)
         leads = incoming.lead is not None
         always = found is not None and bool(found.flags & k.ALWAYS)
-        if not leads and not always and not authorized and name not in self._collapse.jobs:
+        if not leads and not always and not alone and name not in self._collapse.jobs:
             passed = self._keeper.table.find(self.number, name)
             if passed is None or not passed.flags & k.PASS or passed.fresh_until <= now:
                 leads = self._keeper.table.lead(self.number, name)

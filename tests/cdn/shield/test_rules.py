@@ -99,6 +99,14 @@ async def test_9111_5_2_1_directives_of_requests_count_where_a_site_says_so(hous
         assert (await site.get("/a", "Pragma: no-cache"))[1]["cache-status"].startswith("nova; fwd=")
 
 
+async def test_9111_5_2_1_5_no_store_of_a_request_is_about_its_own_answer_only(house: ModuleType) -> None:
+    async with house.site(lambda request: reply(house), request_directives=True) as site:
+        _, headers, _ = await site.get("/a", "Cache-Control: no-store")
+        assert headers["cache-status"] == "nova; fwd=uri-miss; detail=request-no-store"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; fwd=uri-miss; stored"  # nobody was told to pass
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+
+
 async def test_9111_directives_of_requests_do_not_count_by_default(house: ModuleType) -> None:
     async with house.site(lambda request: reply(house)) as site:
         await site.get("/a")
@@ -664,3 +672,38 @@ async def test_a_range_of_what_is_stale_renews_the_whole(house: ModuleType) -> N
         await house.served.until(lambda: site.origin.open == 0)
         assert (await site.get("/a"))[2] == b"abcdefghij"
         assert len(site.origin.asked) == 3
+
+
+async def test_9110_7_6_3_a_fetch_that_comes_back_does_not_wait_for_itself(house: ModuleType) -> None:
+    gate = trio.Event()
+    async with house.site(lambda request: reply(house, gate=gate)) as site, site.client() as leader:
+        await leader.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: site.origin.asked)
+        status, _, body = await site.get("/a", f"Via: {dict(site.origin.asked[0].fields)[b'via'].decode()}")
+        assert (status, b'"loop"' in body) == (502, True)
+        async with site.client() as other:  # behind another proxy one waits as usual
+            await other.send(b"GET /a HTTP/1.1\r\nHost: h\r\nVia: 1.1 other\r\n\r\n")
+            await house.served.until(lambda: site.site.counters.requests == 3)
+            gate.set()
+            assert (await other.answer())[2] == b"hello"
+        assert (await leader.answer())[2] == b"hello"
+        assert len(site.origin.asked) == 1
+
+
+async def test_9111_4_4_a_fetch_that_nobody_waits_for_is_not_kept_either_when_a_write_overtakes_it(house: ModuleType) -> None:
+    gate = trio.Event()
+
+    def script(request: Any) -> Any:
+        if request.method == "DELETE":
+            return house.origin.Reply(204)
+        slow = b"authorization" in dict(request.fields)
+        return reply(house, b"before" if slow else b"after", (b"cache-control", b"public, max-age=60"), gate=gate if slow else None)
+
+    async with house.site(script) as site, site.client() as reader, site.client() as writer:
+        await reader.send(b"GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: Basic x\r\n\r\n")
+        await house.served.until(lambda: len(site.origin.asked) == 1)
+        await writer.send(b"DELETE /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await writer.answer())[0] == 204
+        gate.set()
+        assert (await reader.answer())[2] == b"before"
+        assert (await site.get("/a"))[2] == b"after"

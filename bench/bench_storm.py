@@ -70,11 +70,29 @@ class Signer:
         return path
 
 
+@contextmanager
+def held(
+    port: int, tokens: Path, clients: int, core: int, *options: object, at_go: Callable[[], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """What ws_storm said when all were there; they stay for as long as the block lasts. at_go: called when the first one may come."""
+    command = ["taskset", "-c", core, built("ws_storm"), "-p", port, "-n", clients, "-t", tokens, *options, "-i"]
+    with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        if process.stdout.readline().strip() == "go" and at_go:
+            at_go()
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"ws_storm ended with {process.wait()}")
+        yield json.loads(line)
+        process.stdin.close()
+
+
 def came(server: Server, port: int, tokens: Path, clients: int, core: int, *options: object) -> tuple[dict[str, Any], float]:
-    """What ws_storm said, and the server's CPU seconds meanwhile."""
+    """What ws_storm said, and the server's CPU seconds until all were there: what their end costs is not the upgrade's."""
     start: list[Reading] = []
-    said = generate("ws_storm", core, "-p", port, "-n", clients, "-t", tokens, *options, at_go=lambda: start.append(server.cpu()))
-    return said, start[0].until(server.cpu())
+    with held(port, tokens, clients, core, *options, at_go=lambda: start.append(server.cpu())) as said:
+        return said, start[0].until(server.cpu())
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256", "EdDSA", "cached"])
@@ -123,20 +141,6 @@ class Authenticated(Nova):
         super().__init__(folder, *FORGET, f"http.listen=127.0.0.1:{self.port}", f'auth.keys=["{keys}"]', "auth.issuer=bench", *bus)
 
 
-@contextmanager
-def listeners(server: Authenticated, tokens: Path, clients: int, core: int, channels: str) -> Iterator[dict[str, Any]]:
-    """Idle connections that are subscribed, for as long as the block lasts."""
-    command = ["taskset", "-c", core, built("ws_storm"), "-p", server.port, "-n", clients, "-t", tokens, "-C", channels, "-i"]
-    with subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        said = [line for line in (process.stdout.readline(), process.stdout.readline()) if line.startswith("{")]
-        if not said:
-            raise RuntimeError(f"ws_storm ended with {process.wait()}")
-        yield json.loads(said[0])
-        process.stdin.close()
-
-
 @pytest.mark.parametrize(("channels", "bound"), [(1, 1.0), (4, 2.0)])
 def bench_idle_memory(versus: Versus, ram: Path, smoke: bool, generator_core: int, channels: int, bound: float) -> None:
     clients = 500 if smoke else CLIENTS
@@ -150,7 +154,7 @@ def bench_idle_memory(versus: Versus, ram: Path, smoke: bool, generator_core: in
                 generate("ws_storm", generator_core, "-p", nova.port, "-n", clients, "-t", tokens, "-C", names, "-x")
             time.sleep(1)
             empty = nova.memory()
-            with listeners(nova, tokens, clients, generator_core, names) as said:
+            with held(nova.port, tokens, clients, generator_core, "-C", names) as said:
                 time.sleep(1)
                 grown = nova.memory() - empty
         also = {"grown_mib": grown / 2**20, "empty_mib": empty / 2**20}

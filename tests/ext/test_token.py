@@ -1,5 +1,6 @@
 """Token checks against PyJWT: what it accepts we accept, unless a rule of ours says no; each rule has a test."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -16,6 +17,7 @@ from nova.ext.token import TokenError, TokenTable
 from tests.ext import token_maker as make
 
 NOW = make.NOW
+LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
 def key(alg: str) -> JwsKey:
@@ -235,6 +237,13 @@ def test_base64_has_one_spelling() -> None:
     assert reason(table(), token + b"==") == "malformed"
     for byte in b"+/=":
         assert reason(table(), token[:-1] + bytes([byte])) == "malformed"
+    made = table("HS256")
+    signed, _, signature = make.token("HS256").rpartition(b".")
+    for at in range(39, 43):  # the last character of the last four, and the three that are left
+        for value in range(256):
+            text = signature[:at] + bytes([value]) + signature[at + 1 :]
+            strict = set(text) <= LETTERS and make.b64(base64.urlsafe_b64decode(text + b"=")) == text
+            assert reason(made, signed + b"." + text) == ("ok" if text == signature else "signature" if strict else "malformed")
 
 
 def test_expiry_counts_in_the_cache_too() -> None:

@@ -18,7 +18,7 @@ from nova.ext.http1 cimport (
 from nova.ext.identity cimport identify, session_of, viewer_of
 from nova.ext.io cimport (
     CF_AGAIN, CF_BODY, CF_CHUNKED, CF_CLOSE_AFTER, CF_DRAIN, CF_EOF, CF_HANDSHAKE, CF_IN, CF_KEEP, CF_KNOWN, CF_LATE, CF_PARTIAL_HEAD, CF_PROXY,
-    CF_RATED, CF_STARTED, CF_STARVED, FR_CLOSE, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP, S_HOST, SiteStats,
+    CF_RATED, CF_STARTED, CF_STARVED, FR_CLOSE, H_ANSWER, H_HEAD, H_LINGER, H_PARKED, Limits, P_HTTP, P_WS, S_HOST, SiteStats,
 )
 from nova.ext.kept cimport KF_FULL, KF_HIT, KF_LEAD, KF_PARKED, KF_STALE, KF_UP, PICTURES_SITE, kept_find, kept_key, kept_unask
 from nova.ext.lifecycle cimport conn_close, conn_linger, conn_part
@@ -36,6 +36,7 @@ from nova.ext.wire cimport (
     EV_BODY, EV_DRAINED, EV_RENDER, EV_REQUEST, OW_DRAINED, OW_INPUT, R_DRAIN, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_SLOW, R_TIMEOUT,
     RequestInfo, SF_CLOSE, SF_END,
 )
+from nova.ext.ws_send cimport ws_settle
 from nova.ext.ws_serve cimport WS_IS_OPEN, WS_NOT_HERE, ws_upgraded
 
 cdef enum:
@@ -106,6 +107,9 @@ cdef void arm(Thread* t, Conn* c) noexcept nogil:
 
 cdef void settle(Thread* t, Conn* c) noexcept nogil:
     """After a turn's work: flush, then arm socket and timer for what is awaited."""
+    if c.proto == P_WS:
+        ws_settle(t, c)
+        return
     if tx_flush(t, c) < 0:
         conn_close(t, c, R_RESET)
         return
@@ -564,7 +568,8 @@ cdef size_t consume(Thread* t, Conn* c, const uint8_t* data, size_t size) noexce
             break
         used += head.size
         if c.proto != P_HTTP:
-            conn_again(t, c)  # what came behind the head are frames
+            if used < size:
+                conn_again(t, c)  # what came behind the head are frames
             break
         answered += 1
     return used

@@ -18,8 +18,10 @@ from nova.core.reactor import Listen, RawStream
 from nova.core.reactor.resident import ResidentObjects
 from nova.core.settings import load
 from nova.ext.tls import TlsContext, TlsError
+from nova.ext.ws import TEXT, frame
 from nova.surface.h2 import H2
 from tests.core.reactor.served import Client, dial, http, reactor
+from tests.core.reactor.talking import KEY, house
 
 Pair = tuple[Path, Path]
 
@@ -159,6 +161,33 @@ async def test_server_name_chooses_its_certificate(pair: Pair, tmp_path: Path) -
     async with reactor(spec) as (_, [address]):
         await tls(address, client_context(pair))
         await tls(address, client_context(other), "other.test")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+async def test_frames_behind_an_upgrade_are_answered_wherever_the_bytes_are_cut(pair: Pair, secure: bool) -> None:
+    """Nothing else would make the loop look at what came in one read, or in one record, with the head."""
+    head = (
+        b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: nova.json.v1\r\n\r\n"
+    )
+    ping = frame(TEXT, b'{"id":1,"ping":{}}', key=KEY)
+    text = head + frame(TEXT, b'{"id":7,"connect":{}}', key=KEY) + ping
+    async with house() as h:
+        address = h.reactor.listen(Listen("both", "127.0.0.1", 0, tls=TlsContext(*pair) if secure else None, websockets=True))
+        for cut in (0, 10, len(head) - 1, len(head), len(head) + 1, len(head) + 9, len(text) - 1):
+            async with await (tls(address, client_context(pair)) if secure else dial(address)) as stream:
+                if cut:
+                    await stream.send_all(text[:cut])
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+                await stream.send_all(text[cut:])
+                found = b""
+                with trio.fail_after(30):
+                    for pings in (1, 2):
+                        while found.count(b'"id":1,"ping"') < pings:
+                            found += await stream.receive_some(65536) or pytest.fail("closed")
+                        await stream.send_all(ping)
+                assert found.startswith(b"HTTP/1.1 101 ")
+                assert found.count(b'"id":7,"connect"') == 1
 
 
 async def test_silent_peer_is_gone_after_the_handshake_time(pair: Pair) -> None:

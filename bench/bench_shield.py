@@ -111,14 +111,17 @@ def bench_shield_large(versus: Versus, caches: Both, seconds: float, generator_c
 
 
 def _herd(server: Server, port: int, origin: SlowOrigin, path: str, core: int, fetches: int | None) -> Sample:
-    before = origin.count()
+    before, _ = origin.said()
     start = server.cpu()
     said = run("herd", core, "-p", port, "-c", CLIENTS, path)
     cpu_s = start.until(server.cpu())
-    asked = origin.count() - before
+    after, began = origin.said()
+    asked = after - before
     assert said["failed"] == 0, f"{server.name}: {said}"
     assert fetches is None or asked == fetches, f"{server.name}: {asked} fetches"
     also = {name: said[name] for name in ("first_p50_ms", "first_p99_ms", "p50_ms", "max_ms")} | {"fetches": asked}
+    if asked == 1:
+        also["first_p99_behind_ms"] = said["first_p99_ms"] - (began - said["asked_ns"]) / 1e6  # behind the origin's first byte
     return Sample(CLIENTS, cpu_s, said["max_ms"] / 1000, said["p99_ms"], also)
 
 
@@ -128,7 +131,7 @@ def bench_shield_herd(versus: Versus, ram: Path, generator_core: int) -> None:
         versus(
             Question(
                 "shield-herd-2m", "1000 clients at once, one cold 2 MiB object, origin's first byte after 500 ms: one fetch",
-                "p99 of completion, ms", "lower", 1.0, {"first_p99_ms": DELAY_MS + 500},
+                "p99 of completion, ms", "lower", 1.0, {"first_p99_behind_ms": 10},
             ),
             anchor=lambda: _herd(anchor, anchor.port, origin, f"/{next(numbers)}", generator_core, 1),
             ours=lambda: _herd(ours, ours.addresses["site:bench"], origin, f"/{next(numbers)}", generator_core, 1),

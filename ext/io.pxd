@@ -194,7 +194,7 @@ ctypedef struct Stats:
     uint64_t ws_failed          # connections failed for a broken frame
     uint64_t ws_sends           # sweeps: sends to one member
     uint64_t ws_deliveries      # ... and publications in them
-    uint64_t ws_uring           # ... of those sends, by io_uring
+    uint64_t uring_sends        # by io_uring: those of sweeps, and heads that many have waited for
     uint64_t ws_encoded         # frames made for sweeps, each shared by its members
     uint64_t ws_sweeps
     uint64_t ws_gaps            # told to readers that the window had left behind
@@ -275,7 +275,9 @@ ctypedef struct Thread:
     uint32_t* again
     uint32_t again_count
     uint32_t again_cap
-    Waiter* ready               # parked requests that can be answered
+    bint unparking              # parked requests are being answered: their heads gather in `uring`, their bodies come afterwards
+    Buf* herd                   # the head that those who waited for one answer share
+    Kept* herd_of
     # scratch
     uint8_t* rx
     ByteVec up                  # a record for trio, put together here

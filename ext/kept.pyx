@@ -531,6 +531,20 @@ cdef class KeptTable:
             kept_unref(kept)
         return done
 
+    def answering(self, int least) -> bool:
+        """Whether at least so many of those who have waited can be answered, and are not yet."""
+        cdef ObjectMap* map = self.table.map
+        cdef Waiter* waiter
+        cdef int t
+        pthread_mutex_lock(&map.lock)
+        for t in range(map.threads):
+            waiter = map.ready[t]
+            while waiter != NULL and least > 0:
+                least -= 1
+                waiter = waiter.next
+        pthread_mutex_unlock(&map.lock)
+        return least <= 0
+
     def settle(self, int site, bytes key) -> None:
         """The leader of this key is done: who waits looks again."""
         cdef Entry* entry

@@ -35,6 +35,7 @@ from nova.ext.rtmp_serve cimport (
 )
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.shed cimport shed
+from nova.ext.site_serve cimport heads_out
 from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
 from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
@@ -605,15 +606,18 @@ cdef void answer_ready(Thread* t) noexcept nogil:
     cdef int i
     cdef Waiter* waiter
     cdef Conn* c
+    t.unparking = True
     for i in range(READY):
         waiter = objects_ready(t.shared.objects, t.index)
         if waiter == NULL:
-            return
+            break
         c = conn_get(t, waiter.conn)
         free(waiter)
         if c != NULL:
             c.waiter = NULL
             http_unparked(t, c)
+    t.unparking = False
+    heads_out(t)
 
 
 cdef void go_again(Thread* t) noexcept nogil:

@@ -17,3 +17,5 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
                      uint16_t site) noexcept nogil
 cdef int fill_pump(Thread* t, Conn* c) noexcept nogil
 cdef bint follow_waits(Thread* t, Conn* c) noexcept nogil
+# Behind a turn's parked requests: send the heads that they share.
+cdef void heads_out(Thread* t) noexcept nogil

@@ -6,10 +6,10 @@ A body that still grows is followed: what is there goes out at once, the rest as
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
-from nova.ext.buffer cimport buf_unref
+from nova.ext.buffer cimport buf_new, buf_unref
 from nova.ext.conn cimport conn_again, conn_at, timer_clear
 from nova.ext.hot cimport answer_error
 from nova.ext.http1 cimport (
@@ -18,9 +18,10 @@ from nova.ext.http1 cimport (
 )
 from nova.ext.io cimport CF_KEEP, FR_CHUNKED, FR_CLOSE, FR_LENGTH, Follow, H_ANSWER, MAX_SITES, NO_CONN, S_DIRECTIVES, S_OPEN, S_UP, SiteRule
 from nova.ext.lifecycle cimport conn_close, follow_end
-from nova.ext.objects cimport K_COOKIE, K_WHOLE, Slice
+from nova.ext.objects cimport K_COOKIE, K_WHOLE, Slice, kept_unref
 from nova.ext.sequence cimport Item, Seq, seq_take
 from nova.ext.transport cimport tx_copy, tx_flush, tx_slice
+from nova.ext.uring cimport uring_go, uring_send
 from nova.ext.wire cimport R_LOCAL, R_RESET
 
 cdef enum:
@@ -29,6 +30,13 @@ cdef enum:
     TAKE = 32
     TURN_BYTES = 131072         # of a body that is followed, in one turn: everybody else has his before the next
     HEADS_FIRST = 64            # turns for which a body waits at most while others still wait for their head
+    END_MOST = 320              # bytes of a head that we write
+
+cdef extern from *:
+    """
+    static const char CHUNKED[] = "Transfer-Encoding: chunked\\r\\n";
+    """
+    const char CHUNKED[29]
 
 
 cdef uint16_t site_named(Thread* t, const uint8_t* path, size_t size, size_t* skip) noexcept nogil:
@@ -170,9 +178,8 @@ cdef inline char* text(char* at, const char* what, size_t size) noexcept nogil:
     return at + size
 
 
-cdef void end_of_head(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guarded, bint waited) noexcept nogil:
-    """Age, Cache-Status and the end. Age of an answer that never was stored is not sent: it came from the origin just now."""
-    cdef char line[320]
+cdef size_t end_text(Thread* t, char* line, Head* head, Kept* kept, bint keep, bint guarded, bint waited) noexcept nogil:
+    """Age, Cache-Status and the end, at most END_MOST bytes; how many they are."""
     cdef char* at = line
     cdef int64_t age = t.now_unix - <int64_t> kept.born
     at = text(at, b"Age: ", 5)
@@ -191,7 +198,57 @@ cdef void end_of_head(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bin
         at = text(at, b"Connection: keep-alive\r\n\r\n", 26)
     else:
         at = text(at, b"\r\n", 2)
-    tx_copy(t, c, line, at - line)
+    return <size_t> (at - line)
+
+
+cdef void end_of_head(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guarded, bint waited) noexcept nogil:
+    cdef char line[END_MOST]
+    tx_copy(t, c, line, end_text(t, line, head, kept, keep, guarded, waited))
+
+
+cdef void whole_head(Thread* t, Conn* c, Head* head, Kept* kept, Kept* form, uint8_t framing, bint keep, bint guarded,
+                     bint waited) noexcept nogil:
+    tx_copy(t, c, form.head.data, form.head.size)
+    if framing == FR_CHUNKED:
+        tx_copy(t, c, CHUNKED, sizeof(CHUNKED) - 1)
+    end_of_head(t, c, head, kept, keep, guarded, waited)
+
+
+cdef void shared_head(Thread* t, Conn* c, Head* head, Kept* kept, Kept* form, uint8_t framing, bint keep, bint guarded) noexcept nogil:
+    """The head of a body that comes later, for one of many who have waited for it: theirs are the same, made once and sent by one call."""
+    cdef size_t size = form.head.size
+    if t.uring == NULL or not t.unparking or t.tx_count or not keep or guarded or head.minor == 0:
+        whole_head(t, c, head, kept, form, framing, keep, guarded, True)
+        return
+    if t.herd_of != form:
+        herd_forget(t)
+        t.herd = buf_new(size + sizeof(CHUNKED) + END_MOST)
+        if t.herd == NULL:
+            whole_head(t, c, head, kept, form, framing, keep, guarded, True)
+            return
+        nova_ref(&form.refs)
+        t.herd_of = form
+        memcpy(t.herd.data, form.head.data, size)
+        if framing == FR_CHUNKED:
+            memcpy(t.herd.data + size, CHUNKED, sizeof(CHUNKED) - 1)
+            size += sizeof(CHUNKED) - 1
+        t.herd.size = size + end_text(t, <char*> t.herd.data + size, head, kept, keep, guarded, True)
+    if not uring_send(t, c, t.herd, 0, t.herd.size):
+        whole_head(t, c, head, kept, form, framing, keep, guarded, True)
+
+
+cdef void herd_forget(Thread* t) noexcept nogil:
+    if t.herd != NULL:
+        buf_unref(t.herd)
+        kept_unref(t.herd_of)
+    t.herd = NULL
+    t.herd_of = NULL
+
+
+cdef void heads_out(Thread* t) noexcept nogil:
+    """Behind a turn's parked requests: send the heads that they share."""
+    uring_go(t)
+    herd_forget(t)
 
 
 cdef void send_range(Thread* t, Conn* c, Kept* kept, size_t first, size_t size) noexcept nogil:
@@ -243,6 +300,7 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
     cdef const uint8_t* value
     cdef int64_t first = 0, last = 0
     cdef Kept* form = encoded(head, kept)
+    cdef bint in_turns
     if kept.flags & K_WHOLE:
         if head.flags & HF_HAS_CONDITION:
             status = precondition(data, head, form)
@@ -259,14 +317,18 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
     if status == kept.status:
         if form.seq != NULL:
             return follow(t, c, head, form, keep, guarded, waited, site)
-        tx_copy(t, c, form.head.data, form.head.size)
-        end_of_head(t, c, head, kept, keep, guarded, waited)
-        if head.method != HTTP_HEAD:
-            nova_add64(&kept.bytes, form.total)
-            t.sites[site].bytes += <uint64_t> form.total
-            if waited and form.total > SMALL and others_wait(t):
-                return begin_body(t, c, form, FR_LENGTH)
-            send_range(t, c, form, 0, <size_t> form.total)
+        in_turns = waited and head.method != HTTP_HEAD and form.total > SMALL and t.unparking
+        if in_turns:
+            shared_head(t, c, head, kept, form, FR_LENGTH, keep, guarded)
+        else:
+            whole_head(t, c, head, kept, form, FR_LENGTH, keep, guarded, waited)
+        if head.method == HTTP_HEAD:
+            return PU_END
+        nova_add64(&kept.bytes, form.total)
+        t.sites[site].bytes += <uint64_t> form.total
+        if in_turns:
+            return begin_body(t, c, form, FR_LENGTH)
+        send_range(t, c, form, 0, <size_t> form.total)
         return PU_END
     if status == 206:
         n = snprintf(line, sizeof(line), b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %lld-%lld/%lld\r\nContent-Length: %lld\r\n",
@@ -294,10 +356,10 @@ cdef int follow(Thread* t, Conn* c, Head* head, Kept* kept, bint keep, bint guar
         if framing == FR_CLOSE:
             keep = False
             c.flags &= ~<uint32_t> CF_KEEP
-    tx_copy(t, c, kept.head.data, kept.head.size)
-    if framing == FR_CHUNKED:
-        tx_copy(t, c, b"Transfer-Encoding: chunked\r\n", 28)
-    end_of_head(t, c, head, kept, keep, guarded, waited)
+    if not waited or head.method == HTTP_HEAD:
+        whole_head(t, c, head, kept, kept, framing, keep, guarded, waited)
+    else:
+        shared_head(t, c, head, kept, kept, framing, keep, guarded)
     if head.method == HTTP_HEAD:
         return PU_END
     return begin_body(t, c, kept, framing)
@@ -309,6 +371,7 @@ cdef int begin_body(Thread* t, Conn* c, Kept* kept, uint8_t framing) noexcept no
     cdef uint32_t first
     c.follow = <Follow*> calloc(1, sizeof(Follow))
     if c.follow == NULL:
+        uring_go(t)  # its head may be in there, under a descriptor that is another's soon
         conn_close(t, c, R_RESET)
         return PU_CLOSED
     nova_ref(&kept.refs)
@@ -327,7 +390,7 @@ cdef int begin_body(Thread* t, Conn* c, Kept* kept, uint8_t framing) noexcept no
         seq.readers[t.index] = c.index
     timer_clear(t, c)
     c.phase = H_ANSWER
-    if others_wait(t):
+    if t.unparking or others_wait(t):
         c.follow.turns = HEADS_FIRST
         conn_again(t, c)
         return PU_MORE

@@ -112,7 +112,7 @@ cdef void uring_go(Thread* t) noexcept nogil:
     if u == NULL or u.count == 0:
         return
     broken = nova_uring_go(&u.ring) < 0
-    t.stats.ws_uring += u.count
+    t.stats.uring_sends += u.count
     while nova_uring_said(&u.ring, &which, &result):
         if which < u.count:
             finish(t, &u.sends[which], result)

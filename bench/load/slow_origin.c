@@ -2,7 +2,8 @@
  *
  *   slow_origin -p PORT -b BYTES -d DELAY_MS [-c 'Cache-Control']
  *
- * Every request gets 200 with BYTES of body, DELAY_MS after its head came. GET /count answers at once how many others there were.
+ * Every request gets 200 with BYTES of body, DELAY_MS after its head came. GET /count answers at once how many others there were, and when
+ * the latest of their answers began (monotonic ns).
  */
 #include "common.h"
 
@@ -14,11 +15,12 @@ static size_t first, last, room;
 static peer *peers[65536];
 static char *body;
 static size_t body_size;
-static uint64_t served;
+static uint64_t served, began;
 static int ep;
 
 static void pump(int fd) {
     peer *p = peers[fd];
+    if (p->sent == 0) began = now_ns();
     while (p->sent < p->head + body_size) {
         bool in_head = p->sent < p->head;
         const char *at = in_head ? p->out + p->sent : body + (p->sent - p->head);
@@ -94,8 +96,8 @@ int main(int argc, char **argv) {
             if (!strstr(p->in, "\r\n\r\n")) continue;
             p->got = 0;
             if (!strncmp(p->in, "GET /count ", 11)) {
-                char text[32];
-                int size = snprintf(text, sizeof text, "%llu", (unsigned long long)served);
+                char text[64];
+                int size = snprintf(text, sizeof text, "%llu %llu", (unsigned long long)served, (unsigned long long)began);
                 size = snprintf(p->out, sizeof p->out, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, text);
                 send(fd, p->out, (size_t)size, MSG_NOSIGNAL);
                 continue;

@@ -22,7 +22,7 @@ class SlowOrigin:
         self.process = subprocess.Popen(["taskset", "-c", str(core), str(built("slow_origin")), *self._arguments])
         for _ in range(500):
             try:
-                self.count()
+                self.said()
                 return self
             except OSError:
                 time.sleep(0.01)
@@ -32,9 +32,10 @@ class SlowOrigin:
         self.process.kill()
         self.process.wait()
 
-    def count(self) -> int:
-        """Requests so far."""
-        return int(fetch(self.port, "/count"))
+    def said(self) -> tuple[int, int]:
+        """Requests so far, and when the latest of their answers began: nanoseconds of the monotonic clock."""
+        count, began = fetch(self.port, "/count").split()
+        return int(count), int(began)
 
 
 def site(port: int, *, connections: int | None = None, **more: object) -> str:

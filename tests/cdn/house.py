@@ -68,11 +68,12 @@ async def site(
     compressor: Any = None,
     disk: Any = None,
     threads: int = 1,
+    uring: bool = False,
     **config: Any,
 ) -> AsyncIterator[House]:
     """A running site with a listener of its own."""
     clock = FakeClock()
-    reactor = Reactor(clock, threads=threads, event_ring=1 << 20, command_ring=1 << 20)
+    reactor = Reactor(clock, threads=threads, event_ring=1 << 20, command_ring=1 << 20, uring=uring)
     keeper = Keeper(reactor.objects, policy=policy, capacity=capacity)
     row = make(CdnSite, **({"name": "one", "listen": "127.0.0.1:0", "origins": [{"url": "http://origin"}], "compress": False} | config))
     fetcher = script if isinstance(script, origin.Origin) else origin.Origin(script)

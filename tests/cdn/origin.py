@@ -15,7 +15,8 @@ from nova.cdn.ports import FetchRequest, Fields, Informational
 
 @dataclass
 class Reply:
-    """One answer. gate: the head waits for it. pieces: the body; an Event among them is waited for, an exception raised."""
+    """One answer. gate: the head waits for it. pieces: the body; an Event among them is waited for, an exception raised, a
+    function called."""
 
     status: int = 200
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -46,6 +47,8 @@ class _Answer:
                 await piece.wait()
             elif isinstance(piece, OriginBroken):
                 raise piece
+            elif callable(piece):
+                piece()
             elif piece:
                 return bytes(piece)
         return b""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nova.ext.buffer import Buffer
 from nova.ext.kept import ALWAYS, PASS, VARY, WHOLE, KeptTable, variant_key
+from nova.ext.object_reader import PARKED, ObjectReader
 from nova.ext.objects import ObjectTable
 from nova.ext.sequence import Sequence
 
@@ -184,3 +185,17 @@ def test_who_waits_goes_on_waiting_while_a_fetch_looks_after_what_came_from_disk
     assert not table.lead(1, b"h/a")
     table.settle(1, b"h/a")
     assert table.lead(1, b"h/a")
+
+
+def test_those_who_can_be_answered_are_counted_as_far_as_asked() -> None:
+    objects = ObjectTable()
+    table, reader = KeptTable(objects, "s3fifo", 1 << 20), ObjectReader(objects)
+    assert table.lead(1, b"/a")
+    for _ in range(3):
+        assert reader.find(b"/a", site=1)[0] == PARKED
+    assert not table.answering(1)
+    table.settle(1, b"/a")
+    assert table.answering(3)
+    assert not table.answering(4)
+    assert len(reader.ready()) == 3
+    assert not table.answering(1)

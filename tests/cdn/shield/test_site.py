@@ -9,6 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from nova.cdn.shield import collapse
+from nova.ext.uring import available
+
 FRESH = (b"cache-control", b"max-age=60")
 ETAG = (b"etag", b'"one"')
 
@@ -102,6 +105,81 @@ async def test_everybody_who_waits_gets_the_head_before_the_first_body_begins(ho
                 asking.start_soon(ask, at)
             await house.served.until(lambda: site.stats()["collapsed"] == clients - 1)
             gate.set()
+
+
+@pytest.mark.parametrize("length", [1 << 20, None], ids=["length", "chunked"])
+@pytest.mark.parametrize("uring", [False, True], ids=["send", "uring"])
+async def test_those_who_have_waited_share_a_head(house: ModuleType, uring: bool, length: int | None) -> None:
+    if uring and not available():
+        pytest.skip("this kernel, or its sandbox, gives no io_uring")
+    gate, rest, body = trio.Event(), trio.Event(), bytes(range(256)) * (1 << 12)
+
+    def script(request: Any) -> Any:
+        if request.target == b"/small":
+            return reply(house, b"small")
+        return reply(house, b"", FRESH, ETAG, gate=gate, pieces=[body[:5], rest, body[5:]], length=length)
+
+    async with house.site(script, uring=uring) as site, contextlib.AsyncExitStack() as open_:
+        await site.get("/small")
+        lead, old, closing, piped, gone, *plain = [await open_.enter_async_context(site.client()) for _ in range(15)]
+        await lead.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: len(site.origin.asked) == 2)
+        await old.send(b"GET /big HTTP/1.0\r\nHost: h\r\n\r\n")
+        await closing.send(b"GET /big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        await piped.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\nGET /small HTTP/1.1\r\nHost: h\r\n\r\n")
+        for client in (gone, *plain):
+            await client.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: site.stats()["collapsed"] == 14)
+        parked = site.reactor.engine.stats()["parked_now"]
+        await gone.stream.aclose()
+        await house.served.until(lambda: site.reactor.engine.stats()["parked_now"] == parked - 1)
+        gate.set()
+        heads = {await client.until(b"\r\n\r\n") for client in (piped, *plain)}
+        assert len(heads) == 1
+        assert b"fwd=uri-miss; collapsed\r\n" in heads.pop()
+        await house.served.until(lambda: site.reactor.engine.stats()["uring_sends"] == (11 if uring else 0))
+        for client in (old, closing):
+            head = await client.until(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close\r\n" in head
+        rest.set()
+        assert await old.to_end() == body
+        ended = await closing.to_end()
+        assert ended == body if length else ended.endswith(body[-100:] + b"\r\n0\r\n\r\n")
+        for client in (lead, piped, *plain):
+            if client is lead:
+                await client.until(b"\r\n\r\n")
+            got = b""
+            while len(got) < len(body):
+                got += await client.exactly(len(body) if length else int((await client.until(b"\r\n")).strip(), 16))
+                assert length or await client.exactly(2) == b"\r\n"
+            assert got == body
+            assert length or await client.exactly(5) == b"0\r\n\r\n"
+        assert (await piped.answer())[2] == b"small"
+        for client in plain:
+            assert (await client.get("/small"))[2] == b"small"
+        assert len(site.origin.asked) == 2
+
+
+@pytest.mark.parametrize("most", [30_000, 0], ids=["as-long-as-it-takes", "no-longer"])
+async def test_body_is_read_when_a_crowd_has_its_heads(house: ModuleType, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(collapse, "HEADS_FIRST", most)
+    clients, gate, waiting = 100, trio.Event(), list[bool]()
+
+    def script(request: Any) -> Any:
+        return reply(house, b"", FRESH, gate=gate, pieces=[lambda: waiting.append(site.keeper.table.answering(collapse.CROWD)), b"body"])
+
+    async with house.site(script) as site, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            assert (await site.get("/a"))[2] == b"body"
+
+        for _ in range(clients):
+            nursery.start_soon(ask)
+        await house.served.until(lambda: site.stats()["collapsed"] == clients - 1)
+        gate.set()
+    assert len(waiting) == 1
+    assert not most or waiting == [False]
 
 
 def has_input(client: Any) -> bool:

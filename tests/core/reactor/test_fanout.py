@@ -50,7 +50,7 @@ async def test_sweeps_go_the_way_that_was_asked_for(way: str) -> None:
         h.hub.publish("public:a", 1)
         for talker in members:
             assert await talker.publications(1) == [1]
-        await until(lambda: h.stats["ws_uring"] == (5 if way == "uring" else 0))  # counted behind the send
+        await until(lambda: h.reactor.engine.stats()["uring_sends"] == (5 if way == "uring" else 0))  # counted behind the send
         assert h.reactor.engine.stats()["uring_threads"] == (1 if way == "uring" else 0)
 
 

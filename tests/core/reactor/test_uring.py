@@ -33,7 +33,7 @@ async def main():
     async with talking.house() as h, talking.talk(h.address) as reader:
         await reader.join("public:a")
         h.hub.publish("public:a", "by send")
-        print(available(), h.reactor.engine.stats()["uring_threads"], h.stats["ws_uring"], await reader.publications(1))
+        print(available(), h.reactor.engine.stats()["uring_threads"], h.reactor.engine.stats()["uring_sends"], await reader.publications(1))
 
 trio.run(main)
 """

@@ -5,11 +5,12 @@ A value that a client got wrong never fails a request here: a malformed Range, e
 from array import array
 
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memchr, memcmp, memcpy, memmove
 from libc.time cimport time
 
-from nova.ext.http cimport is_digit, is_space, is_word, nova_hex
+from nova.ext.http cimport HC_TOKEN, is_digit, is_space, is_word, nova_hex, nova_http_span, nova_http_value
 
 cdef enum:
     DAY = 86400
@@ -363,3 +364,51 @@ def find_query(query, bytes name):
     answer = (<const char*> value)[:size] if found else None
     PyBuffer_Release(&view)
     return answer
+
+
+cdef inline const uint8_t* line_end(const uint8_t* p, const uint8_t* end) noexcept nogil:
+    """The next CRLF, or `end`."""
+    while True:
+        p = <const uint8_t*> memchr(p, 13, end - p)
+        if p == NULL:
+            return end
+        if end - p > 1 and p[1] == 10:
+            return p
+        p += 1
+
+
+def field_lines(bytes head, Py_ssize_t at):
+    """(name in small letters, value) of each line of `head` from `at` on; None: one of them is no field (RFC 9110, 5.1 and 5.5)."""
+    cdef const uint8_t* start = <const uint8_t*> <const char*> head
+    cdef const uint8_t* end = start + len(head)
+    cdef const uint8_t* p = start + at
+    cdef const uint8_t* stop
+    cdef const uint8_t* value
+    cdef const uint8_t* colon
+    cdef char* name
+    cdef bytes word
+    cdef Py_ssize_t i
+    cdef list found = []
+    if at < 0 or at > len(head):
+        raise ValueError("the fields begin within the head")
+    while True:
+        stop = line_end(p, end)
+        colon = nova_http_span(p, stop, HC_TOKEN)
+        if colon == p or colon == stop or colon[0] != 58:
+            return None
+        value = colon + 1
+        if nova_http_value(value, stop) != stop:
+            return None
+        word = PyBytes_FromStringAndSize(NULL, colon - p)
+        name = word
+        for i in range(colon - p):
+            name[i] = <char> (p[i] | 0x20 if 65 <= p[i] <= 90 else p[i])
+        p = stop
+        while p > value and is_space((p - 1)[0]):
+            p -= 1
+        while value < p and is_space(value[0]):
+            value += 1
+        found.append((word, (<const char*> value)[:p - value]))
+        if stop == end:
+            return found
+        p = stop + 2

@@ -13,6 +13,7 @@ from typing import Final
 
 from nova.cdn.ports import Fields
 from nova.ext.http1 import ChunkedBody
+from nova.ext.httpfields import field_lines
 
 MAX_HEAD: Final = 65536  # bytes; large cookies and policies of real origins stay below 16 KiB
 MAX_FIELDS: Final = 200
@@ -20,10 +21,8 @@ MAX_INTERIM: Final = 16  # 1xx answers before the last one; 103 comes once or tw
 MAX_LENGTH: Final = 2**53
 
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_FIELD: Final = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
-)
 _HOP: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _FRAMING: Final = frozenset((b"content-length", b"content-encoding", b"content-range", b"content-type"))
 
 
@@ -158,40 +157,40 @@ class AnswerReader:
             yield End(self._keep and not more)
 
     def _read(self, head: bytes) -> Interim | Head:
-        lines = head.split(b"\r\n")
-        first = _STATUS.fullmatch(lines[0])
+        end = head.find(b"\r\n")
+        first = _STATUS.fullmatch(head, 0, len(head) if end < 0 else end)
         if first is None:
             raise AnswerError("the status line is none of HTTP/1")
-        if len(lines) > MAX_FIELDS + 1:
+        if head.count(b"\r\n") > MAX_FIELDS:
             raise AnswerError(f"the head has more than {MAX_FIELDS} fields")
-        fields = []
-        for line in lines[1:]:
-            found = _FIELD.fullmatch(line)
-            if found is None:
-                raise AnswerError("a line of the head is no field")
-            fields.append((found[1].lower(), found[2]))
+        fields = [] if end < 0 else field_lines(head, end + 2)
+        if fields is None:
+            raise AnswerError("a line of the head is no field")
         status, minor = int(first[2]), int(first[1])
-        said = {token.strip().lower() for name, value in fields if name == b"connection" for token in value.split(b",")}
-        # A field that frames or describes the body stays, whatever Connection says of it.
-        kept = tuple(field for field in fields if field[0] not in _HOP and (field[0] not in said or field[0] in _FRAMING))
+        named = {name for name, _ in fields}
+        said, kept = _NOTHING, tuple(fields)
+        if not named.isdisjoint(_HOP):
+            said = frozenset(token.lower() for token in _tokens(fields, b"connection"))
+            # A field that frames or describes the body stays, whatever Connection says of it.
+            kept = tuple(field for field in fields if field[0] not in _HOP and (field[0] not in said or field[0] in _FRAMING))
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise AnswerError(f"more than {MAX_INTERIM} answers came before the answer")
             return Interim(status, kept)
         self._keep = minor == 1 and b"close" not in said
-        length = self._length(status, minor, fields)
+        length = self._length(status, minor, fields, named)
         if status == 101 and not self._upgrade:
             raise AnswerError("101 came without being asked for")
         return Head(status, first[3] or b"", kept, length, status == 101)
 
-    def _length(self, status: int, minor: int, fields: Fields) -> int | None:
+    def _length(self, status: int, minor: int, fields: Fields, named: set[bytes]) -> int | None:
         """The length of the body, and how it is read (RFC 9112, 6.3). Doubt is an error."""
-        codings = [token.strip().lower() for name, value in fields if name == b"transfer-encoding" for token in value.split(b",")]
-        lengths = {token.strip() for name, value in fields if name == b"content-length" for token in value.split(b",")}
+        codings = [token.lower() for token in _tokens(fields, b"transfer-encoding")] if b"transfer-encoding" in named else []
+        lengths = set(_tokens(fields, b"content-length")) if b"content-length" in named else set()
         if codings and lengths:
             raise AnswerError("the head has both Transfer-Encoding and Content-Length")
-        if len(lengths) > 1 or any(not re.fullmatch(rb"[0-9]{1,16}", each) or int(each) > MAX_LENGTH for each in lengths):
+        if len(lengths) > 1 or any(not each.isdigit() or len(each) > 16 or int(each) > MAX_LENGTH for each in lengths):
             raise AnswerError("Content-Length is no number, or several")
         if codings and (codings != [b"chunked"] or minor == 0):
             raise AnswerError("the transfer coding is not chunked alone, over HTTP/1.1")
@@ -208,3 +207,7 @@ class AnswerReader:
             return self._left
         self._keep, self._left = False, None
         return None
+
+
+def _tokens(fields: Fields, wanted: bytes) -> list[bytes]:
+    return [token.strip() for name, value in fields if name == wanted for token in value.split(b",")]

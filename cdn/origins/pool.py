@@ -13,7 +13,7 @@ import trio
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins.answer import AnswerError, AnswerReader, End, Event, Head, Interim
 from nova.cdn.origins.dial import Dialer
-from nova.cdn.origins.wire import READ, Wire
+from nova.cdn.origins.wire import Wire
 from nova.cdn.ports import Informational
 
 
@@ -215,7 +215,7 @@ class Exchange:
     async def _next(self) -> Event:
         while True:
             try:
-                data = bytes(await self._stream.receive_some(READ))
+                data = bytes(await self._stream.receive_some())
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise OriginBroken("the connection broke within the answer") from None
             self._events = self._reader.feed(data) if data else self._reader.eof()

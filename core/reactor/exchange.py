@@ -66,8 +66,9 @@ class Exchange:
         "stream",
     )
 
-    def __init__(self, engine: Engine, conn: int, scope: Scope, *, method: str, minor: int, flags: int, length: int,
-                 date: Callable[[], bytes]) -> None:
+    def __init__(
+        self, engine: Engine, conn: int, scope: Scope, *, method: str, minor: int, flags: int, length: int, date: Callable[[], bytes]
+    ) -> None:
         """flags: HeadFlag of ext/http1. length: Content-Length, -1: none. date: makes the Date line."""
         self._engine = engine
         self._date = date
@@ -180,7 +181,7 @@ class Exchange:
             return
         elif kind != "http.response.debug":
             raise RuntimeError(f"the message {kind!r} has no place in an HTTP response")
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()  # nothing has been done yet that others should have a turn for
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -269,7 +270,7 @@ class Exchange:
         if self._done:
             if self._heard is not None:
                 self._heard.set()
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()  # the end of the task is others' turn
             return
         self._unmarked += size
         if self._unmarked >= _MARK or self._engine.congested(self._conn):

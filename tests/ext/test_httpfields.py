@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova.ext.httpfields import byte_range, etag_match, find_query, format_date, parse_date, remove_query
+from nova.ext.httpfields import byte_range, etag_match, field_lines, find_query, format_date, parse_date, remove_query
 
 NOW = 1_790_000_000  # 2026
 
@@ -101,3 +101,26 @@ def test_removed_parameter_is_gone_however_it_was_spelled(items: list[str]) -> N
 def test_found_parameter_is_the_first_of_its_name(items: list[str]) -> None:
     values = [item.partition("=")[2].encode() for item in items if unquote_to_bytes(item.split("=")[0]) == b"token"]
     assert find_query("&".join(items).encode(), b"token") == (values[0] if values else None)
+
+
+FIELD = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
+)
+
+
+PARTS = st.sampled_from([b"A", b"zX-", b":", b" ", b"\t", b"\r", b"\n", b"\0", b"\x7f", b"\xe4", b"v" * 40, b'"'])
+
+
+@given(st.lists(st.lists(PARTS, max_size=8).map(b"".join), min_size=1, max_size=4))
+def test_lines_of_a_head_are_fields_or_it_is_none(lines: list[bytes]) -> None:
+    head = b"\r\n".join([b"HTTP/1.1 200", *lines])
+    found = [FIELD.fullmatch(line) for line in head.split(b"\r\n")[1:]]
+    wanted = None if None in found else [(each[1].lower(), each[2]) for each in found if each is not None]
+    assert field_lines(head, 14) == wanted
+
+
+def test_where_fields_begin_is_within_the_head() -> None:
+    assert field_lines(b"a: b", 4) is None
+    for at in (-1, 5):
+        with pytest.raises(ValueError):
+            field_lines(b"a: b", at)

@@ -54,13 +54,15 @@ class Edges:
 
     def all(self) -> list[Edge]:
         """Those whose last word is recent, this one among them, by name."""
-        now = self._clock.monotonic()
-        self._heard = {name: (edge, at) for name, (edge, at) in self._heard.items() if now - at <= SILENT}
         own = replace(self._own(), seen=self._clock.wall())
-        return sorted([own, *(edge for name, (edge, _) in self._heard.items() if name != own.name)], key=lambda edge: edge.name)
+        others = [self._heard[name][0] for name in self.names() if name != own.name]
+        return sorted([own, *others], key=lambda edge: edge.name)
 
     def names(self) -> list[str]:
-        return [edge.name for edge in self.all()]
+        """Of those that were heard lately; this one may be missing."""
+        now = self._clock.monotonic()
+        self._heard = {name: (edge, at) for name, (edge, at) in self._heard.items() if now - at <= SILENT}
+        return list(self._heard)
 
     def hear(self, data: bytes) -> None:
         """Take an edge's word; what cannot be read is nobody's."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from nova.cdn.ports import Purge
 from nova.core.errors import BadRequest
@@ -42,6 +43,21 @@ class EdgeResult:
     objects: int = 0
     latency_ms: int = 0
     detail: str = ""
+
+
+class Word(NamedTuple):
+    """What an edge says of a job."""
+
+    job: JobId
+    result: EdgeResult
+
+
+class Words(NamedTuple):
+    """What an edge says at once. place: in the log; all before it is done and said, None: not yet said."""
+
+    edge: str
+    place: str | None
+    words: Sequence[Word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +146,24 @@ def read_entry(data: bytes) -> Job:
         raise BadRequest(detail="an entry of the purge log cannot be read") from error
 
 
-def ack_of(job: JobId, result: EdgeResult) -> bytes:
-    said = {
-        "job": job,
-        "edge": result.edge,
-        "status": result.status,
-        "objects": result.objects,
-        "ms": result.latency_ms,
-        "detail": result.detail,
-    }
-    return json.dumps(said, separators=(",", ":")).encode()
+def words_of(said: Words) -> bytes:
+    """What an edge says, as it stands on the bus."""
+    words = [[job, each.status, each.objects, each.latency_ms, each.detail] for job, each in said.words]
+    return json.dumps({"edge": said.edge, "place": said.place, "words": words}, separators=(",", ":")).encode()
 
 
-def read_ack(data: bytes) -> tuple[JobId, EdgeResult]:
+def read_words(data: bytes) -> Words:
     """Raises BadRequest."""
     try:
         found = json.loads(data)
-        result = EdgeResult(found["edge"], EdgeStatus(found["status"]), int(found["objects"]), int(found["ms"]), found["detail"])
-        return JobId(found["job"]), result
+        edge, place = str(found["edge"]), found["place"]
+        words = [
+            Word(JobId(job), EdgeResult(edge, EdgeStatus(status), int(objects), int(ms), str(detail)))
+            for job, status, objects, ms, detail in found["words"]
+        ]
+        return Words(edge, None if place is None else str(place), words)
     except (ValueError, KeyError, TypeError) as error:
-        raise BadRequest(detail="an edge's word cannot be read") from error
+        raise BadRequest(detail="what an edge says cannot be read") from error
 
 
 KEEP_MS: Final = 7 * 86_400_000  # how long a job can be asked for

@@ -2,14 +2,18 @@
 
 The log is a stream of the bus, its cursors are the sequence numbers. Each edge keeps its place: one that was away reads on from there
 before it serves. Where the log has lost what is between (`gap`), the edge forgets everything: it cannot know what it was told.
+
+Forgetting comes first. What an edge has to say of it is gathered and said afterwards, with the place behind it, and written down when it is
+heard, like what the others say. So an edge that ends in between does, and says, it once more.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 import trio
@@ -24,26 +28,32 @@ from nova.cdn.invalidation.model import (
     JobStatus,
     UnixMs,
     Warm,
-    ack_of,
+    Word,
+    Words,
     entry_of,
-    read_ack,
     read_entry,
+    read_words,
+    words_of,
 )
 from nova.cdn.invalidation.store_sql import SqlJobs
 from nova.cdn.ports import Purge, Store
 from nova.core.bus import START, Bus, Cursor
 from nova.core.clock import Clock
 from nova.core.errors import BadRequest, NotFound, NovaError, TooLarge, Unavailable
+from nova.core.lifecycle import cleanup
 from nova.core.log import Log
 from nova.core.values import Seconds
 
 LOG: Final = "cdn.purges"
 ACKS: Final = "cdn.acks"
 WAIT: Final = Seconds(30.0)
-BATCH: Final = 100  # entries that are read at once
+BATCH: Final = 100  # entries that are read, and words that are said, at once
 BACK_OFF: Final = 1.0  # seconds before a bus that is away is asked again
 QUEUE: Final = 100  # prewarm jobs that wait for one edge; one more fails there
-GATHER: Final = 0.1  # seconds in which what other edges say is gathered: one write for all, and none while everybody is still forgetting
+GATHER: Final = 0.1  # seconds in which words are gathered, before they are said and before they are written: one step for all of them
+LOOK: Final = 1.0  # seconds between two looks at what others have said, when this edge has said nothing
+UNSAID: Final = 1000  # words that wait to be said; with more of them nothing new is read
+LAST_WORDS: Final = 2.0  # seconds for what is still to be said at the end
 EARLY: Final = 1000  # jobs about which another edge spoke first
 WARMING: Final = 4  # objects of a prewarm job that are fetched at once by one edge
 ENTRY: Final = 200_000  # bytes of a job; the bus takes 256 KiB
@@ -75,9 +85,13 @@ class Invalidations:
         self.edge, self._edges, self._new_id, self._shared = edge, edges, new_id, shared
         self._open: dict[JobId, Job] = {}
         self._early: OrderedDict[JobId, list[EdgeResult]] = OrderedDict()  # words about jobs that were not read yet
+        self._unsaid: list[Word] = []
+        self._to_say, self._spoke = trio.Event(), trio.Event()
+        self._done: Cursor | None = None  # the place behind what was done
+        self._heard = START  # the place behind the words that were written down
         self._to_warm, self._warming = trio.open_memory_channel[Job](QUEUE)
         self._changed = trio.Event()
-        self._lock = trio.Lock()
+        self._lock, self._saying = trio.Lock(), trio.Lock()
         self.current = False
 
     async def purge(self, purges: tuple[Purge, ...], owner: str) -> Job:
@@ -105,16 +119,25 @@ class Invalidations:
         return found
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Read what was missed, then say `started`, then follow; until cancelled."""
-        async with trio.open_nursery() as nursery:
-            heard = await self._jobs.place(f"acks:{self.edge}") if self._shared else None
-            nursery.start_soon(self._follow_acks, heard or await self._end(ACKS))
-            nursery.start_soon(self._warm_in_turn)
-            place = await self._catch_up()
-            self.current = True
-            task_status.started()
-            nursery.start_soon(self._tidy)
-            await self._follow(place)
+        """Read what was missed, then say `started`, then follow; until cancelled, when what was done is said."""
+        name = f"acks:{self.edge}"
+        heard = await self._jobs.place(name) if self._shared else None
+        self._heard = heard or await self._end(ACKS)
+        if self._shared and heard is None:
+            await self._jobs.put((), {name: self._heard})
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow_words)
+                nursery.start_soon(self._speak)
+                nursery.start_soon(self._warm_in_turn)
+                place = await self._catch_up()
+                self.current = True
+                task_status.started()
+                nursery.start_soon(self._tidy)
+                await self._follow(place)
+        finally:
+            with cleanup(LAST_WORDS):
+                await self._end_well()
 
     async def _ask(self, kind: JobKind, purges: tuple[Purge, ...], warms: tuple[Warm, ...], owner: str) -> Job:
         awaited = tuple(EdgeResult(edge, EdgeStatus.PENDING) for edge in sorted({*self._edges(), self.edge}))
@@ -122,7 +145,7 @@ class Invalidations:
         entry = entry_of(job)
         if len(entry) > ENTRY:
             raise TooLarge(detail="One job names too much: ask for fewer at once, or use a pattern or a tag.")
-        await self._jobs.put(job)
+        await self._jobs.put([job])
         self._open[job.id] = job
         await self._bus.append(LOG, entry)
         return job
@@ -145,20 +168,22 @@ class Invalidations:
                 await self._do(job)
         elif place is None:
             place = await self._end(LOG)  # its cache is as new as it is
+            await self._jobs.put((), {self.edge: place})
         else:
             while True:
                 last = place
                 place = await self._step(place, wait=Seconds(0))
                 if place == last:
                     break
-        await self._jobs.put_place(self.edge, place)
         return place
 
     async def _follow(self, place: Cursor) -> None:
         while True:
             try:
-                place = await self._step(place, wait=WAIT)
-                self.current = True
+                async with self._bus.listening(LOG):
+                    while True:
+                        place = await self._step(place, wait=WAIT)
+                        self.current = True
             except Unavailable as error:
                 # What is told now is not heard: whoever looks at this edge's readiness leaves it alone until it has read on.
                 self.current = False
@@ -166,7 +191,9 @@ class Invalidations:
                 await trio.sleep(BACK_OFF)
 
     async def _step(self, place: Cursor, *, wait: Seconds) -> Cursor:
-        """Do what stands behind `place`; the new place."""
+        """Do what stands behind `place`; the new place. Raises Unavailable."""
+        if len(self._unsaid) >= UNSAID:
+            await self._say()
         try:
             page = await self._bus.read(LOG, place, limit=BATCH, wait=wait)
         except BadRequest:
@@ -182,44 +209,70 @@ class Invalidations:
                 _log.warning("purge_log_entry_unreadable")
                 continue
             self._open.setdefault(job.id, job)
-            if early := self._early.pop(job.id, None):
-                await self._hear(job.id, *early)
             await self._do(job)
-        if page.cursor != place:
-            await self._jobs.put_place(self.edge, page.cursor)
+        self._done = page.cursor
         return page.cursor
 
     async def _do(self, job: Job) -> None:
-        """This edge's part of a job, and its word about it. A task of its own fetches what is to be warm: no purge waits for that."""
+        """This edge's part of a job. A task of its own fetches what is to be warm: no purge waits for that."""
         if job.warms:
             try:
                 self._to_warm.send_nowait(job)
             except trio.WouldBlock:
-                await self._say(job, EdgeStatus.FAILED, 0, "overloaded")
+                self._has_done(job, EdgeStatus.FAILED, 0, "overloaded")
             return
         objects = 0
         try:
             for purge in job.purges:
                 objects += await self._store.purge(purge)
         except NovaError as error:
-            await self._say(job, EdgeStatus.FAILED, objects, error.code)
+            self._has_done(job, EdgeStatus.FAILED, objects, error.code)
         else:
-            await self._say(job, EdgeStatus.ACKED, objects, "")
+            self._has_done(job, EdgeStatus.ACKED, objects, "")
 
-    async def _say(self, job: Job, status: EdgeStatus, objects: int, detail: str) -> None:
-        took = max(0, int(self._clock.wall() * 1000) - job.created_at)
-        result = EdgeResult(self.edge, status, objects, took, detail)
-        await self._hear(job.id, result)
-        await self._bus.append(ACKS, ack_of(job.id, result))
+    def _has_done(self, job: Job, status: EdgeStatus, objects: int, detail: str) -> None:
+        took = max(0, self._now() - job.created_at)
+        self._unsaid.append(Word(job.id, EdgeResult(self.edge, status, objects, took, detail)))
+        self._to_say.set()
+
+    async def _speak(self) -> None:
+        """Say what was done, a while after it: the other edges may share a core with this one, and are still to forget."""
+        while True:
+            await self._to_say.wait()
+            await trio.sleep(GATHER)
+            try:
+                await self._say()
+            except Unavailable as error:
+                _log.warning("purge_log_away", code=error.code)
+                await trio.sleep(BACK_OFF)
+
+    async def _say(self) -> None:
+        """Raises Unavailable: the rest is still to be said."""
+        async with self._saying:
+            place, left = self._done, len(self._unsaid)
+            while left > 0:
+                words = self._unsaid[: min(left, BATCH)]
+                left -= len(words)
+                await self._bus.append(ACKS, words_of(Words(self.edge, None if left else place, words)))
+                del self._unsaid[: len(words)]
+                self._spoke.set()
+            if not self._unsaid:
+                self._to_say = trio.Event()
+
+    async def _end_well(self) -> None:
+        """What was done is said and written down, as far as bus and store take it; the next start does and says the rest once more."""
+        try:
+            await self._say()
+            while await self._take_words():
+                pass
+        except NovaError as error:
+            _log.warning("purge_log_away", code=error.code)
 
     async def _warm_in_turn(self) -> None:
         async for job in self._warming:
             stored, failed = await self._warm(job.warms)
             detail = f"{failed} of {len(job.warms)} were not stored" if failed else ""
-            try:
-                await self._say(job, EdgeStatus.FAILED if failed else EdgeStatus.ACKED, stored, detail)
-            except Unavailable as error:
-                _log.warning("purge_log_away", code=error.code)
+            self._has_done(job, EdgeStatus.FAILED if failed else EdgeStatus.ACKED, stored, detail)
 
     async def _warm(self, warms: tuple[Warm, ...]) -> tuple[int, int]:
         """How many are stored, and how many are not."""
@@ -244,51 +297,69 @@ class Invalidations:
                 nursery.start_soon(one, warm)
         return stored, failed
 
-    async def _follow_acks(self, place: Cursor) -> None:
+    async def _follow_words(self) -> None:
+        """Nothing rings for it: words come while every edge has its own work with a job, and are there soon after this edge's."""
         while True:
+            with trio.move_on_after(LOOK):
+                await self._spoke.wait()
+                self._spoke = trio.Event()
+                await trio.sleep(GATHER)
             try:
-                page = await self._bus.read(ACKS, place, limit=1, wait=WAIT)
-                if page.entries:
-                    await trio.sleep(GATHER)
-                    page = await self._bus.read(ACKS, place, limit=BATCH)
-                place = page.cursor
-            except Unavailable:
+                while await self._take_words():
+                    pass
+            except Unavailable as error:
+                _log.warning("purge_log_away", code=error.code)
                 await trio.sleep(BACK_OFF)
-                continue
             except BadRequest:
-                place = await self._end(ACKS)
+                self._heard = await self._end(ACKS)
+
+    async def _take_words(self) -> bool:
+        """Write down what edges have said since the last time, this one too; whether there is more. Raises Unavailable, BadRequest."""
+        page = await self._bus.read(ACKS, self._heard, limit=BATCH)
+        heard: dict[JobId, list[EdgeResult]] = {}
+        places = {f"acks:{self.edge}": page.cursor}
+        for entry in page.entries:
+            try:
+                said = read_words(entry.data)
+            except BadRequest:
                 continue
-            heard: dict[JobId, list[EdgeResult]] = {}
-            for entry in page.entries:
-                try:
-                    job, result = read_ack(entry.data)
-                except BadRequest:
-                    continue
-                if result.edge != self.edge:
-                    heard.setdefault(job, []).append(result)
-            for job, results in heard.items():
-                await self._hear(job, *results)
-            if self._shared and page.entries:
-                await self._jobs.put_place(f"acks:{self.edge}", place)
+            for word in said.words:
+                heard.setdefault(word.job, []).append(word.result)
+            if said.edge == self.edge and said.place is not None:
+                places[self.edge] = Cursor(said.place)
+        if page.entries:
+            await self._hear(heard, places if self._shared else {})
+            self._heard = page.cursor
+        return len(page.entries) == BATCH
 
-    async def _hear(self, id: JobId, *results: EdgeResult) -> None:
+    async def _hear(self, heard: Mapping[JobId, Sequence[EdgeResult]], places: Mapping[str, Cursor]) -> None:
+        """Write down what was said, and the places behind it. Raises Unavailable."""
         async with self._lock:  # two words about one job at once: neither may overwrite the other
-            job = self._open.get(id) or await self._jobs.get(id)
-            if job is None:
-                self._early.setdefault(id, []).extend(results)
-                if len(self._early) > EARLY:
-                    self._early.popitem(last=False)
-                return
-            for result in results:
-                job = job.heard(result, self._now())
-            await self._keep(job)
+            jobs: list[Job] = []
+            early: dict[JobId, list[EdgeResult]] = {}
+            for id, results in heard.items():
+                said = [*self._early.get(id, ()), *results]
+                job = self._open.get(id) or await self._jobs.get(id)
+                if job is None:
+                    early[id] = said
+                    continue
+                for result in said:
+                    job = job.heard(result, self._now())
+                jobs.append(job)
+            await self._keep(jobs, places)
+            for id in heard:
+                self._early.pop(id, None)
+            self._early |= early
+            while len(self._early) > EARLY:
+                self._early.popitem(last=False)
 
-    async def _keep(self, job: Job) -> None:
-        await self._jobs.put(job)
-        if job.status is JobStatus.PENDING:
-            self._open[job.id] = job
-        else:
-            self._open.pop(job.id, None)
+    async def _keep(self, jobs: Sequence[Job], places: Mapping[str, Cursor] = MappingProxyType({})) -> None:
+        await self._jobs.put(jobs, places)
+        for job in jobs:
+            if job.status is JobStatus.PENDING:
+                self._open[job.id] = job
+            else:
+                self._open.pop(job.id, None)
         self._changed.set()
         self._changed = trio.Event()
 
@@ -302,7 +373,7 @@ class Invalidations:
                 if gone and now - job.created_at > LATE * 1000:
                     async with self._lock:
                         if (latest := self._open.get(job.id)) is not None:
-                            await self._keep(latest.without(gone, now))
+                            await self._keep([latest.without(gone, now)])
             await self._jobs.sweep(UnixMs(now - KEEP_MS))
 
     def _now(self) -> UnixMs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from nova.cdn.invalidation.model import EdgeResult, EdgeStatus, Job, JobId, JobKind, JobStatus, UnixMs, read_what, what_text
@@ -43,22 +45,26 @@ class SqlJobs:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    async def put(self, job: Job) -> None:
-        """Keep the job as it is now."""
+    async def put(self, jobs: Sequence[Job], places: Mapping[str, Cursor] = MappingProxyType({})) -> None:
+        """Keep the jobs as they are now, and these places, all in one step."""
 
         def work(transaction: Transaction) -> None:
-            transaction.run(
+            transaction.many(
                 f"INSERT INTO cdn_jobs ({_JOB}, status) VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET status = excluded.status, done_at = excluded.done_at",
-                (job.id, job.kind, what_text(job.purges, job.warms), job.owner, job.created_at, job.done_at, job.status),
+                [(job.id, job.kind, what_text(job.purges, job.warms), job.owner, job.created_at, job.done_at, job.status) for job in jobs],
             )
             transaction.many(
                 f"INSERT INTO cdn_job_edges (job_id, {_EDGE}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, edge) DO UPDATE SET"
                 " status = excluded.status, objects = excluded.objects, latency_ms = excluded.latency_ms, detail = excluded.detail",
-                [(job.id, each.edge, each.status, each.objects, each.latency_ms, each.detail) for each in job.edges],
+                [(job.id, each.edge, each.status, each.objects, each.latency_ms, each.detail) for job in jobs for each in job.edges],
+            )
+            transaction.many(
+                "INSERT INTO cdn_places (edge, place) VALUES (?, ?) ON CONFLICT (edge) DO UPDATE SET place = excluded.place", places.items()
             )
 
-        await self._sql.write(work)
+        if jobs or places:
+            await self._sql.write(work)
 
     async def get(self, job: JobId) -> Job | None:
         row = await self._sql.one(f"SELECT {_JOB} FROM cdn_jobs WHERE id = ?", (job,))
@@ -73,10 +79,6 @@ class SqlJobs:
     async def place(self, edge: str) -> Cursor | None:
         row = await self._sql.one("SELECT place FROM cdn_places WHERE edge = ?", (edge,))
         return None if row is None else Cursor(row[0])
-
-    async def put_place(self, edge: str, place: Cursor) -> None:
-        statement = "INSERT INTO cdn_places (edge, place) VALUES (?, ?) ON CONFLICT (edge) DO UPDATE SET place = excluded.place"
-        await self._sql.run(statement, (edge, place))
 
     async def sweep(self, before: UnixMs) -> int:
         """Delete the jobs that were asked for before that."""

@@ -201,6 +201,11 @@ class MemoryBus:
         gap = number is None or number + 1 < found.first
         return Page(entries, entries[-1].cursor if entries else after, gap)
 
+    @asynccontextmanager
+    async def listening(self, stream: str) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        yield
+
     async def end(self, stream: str) -> Cursor:
         await trio.lowlevel.checkpoint()
         found = self._streams.get(stream)

@@ -153,6 +153,9 @@ class Bus(Protocol):
         Raises BadRequest `bad_cursor`.
         """
 
+    def listening(self, stream: str) -> AbstractAsyncContextManager[None]:
+        """Within it `read` hears of new entries as they come, instead of asking for each: for those who follow a stream for long."""
+
     async def end(self, stream: str) -> Cursor:
         """The cursor behind the latest entry; START when there has been none."""
 

@@ -1,8 +1,9 @@
 """The bus on Redis (7 or newer): joins the processes of one Nova.
 
 Streams are Redis streams under their own name with the field `event`, for the other services of the platform read and write them too;
-sharded pub/sub rings the bell for those who wait, and carries topics and live entries. A log is a stream whose ids are its numbers, written
-by one script that also numbers and tells; so what followers hear is in the order of the numbers. Everything else is under `nova:`.
+sharded pub/sub rings the bell for those who wait, and brings them our own entries; it carries topics too. A log is a stream whose ids are
+its numbers, written by one script that also numbers and tells; so what followers hear is in the order of the numbers. Everything else is
+under `nova:`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from itertools import dropwhile, islice
 from typing import Final
 
 import trio
@@ -40,6 +42,8 @@ from nova.core.values import Seconds
 
 FIELD: Final = "event"
 POLL: Final = 1.0  # seconds after which a waiting reader looks without a bell: other services do not ring it
+BROUGHT: Final = 256  # entries that a bell remembers ...
+BROUGHT_BYTES: Final = 2**20  # ... and their bytes; who is further behind asks Redis
 META_TTL_MS: Final = 7 * 86_400_000  # a log that nobody wrote to or asked for is forgotten: it begins anew, with another epoch
 _CURSOR: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
@@ -56,6 +60,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0
+"""
+# KEYS: stream, bell. The bell says which entry stands before this one: whoever has that one has missed nothing.
+_APPEND: Final = """
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
+redis.call('SPUBLISH', KEYS[2], (last and last[1] or '-') .. ' ' .. id .. ' ' .. ARGV[3])
+return id
 """
 # meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once.
 _ADD: Final = """
@@ -153,10 +164,54 @@ class _Follower:
 
 
 class _Bell:
-    """Readers that wait for a stream."""
+    """Readers that wait for a stream, and the entries that were heard of, in one piece.
+
+    rung: how often. before: the cursor of the entry before the first of them; last: of the last one.
+    """
 
     def __init__(self) -> None:
         self.readers = trio.lowlevel.ParkingLot()
+        self.rung = 0
+        self.before = self.last = Cursor("")
+        self._brought: deque[Entry] = deque()
+        self._size = 0
+
+    def ring(self, data: bytes) -> None:
+        before, id, entry = data.split(b" ", 2)
+        if before.decode() != self.last:
+            self._forget()
+            self.before = Cursor(before.decode())
+        self.last = Cursor(id.decode())
+        self._brought.append(Entry(self.last, entry))
+        self._size += len(entry)
+        while len(self._brought) > BROUGHT or (self._size > BROUGHT_BYTES and len(self._brought) > 1):
+            gone = self._brought.popleft()
+            self.before = gone.cursor
+            self._size -= len(gone.data)
+        self._wake()
+
+    def missed(self) -> None:
+        """Nobody knows what: who waits looks."""
+        self._forget()
+        self.before = self.last = Cursor("")
+        self._wake()
+
+    def behind(self, after: Cursor, limit: int) -> tuple[Entry, ...]:
+        """What is known to follow `after` directly."""
+        if after == self.before:
+            return tuple(islice(self._brought, limit))
+        if after == self.last:
+            return ()
+        found = dropwhile(lambda entry: entry.cursor != after, self._brought)
+        return tuple(islice(found, 1, limit + 1))
+
+    def _forget(self) -> None:
+        self._brought.clear()
+        self._size = 0
+
+    def _wake(self) -> None:
+        self.rung += 1
+        self.readers.unpark_all()
 
 
 _Ear = _Subscriber | _Follower | _Bell
@@ -173,6 +228,7 @@ class RedisBus:
         self._window = window
         self._link = Link(url, self._heard, self._interrupted)
         self._ears: dict[str, dict[_Ear, None]] = {}
+        self._bells: dict[str, list[_Bell]] = {}
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -211,41 +267,67 @@ class RedisBus:
 
     async def append(self, stream: str, data: bytes) -> Cursor:
         _bounded(data)
-        added, _ = await self._link.call(
-            ("XADD", stream, "MAXLEN", "~", self._window, "*", FIELD, data), ("SPUBLISH", _bell(stream), b"")
-        )
-        if isinstance(added, Exception):
-            raise errors.Unavailable("unavailable", f"Redis refuses an entry: {str(added)[:100]}")
-        return Cursor(added.decode())
+        id = await self._link.one("EVAL", _APPEND, 2, stream, _bell(stream), self._window, FIELD, data)
+        return Cursor(id.decode())
 
     async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
         if after != START and not _CURSOR.fullmatch(after):
             raise errors.BadRequest("bad_cursor", "not a cursor of the bus")
+        if wait > 0 and (bells := self._bells.get(stream)):
+            return await self._await(bells[0], stream, after, limit, wait)
         page = await self._read(stream, after, limit)
         if page.entries or page.gap or wait <= 0:
             return page
-        bell, channel = _Bell(), _bell(stream)
-        try:
-            await self.hear(channel, bell)
-            with trio.move_on_after(wait):
-                while not (page := await self._read(stream, after, limit)).entries:
-                    with trio.move_on_after(POLL):
+        async with self._listening(stream) as bell:
+            return await self._await(bell, stream, after, limit, wait)
+
+    async def _await(self, bell: _Bell, stream: str, after: Cursor, limit: int, wait: Seconds) -> Page:
+        """Redis is asked when the bell does not say what stands behind `after`, or was silent for `POLL`."""
+        known = after == bell.last
+        with trio.move_on_after(wait):
+            while True:
+                if found := bell.behind(after, limit):
+                    return Page(found, found[-1].cursor, False)
+                rung = bell.rung
+                if not known:
+                    page = await self._read(stream, after, limit)
+                    if page.entries or page.gap:
+                        return page
+                known = False
+                with trio.move_on_after(POLL):
+                    while bell.rung == rung:
                         await bell.readers.park()
+        return Page((), after, False)
+
+    @asynccontextmanager
+    async def listening(self, stream: str) -> AsyncIterator[None]:
+        async with self._listening(stream):
+            yield
+
+    @asynccontextmanager
+    async def _listening(self, stream: str) -> AsyncIterator[_Bell]:
+        bell, channel = _Bell(), _bell(stream)
+        await self.hear(channel, bell)
+        self._bells.setdefault(stream, []).append(bell)
+        try:
+            yield bell
         finally:
+            self._bells[stream].remove(bell)
+            if not self._bells[stream]:
+                del self._bells[stream]
             self.unhear(channel, bell)
-        return page
 
     async def _read(self, stream: str, after: Cursor, limit: int) -> Page:
-        found, known, info = await self._link.call(
-            ("XRANGE", stream, "-" if after == START else f"({after}", "+", "COUNT", limit),
-            ("XRANGE", stream, *(("-", "+") if after == START else (after, after)), "COUNT", 1),
-            ("XINFO", "STREAM", stream),
+        begins = after == START
+        found, known = await self._link.call(
+            ("XRANGE", stream, "-" if begins else f"({after}", "+", "COUNT", limit),
+            ("XINFO", "STREAM", stream) if begins else ("XRANGE", stream, after, after, "COUNT", 1),
         )
         if isinstance(found, Exception):
             raise errors.BadRequest("bad_cursor", "not a cursor of the bus")
         entries = tuple(Entry(Cursor(id.decode()), _field(fields)) for id, fields in found)
-        if after == START:
-            facts = {} if isinstance(info, Exception) else dict(zip(info[::2], info[1::2], strict=True))
+        if begins:
+            facts = {} if isinstance(known, Exception) else dict(zip(known[::2], known[1::2], strict=True))
             gap = int(facts.get(b"entries-added", 0)) > int(facts.get(b"length", 0))
         else:
             gap = not known  # the entry that it stands behind is gone, and nobody knows what else
@@ -345,7 +427,7 @@ class RedisBus:
                 if isinstance(ear, _Subscriber):
                     ear.offer(channel.removeprefix(_topic("")), data)
                 elif isinstance(ear, _Bell):
-                    ear.readers.unpark_all()
+                    ear.ring(data)
                 else:
                     epoch, number, entry = data.split(b" ", 2)
                     ear.tell(Told(channel.removeprefix("nova:{").removesuffix("}:l"), epoch.decode(), int(number), entry))
@@ -356,7 +438,7 @@ class RedisBus:
         for ears in list(self._ears.values()):
             for ear in list(ears):
                 if isinstance(ear, _Bell):
-                    ear.readers.unpark_all()
+                    ear.missed()
                 elif isinstance(ear, _Subscriber):
                     ear.missed += 1
                 elif ear not in told:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from nova.cdn.invalidation.model import EdgeStatus, JobStatus, Warm
-from nova.cdn.invalidation.service import LOG, Invalidations
+from nova.cdn.invalidation import service as invalidation
+from nova.cdn.invalidation.model import EdgeResult, EdgeStatus, JobStatus, Warm, Word, Words, read_words, words_of
+from nova.cdn.invalidation.service import ACKS, LOG, Invalidations
 from nova.cdn.invalidation.store_sql import SCHEMA, SqlJobs
 from nova.cdn.ports import Purge
-from nova.core.bus import START, MemoryBus
+from nova.core.bus import START, Cursor, MemoryBus
 from nova.core.clock import SystemClock
-from nova.core.errors import NotFound, TooLarge
+from nova.core.errors import NotFound, TooLarge, Unavailable
 from nova.core.ids import Ids
 from nova.core.offload import Offload
 from nova.core.sql import open_sqlite
@@ -28,6 +29,21 @@ class Node:
 
     def __init__(self, service: Invalidations, store: FakeStore, jobs: SqlJobs) -> None:
         self.service, self.store, self.jobs = service, store, jobs
+
+
+class Broken(MemoryBus):
+    """A bus that refuses entries of the streams in `refuses`. tried: how often it was asked for one."""
+
+    def __init__(self) -> None:
+        super().__init__(CLOCK)
+        self.refuses: set[str] = set()
+        self.tried = 0
+
+    async def append(self, stream: str, data: bytes) -> Cursor:
+        if stream in self.refuses:
+            self.tried += 1
+            raise Unavailable
+        return await super().append(stream, data)
 
 
 class Cluster:
@@ -134,7 +150,7 @@ async def test_without_a_shared_log_what_was_not_done_stands_in_the_store(tmp_pa
     cluster.bus = MemoryBus(CLOCK)
     async with cluster.node("a") as a:
         assert a.store.purged == [Purge("key", b"/x", "s")]  # that one, and not everything
-        assert (await a.service.get(left.id)).status is JobStatus.DONE
+        assert (await a.service.wait(left.id)).status is JobStatus.DONE
 
 
 async def test_an_edge_that_cannot_makes_the_job_fail(cluster: Cluster) -> None:
@@ -181,5 +197,123 @@ async def test_what_is_too_much_or_unknown_is_said(cluster: Cluster) -> None:
 async def test_entries_that_cannot_be_read_are_passed_over(cluster: Cluster) -> None:
     async with cluster.node("a") as a:
         await cluster.bus.append(LOG, b"nonsense")
-        await cluster.bus.append("cdn.acks", b"nonsense")
+        await cluster.bus.append(ACKS, b"nonsense")
+        await cluster.bus.append(ACKS, b'{"edge":"a","place":null,"words":[["x"]]}')
         assert (await a.service.wait((await a.service.purge(A_TAG, "ada")).id)).status is JobStatus.DONE
+
+
+async def test_an_edge_forgets_before_it_speaks_and_its_place_waits_for_its_words(tmp_path: Path) -> None:
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=True)
+    async with cluster.node("a") as a, cluster.node("b") as b:
+        before = await b.jobs.place("b")
+        bus.refuses = {ACKS}
+        job = await a.service.purge(A_TAG, "ada")
+
+        async def forgotten() -> bool:
+            return bool(a.store.purged and b.store.purged and bus.tried >= 2)
+
+        await soon(forgotten)
+        for node in (a, b):  # nobody has heard of it: no edge counts as done, whatever it has forgotten
+            assert {edge.status for edge in (await node.service.get(job.id)).edges} == {EdgeStatus.PENDING}
+            assert node.service.current
+        assert await b.jobs.place("b") == before
+        bus.refuses = set()  # what was to be said is said once the bus is back
+        with trio.fail_after(30):
+            assert (await b.service.wait(job.id)).status is JobStatus.DONE
+        assert await b.jobs.place("b") != before
+        assert b.store.purged == list(A_TAG)
+
+
+async def test_an_edge_that_is_killed_before_it_speaks_does_and_says_it_again(tmp_path: Path) -> None:
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=True)
+    async with cluster.node("a") as a:
+        async with cluster.node("b") as b:
+            bus.refuses = {ACKS}
+            job = await a.service.purge(A_TAG, "ada")
+
+            async def forgotten() -> bool:
+                return bool(b.store.purged)
+
+            await soon(forgotten)  # and here it ends, without a word: the bus takes none
+        bus.refuses = set()
+        assert EdgeStatus.PENDING in {edge.status for edge in (await a.service.get(job.id)).edges if edge.edge == "b"}
+        async with cluster.node("b") as b:
+            assert b.store.purged == list(A_TAG)
+            with trio.fail_after(30):
+                assert (await a.service.wait(job.id)).status is JobStatus.DONE
+                assert (await b.service.wait(job.id)).status is JobStatus.DONE
+
+
+async def test_words_of_an_edge_that_was_killed_before_it_wrote_them_are_found_again(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        async with cluster.node("b"):
+            pass
+        job = await a.service.purge(A_TAG, "ada")
+        place = await cluster.bus.end(LOG)
+        # As an earlier life of b left it: forgotten and said, and killed then.
+        words = Words("b", place, [Word(job.id, EdgeResult("b", EdgeStatus.ACKED, 3, 1))])
+        await cluster.bus.append(ACKS, words_of(words))
+        async with cluster.node("b") as b:
+            assert b.store.purged == list(A_TAG)
+
+            async def told() -> bool:
+                kept = await b.jobs.get(job.id)
+                return kept is not None and kept.status is JobStatus.DONE and await b.jobs.place("b") == place
+
+            await soon(told)
+
+
+async def test_what_is_still_to_be_said_is_said_at_the_end(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster.node("a") as a:
+        monkeypatch.setattr(invalidation, "GATHER", 3600.0)
+        async with cluster.node("b") as b:
+            job = await a.service.purge(A_TAG, "ada")
+
+            async def forgotten() -> bool:
+                return bool(b.store.purged)
+
+            await soon(forgotten)
+        said = [read_words(entry.data) for entry in (await cluster.bus.read(ACKS, START)).entries]
+        assert [(each.edge, each.place, [word.job for word in each.words]) for each in said] == [
+            ("b", await cluster.bus.end(LOG), [job.id])
+        ]
+        async with cluster.node("b") as b:
+            assert b.store.purged == []  # its place was kept
+            assert [edge.status for edge in (await b.service.get(job.id)).edges] == [EdgeStatus.PENDING, EdgeStatus.ACKED]
+
+
+async def test_words_are_gathered(cluster: Cluster) -> None:
+    async with cluster.node("a") as a:
+        async with cluster.node("b"):
+            pass
+        jobs = [await a.service.purge(A_TAG, "ada") for _ in range(150)]
+        async with cluster.node("b") as b:
+            for job in jobs:
+                await b.service.wait(job.id)
+        said = [read_words(entry.data) for entry in (await cluster.bus.read(ACKS, START)).entries]
+        sizes = [len(each.words) for each in said if each.edge == "b"]
+        assert sum(sizes) == 150
+        assert max(sizes) > 1
+
+
+async def test_an_edge_with_too_much_to_say_reads_nothing_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "UNSAID", 2)
+    monkeypatch.setattr(invalidation, "BATCH", 1)
+    monkeypatch.setattr(invalidation, "BACK_OFF", 0.01)
+    bus = Broken()
+    async with Cluster(tmp_path, bus, shared=True).node("a") as a:
+        bus.refuses = {ACKS}
+        jobs = [await a.service.purge(A_TAG, "ada") for _ in range(5)]
+
+        async def full() -> bool:
+            return not a.service.current
+
+        await soon(full)
+        assert len(a.store.purged) == 2
+        bus.refuses = set()
+        with trio.fail_after(30):
+            for job in jobs:
+                assert (await a.service.wait(job.id)).status is JobStatus.DONE
+        assert len(a.store.purged) == 5

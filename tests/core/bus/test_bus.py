@@ -46,9 +46,14 @@ async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, El
 
 def flush(server: RedisServer) -> None:
     """As new."""
+    assert said(server, b"FLUSHALL\r\n") == b"+OK\r\n"
+
+
+def said(server: RedisServer, command: bytes) -> bytes:
+    """The answer to what is typed into a connection; short."""
     with socket.create_connection(("127.0.0.1", server.port)) as to:
-        to.sendall(b"FLUSHALL\r\n")
-        assert to.recv(5) == b"+OK\r\n"
+        to.sendall(command)
+        return to.recv(4096)
 
 
 @pytest.fixture
@@ -136,6 +141,36 @@ async def test_reader_waits_for_the_next_entry(bus: Bus) -> None:
         await bus.append("s", b"now")
     assert [[entry.data for entry in page.entries] for page in pages] == [[b"now"], [b"now"]]
     assert (await bus.read("s", pages[0].cursor, wait=Seconds(0.001))).entries == ()
+
+
+async def test_who_listens_to_a_stream_misses_nothing_whoever_writes_and_wherever_he_begins(bus: Bus) -> None:
+    async with bus.listening("s"):
+        expected = [b"%d" % number for number in range(30)]
+        cursors: list[Cursor] = []
+        found: dict[int, list[bytes]] = {}
+
+        async def follow(number: int, after: Cursor, limit: int) -> None:
+            found[number] = []
+            with trio.fail_after(30):
+                while len(found[number]) < len(expected):
+                    page = await bus.read("s", after, limit=limit, wait=Seconds(10))
+                    assert not page.gap and len(page.entries) <= limit
+                    found[number] += [entry.data for entry in page.entries]
+                    after = page.cursor
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(follow, number, START, number + 1)
+            for data in expected:
+                cursors.append(await bus.append("s", data))
+        assert found == dict.fromkeys(range(3), expected)
+        for at, cursor in enumerate(cursors[:-1]):  # also those who have fallen behind
+            page = await bus.read("s", cursor, limit=3, wait=Seconds(10))
+            assert [entry.data for entry in page.entries] == expected[at + 1 : at + 4]
+            assert page.cursor == cursors[min(at + 3, 29)]
+        assert (await bus.read("s", cursors[-1], wait=Seconds(0.001))).entries == ()
+    with pytest.raises(errors.BadRequest):
+        await bus.read("s", Cursor("nonsense"), wait=Seconds(1))
 
 
 async def test_reader_that_was_away_too_long_is_told_of_the_gap(bus: Bus) -> None:
@@ -289,3 +324,37 @@ async def test_cursor_of_an_earlier_process_reads_as_a_gap() -> None:
     await later.append("s", b"new")
     page = await later.read("s", cursor, wait=Seconds(10))
     assert page.gap and [entry.data for entry in page.entries] == [b"new"]
+
+
+async def test_entries_that_ring_no_bell_are_found_in_their_place(server: RedisServer) -> None:
+    """Of Redis alone: other services write to streams too, and the connection that listens may break."""
+    flush(server)
+    bus = RedisBus(SecretUrl(server.url), window=WINDOW)
+    found: list[bytes] = []
+
+    async def follow() -> None:
+        after = START
+        while len(found) < 6:
+            page = await bus.read("s", after, wait=Seconds(10))
+            found.extend(entry.data for entry in page.entries)
+            after = page.cursor
+
+    async def come(count: int) -> None:
+        while len(found) < count:
+            await trio.sleep(0.005)
+
+    with trio.fail_after(30):
+        async with bus.opened(), bus.listening("s"), trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            await bus.append("s", b"ours")
+            await come(1)
+            said(server, b"XADD s * event theirs\r\n")
+            await bus.append("s", b"ours again")
+            await come(3)
+            said(server, b"XADD s * event alone\r\n")
+            await come(4)
+            said(server, b"CLIENT KILL TYPE pubsub\r\n")
+            said(server, b"XADD s * event missed\r\n")
+            await come(5)
+            await bus.append("s", b"heard")
+    assert found == [b"ours", b"theirs", b"ours again", b"alone", b"missed", b"heard"]

@@ -230,7 +230,7 @@ class Machine:
         self._last_id = self._last_id % (2**31 - 1) + 1
         self._sent[self._last_id] = call
         command = {"id": self._last_id, call.kind: call.body}
-        if self._effects and "send" in self._effects[-1]:
+        if self._effects and len(self._effects[-1].get("send", ())) in range(1, UNANSWERED):  # a frame holds 128
             self._effects[-1]["send"].append(command)
         else:
             self._effects.append({"send": [command]})

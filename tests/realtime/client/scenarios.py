@@ -362,6 +362,24 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
         {"name": "Ada"},
         [(["start", 0], [state("opening"), OPEN]), (["opened", 0], [{"send": [{"id": 1, "connect": {"name": "Ada"}}]}])],
     ),
+    "more channels than a frame holds commands are joined in several": (
+        {},
+        [
+            *((["subscribe", f"public:{number}", 0], []) for number in range(220)),
+            (["start", 0], [state("opening"), OPEN]),
+            (["opened", 0], [{"send": [{"id": 1, "connect": {}}]}]),
+            (
+                ["received", {"id": 1, "connect": {"client": "c", "user": None, "expires_in": None, "ping_s": 25}}, 0],
+                [
+                    state("connected", client="c", user=None),
+                    *(
+                        {"send": [{"id": 2 + at, "subscribe": {"channel": f"public:{at}"}} for at in range(start, min(start + 100, 220))]}
+                        for start in (0, 100, 200)
+                    ),
+                ],
+            ),
+        ],
+    ),
     "silence is asked about and then taken for the end": (
         {},
         [

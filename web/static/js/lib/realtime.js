@@ -418,7 +418,7 @@ export class Machine {
     this.sent.set(this.lastId, call);
     const command = { id: this.lastId, [call.kind]: call.body };
     const last = this.out[this.out.length - 1];
-    if (last?.send) last.send.push(command);
+    if (last?.send?.length < UNANSWERED) last.send.push(command); // a frame holds 128
     else this.out.push({ send: [command] });
   }
 

@@ -534,6 +534,10 @@ class Realtime(Section):
         128, "Channels that one connection may follow.", "A client's tabs and rooms; a scraper opens more connections and is counted there.",
         least=1, most=1024,
     )
+    deflate: bool = row(
+        False, "Agree to compression on `/v1/ws` over HTTP/1.1 (permessage-deflate without context, once for all readers of a message).",
+        "A message below 256 bytes grows by it, and the thread that sends pays; long ones on slow lines gain.",
+    )
     echo: bool = row(False, "Serve `/v1/echo`, a WebSocket that returns every message: for measurements.")
     history_bytes: ByteSize = row(
         "256MiB", "Bytes that all channels together may keep; above it the channels used longest ago keep nothing.",

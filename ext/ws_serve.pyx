@@ -317,7 +317,7 @@ cdef void ws_timeout(Thread* t, Conn* c) noexcept nogil:
         if c.ws.flags & WF_LEAVES:
             ws_bye(t, c, 4002, b"shutting_down", 13, ws_random(t, t.shared.ws.reconnect_ms))
         else:
-            end_with(t, c, 4007, b"lifetime")
+            ws_bye(t, c, 4007, b"lifetime", 8, ws_random(t, t.shared.ws.reconnect_ms))
     elif t.now_ms >= c.ws.ping_ms:
         c.ws.ping_ms = t.now_ms + t.shared.ws.ping_ms
         if ws_put(t, c, WS_FIN | WS_PING, NULL, 0) < 0:

@@ -20,12 +20,13 @@ UNANSWERED: Final = grammar.MAX_COMMANDS  # commands of one connection that wait
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What holds for every connection. connect, ping, lifetime: seconds, as the settings say. channels: that it follows at most."""
+    """What holds for every connection. connect, ping, lifetime, reconnect: seconds, of the settings. channels: that it follows at most."""
 
     connect: float = 10.0
     ping: float = 25.0
     lifetime: float = 86_400.0
     channels: int = 128
+    reconnect: float = 5.0
 
 
 class Identity(NamedTuple):

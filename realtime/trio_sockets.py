@@ -145,7 +145,7 @@ class TrioSockets:
         self._connections: Connections
         self._leaving = trio.lowlevel.ParkingLot()
         self._attended: dict[Attended, Identity | None] = {}
-        self._draining: tuple[int, str, int] | None = None  # code, reason, window of coming back in ms
+        self._draining: tuple[int, str] | None = None  # code, reason
         self.counts = {"gaps": 0, "dropped": 0, "slow": 0}  # told to readers in trio; publications in them; closed for it
 
     def attach(self, connections: Connections) -> None:
@@ -254,23 +254,20 @@ class TrioSockets:
             if ends(identity):
                 attended.end(4203, "token_revoked", None)
 
-    async def drain(self, code: int, reason: str, *, spread_ms: int, reconnect_ms: int) -> None:
-        """Tell everybody when to come back, and close; when they are gone it returns. The reactor does so for its own.
-
-        spread_ms: over which those who are here are told. reconnect_ms: the window over which they come back.
-        """
-        self._draining = code, reason, reconnect_ms
+    async def drain(self, code: int, reason: str, *, spread_ms: int) -> None:
+        """Tell everybody when to come back, within spread_ms, and close; when they are gone it returns. The reactor does so for its own."""
+        self._draining = code, reason
         everybody: list[_Conn | Attended] = [*self._conns.values(), *self._attended]
         random.shuffle(everybody)
         begun = trio.current_time()
         for at, each in enumerate(everybody):
             await trio.sleep_until(begun + spread_ms / 1000 * at / len(everybody))
-            self._dismiss(each, code, reason, reconnect_ms)
+            self._dismiss(each, code, reason)
         while len(self):
             await self._leaving.park()
 
-    def _dismiss(self, whom: _Conn | Attended, code: int, reason: str, reconnect_ms: int) -> None:
-        after = random.randint(0, reconnect_ms)  # noqa: S311 -- spreads, and hides nothing
+    def _dismiss(self, whom: _Conn | Attended, code: int, reason: str) -> None:
+        after = random.randint(0, int(self._life.reconnect * 1000))  # noqa: S311 -- spreads, and hides nothing
         if isinstance(whom, _Conn):
             self.disconnect(whom.id, code, reason, reconnect_after_ms=after)
         else:
@@ -404,8 +401,7 @@ class TrioSockets:
 
     async def _age(self, conn: _Conn) -> None:
         await trio.sleep(self.age())
-        conn.put(pushes.bye(JSON, 4007, b"lifetime", 1000))
-        conn.end(4007, "lifetime")
+        self._dismiss(conn, 4007, "lifetime")
 
     async def _expire(self, conn: _Conn) -> None:
         """Close when the token has expired; a refresh begins the wait anew."""

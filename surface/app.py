@@ -61,8 +61,7 @@ if TYPE_CHECKING:
     from nova.surface.h3.server import H3Server
     from nova.surface.http.pages import Asset
 
-RECONNECT_MS: Final = 5000  # over which those who are sent away come back
-SPREAD_MS: Final = 2000  # over which they are told
+SPREAD_MS: Final = 2000  # over which those who are sent away are told
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -446,7 +445,7 @@ class Server:
         """Those who live in trio are told when to come back; the reactor tells its own."""
         if self._realtime is None:
             return
-        await self._realtime.sockets.drain(4002, "shutting_down", spread_ms=SPREAD_MS, reconnect_ms=RECONNECT_MS)
+        await self._realtime.sockets.drain(4002, "shutting_down", spread_ms=SPREAD_MS)
 
     async def _drain_live(self) -> None:
         """Players learn from their playlists that nothing follows: who waits at once, who polls with their next look."""

@@ -86,7 +86,8 @@ def websockets(settings: Settings, hosts: HostRules) -> WsRules:
     asks = settings.realtime.hook_url is not None and "connect" in settings.realtime.hook_asks
     wanted = settings.realtime
     return WsRules(
-        echo=wanted.echo, ask_connect=asks, ping_s=wanted.ping, connect_ms=_ms(wanted.connect_timeout), silent_ms=_ms(wanted.silence),
+        echo=wanted.echo, deflate=wanted.deflate, ask_connect=asks, ping_s=wanted.ping,
+        connect_ms=_ms(wanted.connect_timeout), silent_ms=_ms(wanted.silence),
         lifetime_s=wanted.lifetime, max_channels=wanted.connection_channels, reconnect_ms=_ms(wanted.reconnect_window),
         hosts=names, hosts_open=any_address, origins=hosts.origins,
     )  # fmt: skip

@@ -115,7 +115,7 @@ def build(
     hooks = hooks_of(settings, clock, ids)
     if wanted.silence <= wanted.ping:
         raise Unprocessable("bad_settings", "realtime.silence must be longer than realtime.ping, else quiet clients are closed")
-    life = Life(wanted.connect_timeout, wanted.ping, wanted.lifetime, wanted.connection_channels)
+    life = Life(wanted.connect_timeout, wanted.ping, wanted.lifetime, wanted.connection_channels, wanted.reconnect_window)
     sockets = TrioSockets(clock, inner, hooks, life)
     public = wanted.public
     if public is None:

@@ -33,7 +33,7 @@ async def test_batch_is_answered_in_order_in_one_frame() -> None:
         await trio.testing.wait_all_tasks_blocked()
         frames = client.frames
         batch = [
-            {"id": 1, "subscribe": {"channel": LOBBY}}, {"id": 2, "publish": {"channel": LOBBY, "data": 1}}, {"id": 3, "ping": {}},
+            {"id": 1, "subscribe": {"channel": LOBBY}}, {"id": 2, "publish": {"channel": "public:other", "data": 1}}, {"id": 3, "ping": {}},
             {"id": 4, "nonsense": {}}, {"id": 5, "history": {"channel": LOBBY}}, {"id": 6, "publish": {"channel": "Bad", "data": 1}},
             {"id": 7, "subscribe": {"channel": "nobody:knows"}},
         ]  # fmt: skip
@@ -267,6 +267,8 @@ async def test_connection_ends_with_its_token_and_its_age(autojump_clock: trio.t
         assert client.closed == (4202, "token_expired") and guest.closed is None
         await trio.sleep(86_400)
         assert guest.said[-1]["bye"]["code"] == 4007 and guest.closed == (4007, "lifetime")
+        ages = [here.sockets.age() for _ in range(100)]
+        assert all(0.9 * 86_400 <= age <= 86_400 for age in ages) and len(set(ages)) > 1
 
 
 async def test_connection_that_is_to_end_ends_though_its_client_takes_nothing(autojump_clock: trio.testing.MockClock) -> None:
@@ -363,7 +365,7 @@ async def test_drain_is_told_over_a_time_and_spreads_those_who_come_back(autojum
             nursery.start_soon(hear, client)
         await trio.testing.wait_all_tasks_blocked()
         begun = trio.current_time()
-        await here.sockets.drain(4002, "shutting_down", spread_ms=2000, reconnect_ms=5000)
+        await here.sockets.drain(4002, "shutting_down", spread_ms=2000)
         assert len({round(at - begun, 2) for at, _ in heard}) == 20 and all(at - begun < 2 for at, _ in heard)
         assert all(0 <= after <= 5000 for _, after in heard) and len({after for _, after in heard}) > 5
         late = await here.client("late")

@@ -369,10 +369,14 @@ async def test_pings_come_every_25_s_and_silence_ends_it() -> None:
 
 
 async def test_a_lifetime_ends_with_4007() -> None:
-    async with house(rules=WsRules(lifetime_s=100, lifetime_jitter=0.1, silent_ms=0)) as h:
+    async with house(rules=WsRules(lifetime_s=100, lifetime_jitter=0.1, silent_ms=0, reconnect_ms=3000)) as h:
         clock = Clock(h.reactor)
         async with talk(h.address) as c:
-            await clock.advance(101)
+            await clock.advance(89)
+            assert "ping" in await c.ask(ping={})
+            await clock.advance(12)
+            bye = (await c.item())["bye"]
+            assert (bye["code"], bye["reason"]) == (4007, "lifetime") and 0 <= bye["reconnect_after_ms"] <= 3000
             assert (await c.closed()).code == 4007
 
 

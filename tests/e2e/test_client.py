@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
 
 from nova.realtime.client import Gap, Joined, Member, Publication, Realtime, Refused, Stopped, connect
 from tests.realtime.client.proxy import Proxy
-from tests.serving import Served
+from tests.serving import Served, serve
 
 
 @asynccontextmanager
@@ -165,3 +166,35 @@ async def test_connection_that_is_cut_while_nobody_writes_comes_back(nova: Serve
         proxy.cut()
         assert isinstance(again := await anext(room), Joined)
         assert (again.again, again.recovered) == (True, True)
+
+
+def test_reader_that_was_too_slow_recovers_what_its_gap_told_of(tmp_path: Path) -> None:
+    count, filled = 6000, "x" * 2000
+
+    async def read(nova: Served) -> None:
+        numbers: list[int] = []
+        recovered = 0
+        with trio.fail_after(120):
+            async with connect(direct(nova)) as writer, connect(direct(nova)) as reader, reader.subscribe("public:slow") as room:
+                assert isinstance(await anext(room), Joined)
+                async with trio.open_nursery() as nursery:
+
+                    async def write(start: int) -> None:
+                        for number in range(start, count, 50):
+                            await writer.publish("public:slow", {"n": number, "pad": filled})
+
+                    for start in range(50):
+                        nursery.start_soon(write, start)
+                async for event in room:  # nothing was read until now
+                    match event:
+                        case Publication(data=data):
+                            numbers.append(data["n"])
+                        case Gap(first=first, last=last):
+                            assert event.recovered == last - first + 1
+                            recovered += event.recovered
+                    if len(numbers) == count:
+                        break
+        assert sorted(numbers) == list(range(count)) and recovered > 0
+
+    with serve(tmp_path / "data", realtime__namespaces='["public history=8000 bytes=64MiB"]') as nova:
+        trio.run(read, nova)

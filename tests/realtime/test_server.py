@@ -8,7 +8,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,7 @@ import trio
 from nova.ext import ws
 from nova.realtime.client.socket import Socket, SocketClosed, open_socket
 from nova.realtime.close_codes import TABLE
+from tests.core.reactor.talking import talk as deflated
 from tests.serving import Served, serve
 from tests.surface.h3.client import Client as H3Client
 from tests.surface.h3.client import connect as h3_connect
@@ -46,7 +48,7 @@ def tokens(server: Served) -> dict[str, str]:
 
 def token(server: Served, user: str, *scopes: str) -> str:
     command = [sys.executable, "-m", "nova", "token", "--user", user, "--json", "--data", str(server.data)]
-    command += [word for scope in scopes for word in ("--scope", scope)]
+    command += list(scopes) if "--ttl" in scopes else [word for scope in scopes for word in ("--scope", scope)]
     return str(json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)["token"])
 
 
@@ -271,6 +273,66 @@ async def talk(server: Served, token: str = "", *, over: str = "http/1.1") -> As
         yield Talk(socket)
 
 
+Until = Callable[[bytes], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def events(server: Served, channels: str, *, over: str, last: str = "", token: str = "") -> AsyncIterator[Until]:
+    """Server-sent events over one of the roads. Gives what came up to and with a mark."""
+    path, seen = f"/v1/events?channels={channels}" + (f"&access_token={token}" if token else ""), bytearray()
+    fields = [("last-event-id", last)] if last else []
+
+    async def until(mark: bytes, more: Callable[[], Awaitable[bytes]]) -> bytes:
+        with trio.fail_after(30):
+            while mark not in seen:
+                seen.extend(await more())
+        end = seen.index(mark) + len(mark)
+        found = bytes(seen[:end])
+        del seen[:end]
+        return found
+
+    if over == "h3":
+        async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
+            _, answer = client.ask(path, fields=[(name.encode(), value.encode()) for name, value in fields])
+
+            async def more() -> bytes:
+                await answer.until(lambda answer: answer.body or answer.ended or answer.reset is not None)
+                data = bytes(answer.body)
+                answer.body.clear()
+                assert data, "the answer has ended"
+                return data
+
+            yield lambda mark: until(mark, more)
+    elif over == "h2":
+        async with h2_connect(server) as secure:
+            http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+            http.initiate_connection()
+            head = [(":method", "GET"), (":scheme", "https"), (":path", path), (":authority", "localhost")]
+            http.send_headers(1, [*head, *fields], end_stream=True)
+            await secure.send_all(http.data_to_send())
+
+            async def more() -> bytes:
+                data = b""
+                for event in http.receive_data(bytes(await secure.receive_some(65536))):
+                    assert not isinstance(event, h2.events.StreamEnded | h2.events.ConnectionTerminated)
+                    if isinstance(event, h2.events.DataReceived):
+                        http.acknowledge_received_data(event.flow_controlled_length or 0, 1)
+                        data += bytes(event.data or b"")
+                await secure.send_all(http.data_to_send())
+                return data
+
+            yield lambda mark: until(mark, more)
+    else:
+        async with await trio.open_tcp_stream(*server.address("http")) as plain:
+            lines = [f"GET {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in fields), "", ""]
+            await plain.send_all("\r\n".join(lines).encode())
+
+            async def more() -> bytes:
+                return bytes(await plain.receive_some(65536))
+
+            yield lambda mark: until(mark, more)
+
+
 OVER = pytest.mark.parametrize("over", ["http/1.1", "h2", "h3"])
 
 
@@ -446,6 +508,86 @@ async def test_subprotocols_that_we_do_not_know_are_a_bad_request_over_h2_and_h3
         assert (await client.websocket("/v1/ws", "mqtt")[1].whole()).status == 400
 
 
+@OVER
+async def test_events_go_on_behind_the_last_one_on_every_road(server: Served, tokens: dict[str, str], over: str) -> None:
+    names = [f"public:sse-{over[-1]}-{number}" for number in range(2)]
+
+    async def say(channel: str, data: object) -> None:
+        await trio.to_thread.run_sync(ask, server, "POST", f"/v1/channels/{channel}/publish", {"data": data})
+
+    async with events(server, ",".join(names), over=over) as until:
+        await until(b": ready\n\n")
+        await say(names[0], "one")
+        await until(b"event: pub\nid: ")
+        last = (await until(b"\n")).decode().strip()
+        assert b'"one"' in await until(b"\n\n")
+    await say(names[1], "two")
+    await say(names[0], "three")
+    async with events(server, ",".join(names), over=over, last=last) as until:
+        missed = await until(b": ready\n\n")
+        assert missed.count(b"event: pub\n") == 2 and b'"two"' in missed and b'"three"' in missed and b"event: gap" not in missed
+    async with events(server, f"user:bob,{names[0]}", over=over, token=tokens["bob"]) as until:
+        await until(b": ready\n\n")
+        await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob", "code": 4009}, tokens["svc"])
+        assert b'"code":4009,"reason":"asked_to_reconnect"' in (await until(b"event: bye\n") + await until(b"\n\n")).replace(b" ", b"")
+
+
+@OVER
+async def test_token_that_expires_ends_and_one_that_is_refreshed_goes_on(server: Served, over: str) -> None:
+    short, long = [await trio.to_thread.run_sync(token, server, f"brief{over[-1]}", "--ttl", ttl) for ttl in ("3s", "1h")]
+    async with talk(server, short, over=over) as ends, talk(server, short, over=over) as stays:
+        for client in (ends, stays):
+            assert "offset" in await client.ask(1, subscribe={"channel": f"user:brief{over[-1]}"})
+        assert await stays.ask(2, refresh={"token": long}) == {}
+        assert await ends.ended() == 4202
+        assert await stays.ask(3, ping={}) == {}
+        assert (await stays.ask(4, publish={"channel": f"user:brief{over[-1]}", "data": 1}))["offset"] == 1
+        assert (await stays.next("pub"))["data"] == 1
+
+
+@OVER
+async def test_every_connection_of_a_user_is_a_member(server: Served, tokens: dict[str, str], over: str) -> None:
+    channel = f"public:many-{over[-1]}"
+    async with talk(server, tokens["alice"]) as watcher:
+        await watcher.ask(1, subscribe={"channel": channel})
+        async with talk(server, tokens["bob"], over=over) as one, talk(server, tokens["bob"], over=over) as two:
+            for each in (one, two):
+                await each.ask(1, subscribe={"channel": channel})
+                await each.ask(2, subscribe={"channel": channel})  # again: it is one member all the same
+            joined = [(await watcher.next("join"))["client"] for _ in range(2)]
+            found = await watcher.ask(2, presence={"channel": channel})
+            assert found["count"] == 3 and [each["user"] for each in found["members"]] == ["alice", "bob", "bob"]
+            assert len({each["client"] for each in found["members"]}) == 3
+            await one.ask(3, unsubscribe={"channel": channel})
+            assert (await watcher.next("leave"))["client"] == joined[0]
+            page = await trio.to_thread.run_sync(ask, server, "GET", f"/v1/channels/{channel}/presence?limit=1")
+            assert page["count"] == 2 and page["more"] and len(page["members"]) == 1
+            rest = await trio.to_thread.run_sync(ask, server, "GET", f"/v1/channels/{channel}/presence?cursor={page['cursor']}")
+            assert [each["client"] for each in rest["members"]] == joined[1:]
+
+
+async def test_same_key_at_the_same_time_publishes_once_over_http(server: Served, tokens: dict[str, str]) -> None:
+    path, answers = "/v1/channels/public:parallel/publish", []
+
+    def publish() -> None:
+        host, port = server.address("http")
+        headers = {"Content-Type": "application/json", "Idempotency-Key": "k", "Authorization": f"Bearer {tokens['alice']}"}
+        request = urllib.request.Request(f"http://{host}:{port}{path}", method="POST", data=b'{"data":1}', headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                answers.append((200, json.loads(answer.read())["offset"]))
+        except urllib.error.HTTPError as refused:
+            with refused:
+                answers.append((refused.code, json.loads(refused.read())["code"]))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(trio.to_thread.run_sync, publish)
+    await trio.to_thread.run_sync(publish)
+    assert answers[-1] == (200, 1) and set(answers) <= {(200, 1), (409, "request_in_progress")}
+    assert (await trio.to_thread.run_sync(ask, server, "GET", "/v1/channels/public:parallel/history"))["offset"] == 1
+
+
 MASK = b"1234"
 BROKEN = {
     "utf8": (ws.frame(ws.TEXT, b'{"id":1,"ping":{},"\xff', key=MASK), 1007),
@@ -592,6 +734,21 @@ def test_drain_says_when_to_come_back(tmp_path: Path, over: str) -> None:
         bye, code = trio.run(follow, server)
         assert bye["code"] == code == 4002 and 0 <= bye["reconnect_after_ms"] <= 5000
         assert server.process.wait(30) == 0
+
+
+def test_compression_is_agreed_where_it_is_wanted_and_a_bomb_is_told_by_its_size(tmp_path: Path) -> None:
+    async def talks(server: Served) -> None:
+        async with deflated(server.address("http"), deflate=True) as client:
+            await client.join("public:deflated")
+            await client.send({"id": 9, "publish": {"channel": "public:deflated", "data": "x" * 2000}})
+            assert await client.publications(1) == ["x" * 2000] and client.packed
+            bomb = zlib.compressobj(wbits=-15)
+            data = bomb.compress(b" " * 50_000_000) + bomb.flush(zlib.Z_SYNC_FLUSH)
+            await client.raw(ws.frame(ws.TEXT, data[:-4], rsv1=True, key=b"1234"))
+            assert (await client.closed()).code == 1009
+
+    with serve(tmp_path / "data", realtime__deflate="true") as server:
+        trio.run(talks, server)
 
 
 def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class CdnOrigin(Section):
         "1s", "How long a connection to it may take, its TLS handshake included.", "Origins are near; a black hole costs no more than this.",
         least="10ms", most="1m",
     )
-    first_byte_timeout: Seconds = row("15s", "How long the head of its answer may take.", "Slow pages exist; viewers leave later than that.", least="10ms", most="10m")
+    first_byte_timeout: Seconds = row("15s", "How long the head of its answer may take, from when the request is sent.", "Slow pages exist; viewers leave later than that.", least="10ms", most="10m")
     health_interval: Seconds = row("5s", "Time between two probes of `health_path`.", "One request in five seconds costs nothing.", least="100ms", most="1h")
     health_path: str | None = row("off", "Path that is asked to see whether it is well: any 2xx or 3xx is. Off: only its answers to requests count.")
     idle_timeout: Seconds = row("15s", "How long its answer may pause.", "As for clients that send.", least="10ms", most="10m")

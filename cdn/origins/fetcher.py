@@ -226,7 +226,8 @@ class Origins:
             with exchange:
                 async with one_error(), trio.open_nursery() as nursery:
                     began = self._clock.monotonic()
-                    sender = _Sender(exchange, origin, request)
+                    sender = _Sender(exchange, origin, request, self._clock)
+                    exchange.sending()
                     nursery.start_soon(sender.run)
                     try:
                         await exchange.answer(informational)
@@ -237,7 +238,7 @@ class Origins:
                     except BaseException:
                         origin.breaker.cancel()
                         raise
-                    origin.answered(exchange.head.status, began)
+                    origin.answered(exchange.head.status, sender.ended or began)
                     answer = Answer(self, request, origin, exchange)
                     if exchange.head.upgrade:
                         while await exchange.read():
@@ -311,12 +312,13 @@ class Asked:
 
 
 class _Sender:
-    """Sends a request with its body while the answer is awaited."""
+    """Sends a request with its body while the answer is awaited. ended: monotonic seconds, 0: it goes on."""
 
-    def __init__(self, exchange: Exchange, origin: Origin, request: FetchRequest) -> None:
-        self._exchange, self._origin, self._request = exchange, origin, request
+    def __init__(self, exchange: Exchange, origin: Origin, request: FetchRequest, clock: Clock) -> None:
+        self._exchange, self._origin, self._request, self._clock = exchange, origin, request, clock
         self.done = trio.Event()
         self.complete = False
+        self.ended = 0.0
 
     async def run(self) -> None:
         request = self._request
@@ -331,6 +333,8 @@ class _Sender:
             self.complete = True
         except OriginError:
             """Whether the origin has answered nevertheless is seen where its answer is read."""
+        self.ended = self._clock.monotonic()
+        self._exchange.sent()
         self.done.set()
 
 

@@ -150,6 +150,8 @@ class Exchange:
         self._first_byte, self._idle = first_byte, idle
         self._events: Iterator[Event] = iter(())
         self._ended = False
+        self._sending = False
+        self._patience: trio.CancelScope | None = None  # of who waits for the answer
         self.rest = b""
         self.head: Head
 
@@ -175,9 +177,20 @@ class Exchange:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise OriginError("origin_unreachable", "the connection was closed while the request was sent") from error
 
+    def sending(self) -> None:
+        """The request has a body: until `sent` the answer has time, for a client that is slow is no origin that is."""
+        self._sending = True
+
+    def sent(self) -> None:
+        """The body is sent, or will not be: from now on the answer is awaited."""
+        self._sending = False
+        if self._patience is not None:
+            self._patience.deadline = trio.current_time() + self._first_byte
+
     async def answer(self, informational: Informational | None) -> Head:
         """The head of the answer. Raises OriginError `origin_timeout`; OriginBroken."""
-        with trio.move_on_after(self._first_byte):
+        self._patience = trio.CancelScope(deadline=float("inf") if self._sending else trio.current_time() + self._first_byte)
+        with self._patience:
             while True:
                 event = self._come() or await self._next()
                 if isinstance(event, Head):

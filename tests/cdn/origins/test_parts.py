@@ -1,6 +1,10 @@
 """Addresses, requests as bytes, and resumption: the pure parts around origins."""
 
+from typing import Any
+
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +14,7 @@ from nova.cdn.origins.addresses import Guard, Kind, kind_of, public_only
 from nova.cdn.origins.answer import Head
 from nova.cdn.origins.ask import Where
 from nova.cdn.origins.dial import Dialer
+from nova.cdn.origins.pool import Exchange
 from nova.cdn.origins.resume import Resumable, resumable
 from nova.cdn.ports import FetchRequest
 from nova.core.limits import parse_address
@@ -134,3 +139,32 @@ async def test_a_deadline_that_is_over_before_the_first_address_is_no_crash() ->
     dialer = Dialer(Where("http://127.0.0.1:1"), timeout=0.0, tls=ClientTls(), keep=10.0)
     with pytest.raises(OriginError):
         await dialer.dial()
+
+
+class Held:
+    """A lease of a connection in memory, whose peer never answers."""
+
+    def __init__(self) -> None:
+        self.stream, self.peer = trio.testing.memory_stream_pair()
+        self.connection, self.used = self, 0
+
+    def send_now(self, data: bytes) -> int:
+        return 0
+
+
+async def test_an_answer_has_its_time_once_the_body_is_sent(autojump_clock: trio.testing.MockClock) -> None:
+    held: Any = Held()
+    exchange = Exchange(held, "POST", first_byte=3, idle=3)
+
+    async def slow_client() -> None:
+        for _ in range(10):
+            await trio.sleep(1)
+            await exchange.send(b"x")
+        exchange.sent()
+
+    exchange.sending()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slow_client)
+        with pytest.raises(OriginError) as caught:
+            await exchange.answer(None)
+    assert (caught.value.code, trio.current_time()) == ("origin_timeout", 13)  # ten seconds of the client, three of the origin

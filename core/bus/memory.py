@@ -18,6 +18,7 @@ from nova.core.bus.port import (
     ONCE,
     QUEUE,
     START,
+    TICKET,
     Added,
     Cursor,
     Entry,
@@ -149,14 +150,30 @@ class MemoryBus:
         self._logs: dict[str, _Log] = {}
         self._tables: dict[str, dict[str, bytes]] = {}
         self._token = 0
+        self._tickets: OrderedDict[str, float] = OrderedDict()  # until when each can be taken; the oldest first
 
-    async def publish(self, topic: str, data: bytes) -> int:
+    async def publish(self, topic: str, data: bytes, *, ticket: str = "") -> int:
         _bounded(data)
         await trio.lowlevel.checkpoint()
+        self._expire_tickets()
+        if ticket:
+            self._tickets[ticket] = self._clock.monotonic() + TICKET
         subscribers = self._subscribers.get(topic, {})
         for subscriber in subscribers:
             subscriber.offer(topic, data)
         return len(subscribers)
+
+    async def take(self, ticket: str, lease: Lease | None = None) -> bool | None:
+        await trio.lowlevel.checkpoint()
+        self._expire_tickets()
+        if lease is not None and not self._held(lease):
+            return None
+        return self._tickets.pop(ticket, None) is not None
+
+    def _expire_tickets(self) -> None:
+        now = self._clock.monotonic()
+        while self._tickets and next(iter(self._tickets.values())) <= now:
+            self._tickets.popitem(last=False)
 
     @asynccontextmanager
     async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
@@ -228,12 +245,14 @@ class MemoryBus:
 
     async def renew(self, lease: Lease, ttl: Seconds) -> bool:
         await trio.lowlevel.checkpoint()
-        now = self._clock.monotonic()
-        held = self._leases.get(lease.name)
-        if held is None or held[0] != lease or held[1] <= now:
+        if not self._held(lease):
             return False
-        self._leases[lease.name] = (lease, now + ttl)
+        self._leases[lease.name] = (lease, self._clock.monotonic() + ttl)
         return True
+
+    def _held(self, lease: Lease) -> bool:
+        held = self._leases.get(lease.name)
+        return held is not None and held[0] == lease and held[1] > self._clock.monotonic()
 
     async def release(self, lease: Lease) -> None:
         await trio.lowlevel.checkpoint()

@@ -21,6 +21,7 @@ START: Final = Cursor("0")  # before the first entry of every stream
 AT_ONCE: Final = Seconds(0)
 MAX_DATA: Final = 256 * 1024  # bytes of a message or entry; larger things are blobs, and the message names them
 ONCE: Final = Seconds(300.0)  # how long an entry's word is remembered; outlasts a writer that comes back and tries again
+TICKET: Final = Seconds(10.0)  # how long a message's ticket can be taken; whoever gives one out takes it back long before
 FOLLOWED: Final = 65536  # entries that wait for one follower
 QUEUE: Final = 1024  # messages that wait for one subscriber
 
@@ -134,8 +135,14 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Trio thread only. Every method raises Unavailable when the bus cannot be reached, TooLarge above `MAX_DATA`."""
 
-    async def publish(self, topic: str, data: bytes) -> int:
-        """Tell the present subscribers of `topic`; in how many places somebody hears it. At most once; in order for one publisher."""
+    async def publish(self, topic: str, data: bytes, *, ticket: str = "") -> int:
+        """Tell the present subscribers of `topic`; in how many places somebody hears it. At most once; in order for one publisher.
+
+        ticket: a name that is used once; from the publication on it can be taken, by one, within `TICKET`.
+        """
+
+    async def take(self, ticket: str, lease: Lease | None = None) -> bool | None:
+        """Whether it could still be taken; then nobody else has, or will. None: `lease` is not held any more, and nothing was taken."""
 
     def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AbstractAsyncContextManager[Subscription]:
         """Messages of `topics` that are published after this was entered.

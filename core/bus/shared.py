@@ -26,6 +26,7 @@ from nova.core.bus.port import (
     ONCE,
     QUEUE,
     START,
+    TICKET,
     Added,
     Cursor,
     Entry,
@@ -36,7 +37,7 @@ from nova.core.bus.port import (
     Tail,
     Told,
 )
-from nova.core.bus.redis import Link
+from nova.core.bus.redis import RETRY_AFTER, Link
 from nova.core.secret import SecretUrl
 from nova.core.values import Seconds
 
@@ -67,6 +68,11 @@ local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
 redis.call('SPUBLISH', KEYS[2], (last and last[1] or '-') .. ' ' .. id .. ' ' .. ARGV[3])
 return id
+"""
+# KEYS: ticket, lease. ARGV: what the lease must say; nothing: there is none.
+_TAKE: Final = """
+if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
+return redis.call('DEL', KEYS[1])
 """
 # meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once.
 _ADD: Final = """
@@ -246,9 +252,19 @@ class RedisBus:
 
     # -- topics ------------------------------------------------------------------------------------------------------------
 
-    async def publish(self, topic: str, data: bytes) -> int:
+    async def publish(self, topic: str, data: bytes, *, ticket: str = "") -> int:
         _bounded(data)
+        if ticket:
+            kept, heard = await self._link.call(("SET", _ticket(ticket), b"", "PX", _ms(TICKET)), ("SPUBLISH", _topic(topic), data))
+            if isinstance(kept, Exception) or isinstance(heard, Exception):
+                raise errors.Unavailable("unavailable", "Redis refuses a message", retry_after=RETRY_AFTER)
+            return int(heard)
         return int(await self._link.one("SPUBLISH", _topic(topic), data))
+
+    async def take(self, ticket: str, lease: Lease | None = None) -> bool | None:
+        name, says = ("", "") if lease is None else (lease.name, _says(lease))
+        taken = await self._link.one("EVAL", _TAKE, 2, _ticket(ticket), _lease(name), says)
+        return None if taken < 0 else bool(taken)
 
     @asynccontextmanager
     async def subscribe(self, topics: Collection[str], *, queue: int = QUEUE) -> AsyncIterator[_Subscriber]:
@@ -344,10 +360,10 @@ class RedisBus:
         return Lease(name, holder, token) if token else None
 
     async def renew(self, lease: Lease, ttl: Seconds) -> bool:
-        return bool(await self._link.one("EVAL", _RENEW, 1, _lease(lease.name), f"{lease.token} {lease.holder}", _ms(ttl)))
+        return bool(await self._link.one("EVAL", _RENEW, 1, _lease(lease.name), _says(lease), _ms(ttl)))
 
     async def release(self, lease: Lease) -> None:
-        await self._link.one("EVAL", _RELEASE, 1, _lease(lease.name), f"{lease.token} {lease.holder}")
+        await self._link.one("EVAL", _RELEASE, 1, _lease(lease.name), _says(lease))
 
     # -- logs --------------------------------------------------------------------------------------------------------------
 
@@ -460,6 +476,14 @@ def _live(log: str) -> str:
 
 def _lease(name: str) -> str:
     return f"nova:lease:{name}"
+
+
+def _says(lease: Lease) -> str:
+    return f"{lease.token} {lease.holder}"
+
+
+def _ticket(name: str) -> str:
+    return f"nova:ticket:{name}"
 
 
 def _ms(seconds: Seconds) -> int:

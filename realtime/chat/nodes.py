@@ -32,7 +32,7 @@ from nova.realtime.ports import StreamFacts, StreamsPort
 from nova.realtime.seam import Who
 
 KEEPERS: Final = "realtime:keepers"  # stream: the node that keeps it
-TOPIC: Final = "nova.realtime.chat.1"  # and how it is spoken: who speaks otherwise hears elsewhere, and is not there for this one
+TOPIC: Final = "nova.realtime.chat.2"  # and how it is spoken: who speaks otherwise hears elsewhere, and is not there for this one
 PATIENCE: Final = Seconds(3.0)  # with a keeper; a person waits
 BEAT: Final = 3.0  # seconds between two looks at whether the bus still has this node's streams
 LEASE: Final = Seconds(10.0)
@@ -49,11 +49,15 @@ _log = Log("nova.chat")
 
 @dataclass(frozen=True, slots=True)
 class _Verb:
-    """One thing that is asked of a chat. own: by that of this node, with JSON values. pack, unpack: what comes of it as one, and back."""
+    """One thing that is asked of a chat.
+
+    own: by that of this node, with JSON values. pack, unpack: what comes of it as one, and back. changes: not done for who was told that it failed.
+    """
 
     own: Callable[..., Awaitable[Any]]
     pack: Callable[[Any], Any] = lambda said: None
     unpack: Callable[[Any], Any] = lambda said: None
+    changes: bool = True
 
 
 class ChatNodes:
@@ -65,6 +69,7 @@ class ChatNodes:
         self._calls = Calls(bus, TOPIC, node, self._answer)
         self._own: Chat
         self._lease: Lease | None = None
+        self._lapsed = trio.Event()  # somebody noticed that it is held no more
         self.away: OrderedDict[str, str] = OrderedDict()  # streams of other nodes that somebody here asked for, and their keepers
         self._late: set[str] = set()  # streams that the table is not known to have
         self._gone: set[str] = set()  # deleted ones that it may still have
@@ -85,7 +90,9 @@ class ChatNodes:
             nursery.start_soon(self._tell_watched)
             task_status.started()
             while True:
-                await trio.sleep(BEAT)
+                with trio.move_on_after(BEAT):
+                    await self._lapsed.wait()
+                self._lapsed = trio.Event()
                 await self._hold()
 
     # -- which node keeps what ---------------------------------------------------------------------------------------------
@@ -272,15 +279,15 @@ class ChatNodes:
             except NotFound:
                 if await self._streams.here(stream):
                     raise
-        return await self._ask(stream, [what, self._own.told(who), stream, *more], verb.unpack)
+        return await self._ask(stream, [what, self._own.told(who), stream, *more], verb.unpack, changes=verb.changes)
 
     # -- questions ---------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, stream: str, question: list[Any], unpack: Callable[[Any], T]) -> T:
+    async def _ask(self, stream: str, question: list[Any], unpack: Callable[[Any], T], *, changes: bool = False) -> T:
         """The keeper that is known, or else that of the table: it may have come back as another process, or the bus has lost the row."""
         asked = _encoded(question)
         known = self.away.get(stream)
-        answer = None if known is None else await self._calls.ask(known, asked, PATIENCE)
+        answer = None if known is None else await self._calls.ask(known, asked, PATIENCE, changes=changes)
         if answer is None:
             keeper = await self._find(stream)
             if keeper is None:
@@ -288,7 +295,7 @@ class ChatNodes:
                     raise Unavailable("node_unavailable", "which node keeps this is not known now", retry_after=BEAT)
                 self.away.pop(stream, None)
                 raise NotFound("not_found", "there is no such stream")
-            answer = None if keeper == known else await self._calls.ask(keeper, asked, PATIENCE)
+            answer = None if keeper == known else await self._calls.ask(keeper, asked, PATIENCE, changes=changes)
         if answer is None:
             raise Unavailable("node_unavailable", "the node that keeps this stream is not there", retry_after=AGAIN)
         try:
@@ -297,17 +304,27 @@ class ChatNodes:
             detail = "what the node that keeps this stream answers is not understood here"
             raise Unavailable("node_unavailable", detail, retry_after=AGAIN) from None
 
-    async def _answer(self, question: bytes) -> bytes:
+    async def _answer(self, question: bytes, ticket: str) -> bytes:
         answer: dict[str, Any]
         try:
-            answer = {"said": await self._work(*json.loads(question))}
+            answer = {"said": await self._work(ticket, *json.loads(question))}
         except NovaError as error:
             if error.kind == "internal":
                 raise
             answer = {"error": [error.code, error.detail, error.retry_after, error.fields]}
         return _encoded(answer)
 
-    async def _work(self, what: str, *more: Any) -> Any:
+    async def _begin(self, ticket: str) -> None:
+        """Whoever asked has not been told that it failed, and will not be; this node is the keeper still. Raises Unavailable."""
+        taken = None if self._lease is None else await self._bus.take(ticket, self._lease)
+        if taken is None:  # it was asleep or cut off for as long as this: first it says again what it keeps
+            self._lapsed.set()
+            raise Unavailable("node_unavailable", "the node that keeps this was away, and comes back", retry_after=AGAIN)
+        if not taken:
+            _log.peer("question_taken_back")
+            raise Unavailable("node_unavailable", "whoever asked this has been told that it failed", retry_after=AGAIN)
+
+    async def _work(self, ticket: str, what: str, *more: Any) -> Any:
         if what == "facts":
             stream, user, operator = more
             facts = await self._streams.facts(stream, user, operator=operator)
@@ -319,8 +336,10 @@ class ChatNodes:
             return None
         if what not in VERBS:
             raise Unavailable("unavailable", "this node is of an older version and does not know this", retry_after=AGAIN)
-        who, stream, *rest = more
-        return VERBS[what].pack(await VERBS[what].own(self._own, self._own.meant(*who), stream, *rest))
+        verb, (who, stream, *rest) = VERBS[what], more
+        if verb.changes:
+            await self._begin(ticket)
+        return verb.pack(await verb.own(self._own, self._own.meant(*who), stream, *rest))
 
 
 def _some(streams: Collection[str]) -> Iterator[list[str]]:
@@ -370,13 +389,14 @@ VERBS: Final[dict[str, _Verb]] = {
         Chat.comments,
         lambda said: [[astuple(each) for each in said[0]], said[1]],
         lambda said: ([_comment_of(each) for each in said[0]], said[1]),
+        changes=False,
     ),
     "delete": _Verb(Chat.delete),
     "ban": _Verb(Chat.ban),
     "unban": _Verb(Chat.unban),
     "appoint": _Verb(Chat.appoint),
     "dismiss": _Verb(Chat.dismiss),
-    "mode": _Verb(Chat.mode, asdict, lambda said: Mode(**said)),
-    "require_moderator": _Verb(Chat.require_moderator),
+    "mode": _Verb(Chat.mode, asdict, lambda said: Mode(**said), changes=False),
+    "require_moderator": _Verb(Chat.require_moderator, changes=False),
     "set_mode": _Verb(_set_mode),
 }

@@ -1,6 +1,5 @@
 """What two nodes share in tests: a bus in memory, or a real Redis."""
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -26,9 +25,7 @@ async def buses(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, Bus]
         yield bus, bus
         return
     server: RedisServer = request.getfixturevalue("server")
-    with socket.create_connection(("127.0.0.1", server.port)) as to:
-        to.sendall(b"FLUSHALL\r\n")
-        assert to.recv(5) == b"+OK\r\n"
+    assert server.say("FLUSHALL") == b"+OK\r\n"
     one, two = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
     async with one.opened(), two.opened():
         yield one, two

@@ -3,17 +3,19 @@
 import hashlib
 import hmac
 import json
+import signal
 import threading
 import time
 import urllib.error
 import urllib.request
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.core.bus.redis_server import redis_server
+from tests.core.bus.redis_server import RedisServer, redis_server
 from tests.serving import Served, serve
 
 pytestmark = pytest.mark.slow
@@ -174,10 +176,8 @@ def until_taken(server: Served, path: str, user: str, body: Any) -> Any:
 def test_chat_of_a_stream_is_the_same_on_the_node_that_does_not_keep_it(tmp_path: Path) -> None:
     for name in ("redis", "one", "two"):
         (tmp_path / name).mkdir()
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps({"kty": "oct", "kid": "both", "alg": "HS256", "k": encoded(SECRET)}))
     with redis_server(tmp_path / "redis") as redis:
-        common = {"bus__url": redis.url, "auth__keys": json.dumps([str(keys)]), "auth__issuer": "both"}
+        common = of_one_issuer(tmp_path, redis)
         with serve(tmp_path / "two" / "data", **common) as two:
             with serve(tmp_path / "one" / "data", **common) as one:
                 stream = call(one, "POST", "/v1/streams", "alice", {"title": "T"})[2]["id"]
@@ -224,6 +224,62 @@ def test_chat_of_a_stream_is_the_same_on_the_node_that_does_not_keep_it(tmp_path
                 assert call(two, "DELETE", chat, "alice")[0] == 404  # the stream itself is served where it is
                 assert call(one, "DELETE", chat, "alice")[0] == 204
                 assert call(two, "GET", f"{chat}/comments", "eve")[0] == 404
+
+
+def test_keeper_that_was_frozen_does_nothing_of_what_was_told_to_have_failed(tmp_path: Path) -> None:
+    with redis_server(make(tmp_path / "redis")) as redis:
+        common = of_one_issuer(tmp_path, redis)
+        with serve(make(tmp_path / "two") / "data", **common) as two, serve(make(tmp_path / "one") / "data", **common) as one:
+            stream = call(one, "POST", "/v1/streams", "alice", {"title": "T"})[2]["id"]
+            chat = f"/v1/streams/{stream}"
+            first = until_taken(two, f"{chat}/comments", "bob", {"text": "first"})
+            node = redis.say(f"HGET nova:table:realtime:keepers {stream}").split()[1].decode()
+            # For a moment: it holds its lease still, but nobody waits any more.
+            one.process.send_signal(signal.SIGSTOP)
+            status, headers, refused = call(two, "PUT", f"{chat}/bans/eve", "alice", {"seconds": 600})
+            one.process.send_signal(signal.SIGCONT)
+            assert (status, refused["code"]) == (503, "node_unavailable") and int(headers["Retry-After"]) > 0
+            until_logged(one, "question_taken_back")
+            until_taken(two, f"{chat}/comments", "eve", {"text": "second"})
+            # For longer than its lease.
+            one.process.send_signal(signal.SIGSTOP)
+            for method, path, user, body in (
+                ("POST", f"{chat}/comments", "eve", {"text": "later"}),
+                ("PUT", f"{chat}/bans/bob", "alice", {"seconds": 600}),
+                ("DELETE", f"{chat}/comments/{first['id']}", "alice", None),
+            ):  # fmt: skip
+                status, _, refused = call(two, method, path, user, body)
+                assert (status, refused["code"]) == (503, "node_unavailable")
+            until(lambda: redis.say(f"EXISTS nova:lease:realtime:keepers:{node}") == b":0\r\n")
+            one.process.send_signal(signal.SIGCONT)
+            until_taken(two, f"{chat}/comments", "bob", {"text": "third"})
+            for server in (one, two):
+                assert [each["text"] for each in call(server, "GET", f"{chat}/comments", "eve")[2]["items"]] == ["third", "second", "first"]
+            assert redis.say(f"EXISTS nova:lease:realtime:keepers:{node}") == b":1\r\n"
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def of_one_issuer(folder: Path, redis: RedisServer) -> dict[str, str]:
+    """Settings of servers that share a Redis and know each other's users."""
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps({"kty": "oct", "kid": "both", "alg": "HS256", "k": encoded(SECRET)}))
+    return {"bus__url": redis.url, "auth__keys": json.dumps([str(keys)]), "auth__issuer": "both"}
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("it did not come")
+
+
+def until_logged(server: Served, event: str) -> None:
+    until(lambda: event in (server.data.parent / "stderr").read_text())
 
 
 def until_known(server: Served, chat: str) -> int:

@@ -41,6 +41,12 @@ class RedisServer:
             assert time.monotonic() < until and self._process.poll() is None, "redis-server does not start"
             time.sleep(0.02)
 
+    def say(self, line: str) -> bytes:
+        """The reply to one command, as it comes; a short one."""
+        with socket.create_connection(("127.0.0.1", self.port)) as to:
+            to.sendall(line.encode() + b"\r\n")
+            return to.recv(65536)
+
     def kill(self) -> None:
         """As a crash does."""
         if self._process is not None:

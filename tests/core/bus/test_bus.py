@@ -1,6 +1,5 @@
 """The contract of `Bus`. Every adapter gets it whole; so it says nothing that only one process could promise."""
 
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -8,7 +7,7 @@ import trio
 import trio.testing
 
 from nova.core import errors
-from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Told
+from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Told, memory, shared
 from nova.core.bus.port import MAX_DATA
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
@@ -32,9 +31,9 @@ async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, El
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("server")
         flush(server)
-        shared = RedisBus(SecretUrl(server.url), window=WINDOW)
-        async with shared.opened():
-            yield shared, trio.sleep
+        redis = RedisBus(SecretUrl(server.url), window=WINDOW)
+        async with redis.opened():
+            yield redis, trio.sleep
         return
     clock = FakeClock()
 
@@ -46,14 +45,7 @@ async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, El
 
 def flush(server: RedisServer) -> None:
     """As new."""
-    assert said(server, b"FLUSHALL\r\n") == b"+OK\r\n"
-
-
-def said(server: RedisServer, command: bytes) -> bytes:
-    """The answer to what is typed into a connection; short."""
-    with socket.create_connection(("127.0.0.1", server.port)) as to:
-        to.sendall(command)
-        return to.recv(4096)
+    assert server.say("FLUSHALL") == b"+OK\r\n"
 
 
 @pytest.fixture
@@ -214,6 +206,29 @@ async def test_lease_expires_unless_it_is_renewed(bus: Bus, elapse: Elapse) -> N
     assert after is not None and after.token > lease.token
 
 
+async def test_ticket_is_taken_once_and_in_time(bus: Bus, elapse: Elapse, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await bus.take("never given out") is False
+    async with bus.subscribe(["a"]) as messages:
+        assert await bus.publish("a", b"with a ticket", ticket="one") == 1
+        assert [each.data for each in await first(messages, 1)] == [b"with a ticket"]
+    assert await bus.take("one") is True and await bus.take("one") is False
+    for where in (memory, shared):
+        monkeypatch.setattr(where, "TICKET", Seconds(0.05))
+    assert await bus.publish("a", b"nobody hears it", ticket="two") == 0
+    await elapse(0.06)
+    assert await bus.take("two") is False
+
+
+async def test_ticket_is_not_taken_by_whoever_lost_the_lease(bus: Bus) -> None:
+    await bus.publish("a", b"", ticket="one")
+    lease = await bus.acquire("job", "me", Seconds(30))
+    assert lease is not None and await bus.take("another", lease) is False
+    await bus.release(lease)
+    later = await bus.acquire("job", "me", Seconds(30))
+    assert later is not None and await bus.take("one", lease) is None
+    assert await bus.take("one", later) is True
+
+
 async def test_large_data_and_foreign_cursors_are_refused(bus: Bus) -> None:
     for call in (bus.publish, bus.append):
         with pytest.raises(errors.TooLarge):
@@ -348,13 +363,13 @@ async def test_entries_that_ring_no_bell_are_found_in_their_place(server: RedisS
             nursery.start_soon(follow)
             await bus.append("s", b"ours")
             await come(1)
-            said(server, b"XADD s * event theirs\r\n")
+            server.say("XADD s * event theirs")
             await bus.append("s", b"ours again")
             await come(3)
-            said(server, b"XADD s * event alone\r\n")
+            server.say("XADD s * event alone")
             await come(4)
-            said(server, b"CLIENT KILL TYPE pubsub\r\n")
-            said(server, b"XADD s * event missed\r\n")
+            server.say("CLIENT KILL TYPE pubsub")
+            server.say("XADD s * event missed")
             await come(5)
             await bus.append("s", b"heard")
     assert found == [b"ours", b"theirs", b"ours again", b"alone", b"missed", b"heard"]

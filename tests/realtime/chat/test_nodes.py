@@ -177,6 +177,36 @@ async def test_keeper_that_says_nothing_is_not_waited_for_for_ever(buses: tuple[
         assert away.value.code == "node_unavailable"
 
 
+async def test_question_without_a_ticket_changes_nothing(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, _, chats), buses[0].subscribe([f"{nodes_.TOPIC}.late"]) as answers:
+        for what, *more in (("comment", "late", ""), ("ban", "bob", 60, ""), ("set_mode", {"enabled": False})):
+            asked = json.dumps([what, ["root", "Root", True], STREAM, *more])
+            await buses[1].publish(f"{nodes_.TOPIC}.{keeper.sockets.node}", b"? late 1 " + asked.encode())
+            answer = json.loads((await anext(aiter(answers))).data.split(b" ", 3)[3])
+            assert answer["error"][0] == "node_unavailable"
+        assert await chats.comments(who("bob"), STREAM, None, 9) == ([], None) and await chats.mode(who("bob"), STREAM) == Mode()
+        await chats.comment(who("bob"), STREAM, "not banned")
+
+
+async def test_keeper_that_lost_its_lease_takes_it_again_before_it_decides(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_, "BEAT", 1000.0)  # nobody notices by itself
+    async with two(buses) as (keeper, _, chats):
+        assert await chats.mode(who("bob"), STREAM) == Mode()
+        assert keeper.chats is not None and keeper.chats._lease is not None
+        await buses[0].drop(KEEPERS, [STREAM])
+        await buses[0].release(before := keeper.chats._lease)
+        assert await chats.mode(who("bob"), STREAM) == Mode()  # this changes nothing
+        with pytest.raises(Unavailable) as away:
+            await chats.comment(who("bob"), STREAM, "too early")
+        assert away.value.code == "node_unavailable" and away.value.retry_after == 1.0
+        with trio.fail_after(30):
+            while await buses[1].row(KEEPERS, STREAM) is None:
+                await trio.sleep(0.02)
+        assert keeper.chats._lease is not None and keeper.chats._lease.token > before.token
+        said = await chats.comment(who("bob"), STREAM, "again")
+        assert await chats.comments(who("bob"), STREAM, None, 9) == ([said], None)
+
+
 async def test_keepers_write_their_rows_again_when_the_bus_has_lost_them(
     buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +354,7 @@ async def test_emptied_redis_makes_no_stream_one_that_is_none(server: RedisServe
 async def test_answer_of_another_version_is_told_as_a_keeper_that_is_away(answer: bytes) -> None:
     bus = MemoryBus(FakeClock())
 
-    async def say(question: bytes) -> bytes:
+    async def say(question: bytes, ticket: str) -> bytes:
         return answer
 
     async with node(shared_by=bus, kept=()) as other:

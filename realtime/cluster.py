@@ -8,14 +8,14 @@ broke) the channel is read again as a whole. Members are rows of a table, and ho
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
-from nova.core.bus import Added, Bus, Follower, Keep, Lease, Told
+from nova.core.bus import Added, Bus, Follower, Keep, Lease, Quota, Told
 from nova.core.errors import NovaError, Unavailable
 from nova.core.log import Log
 from nova.core.values import Seconds
@@ -100,8 +100,8 @@ class Cluster:
             found.wanted = False
             self._follower.remove(channel)
 
-    async def place(self, channel: str, space: Namespace, note: Note, once: str) -> tuple[Place, bool]:
-        added: Added = await self._bus.add(channel, _packed(note), _keep(space), once=once, kept=note.keep)
+    async def place(self, channel: str, space: Namespace, note: Note, once: str, quotas: Sequence[Quota]) -> tuple[Place, bool]:
+        added: Added = await self._bus.add(channel, _packed(note), _keep(space), once=once, kept=note.keep, quotas=quotas)
         return Place(added.number, added.epoch), added.again
 
     def enter(self, channel: str, member: Member) -> None:

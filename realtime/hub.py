@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import trio
 
 from nova.core import errors
+from nova.core.bus import Quota
 from nova.core.clock import Clock
 from nova.core.errors import Forbidden, Internal, NovaError, TooLarge, Unauthenticated
 from nova.core.guard import guard, guarded
@@ -27,7 +28,7 @@ from nova.ext.values import JSON
 from nova.realtime import channels
 from nova.realtime.history import Page, Place, Publication, Recovery
 from nova.realtime.instant import instantly
-from nova.realtime.limits import Limits
+from nova.realtime.limits import Limits, quotas_of
 from nova.realtime.once import Once
 from nova.realtime.ports import Hooks, Note, Refused, Shared, StreamsPort
 from nova.realtime.presence import Member
@@ -274,7 +275,7 @@ class Hub:
             raise _large(space)
         if not key:
             return await self._publish(who, space, channel, rest, await self._asked(who, space, channel, data), "", "", conflate_key)
-        publisher = who.user if who.user is not None else f" {who.peer}"
+        publisher = _publisher(who)
         while (other := self._under_way.get((channel, publisher, key))) is not None:
             await other.wait()  # the backend is being asked about the first one with this key
         if (known := self._once.seen(channel, publisher, key, now)) is not None:
@@ -296,7 +297,8 @@ class Hub:
         if space.name == channels.STREAM and self._chat is not None:
             return await self._chat.publish(who, rest, data, key=key)
         once = f"{publisher}\0{key}" if key else ""
-        done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once)
+        quotas = () if self.shared is None else quotas_of(space, _publisher(who))
+        done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once, quotas)
         if key:
             self._once.done(channel, publisher, key, done.place, self._clock.monotonic())
         return done
@@ -311,7 +313,7 @@ class Hub:
         if space.name == channels.PUBLIC and who.user is None and not self._public:
             raise Unauthenticated("unauthenticated", "without a token this server's public channels are read only")
         await self._may(who, rest, space.publish)
-        self._limits.publish(space, channel, who.user, who.peer, now)
+        self._limits.publish(space, channel, _publisher(who), who.peer, now)
 
     async def _asked(self, who: Who, space: Namespace, channel: str, data: bytes) -> bytes:
         """What the backend makes of it, when it wants to be asked. Raises NovaError."""
@@ -324,12 +326,18 @@ class Hub:
             raise _large(space)
         return asked
 
-    async def place(self, channel: str, space: Namespace, rest: str, note: Note, once: str = "") -> Published:
-        """Number a publication and tell it to everybody; no rule is asked. Raises Unavailable."""
-        self.counts["publications"] += 1
+    async def place(
+        self, channel: str, space: Namespace, rest: str, note: Note, once: str = "", quotas: Sequence[Quota] = ()
+    ) -> Published:
+        """Number a publication and tell it to everybody; no rule is asked. quotas: counted over all nodes, when there are several.
+
+        Raises Unavailable, RateLimited.
+        """
         if self.shared is not None:
-            place, again = await self.shared.place(channel, space, note, once)
+            place, again = await self.shared.place(channel, space, note, once, quotas)
+            self.counts["publications"] += 1
             return Published(place, False, again)
+        self.counts["publications"] += 1
         room = self.rooms.obtain(channel, space, rest, self._clock.monotonic())
         offset = room.history.offset + 1
         self.rooms.put(room, Publication(offset, note.data, note.at, note.info), note.key, keep=note.keep)
@@ -623,6 +631,11 @@ def _taken_out(room: Room) -> list[int]:
             user = data.get("user")
             gone += [each.offset for each in kept if each.info and each.offset < said.offset and json.loads(each.info).get("user") == user]
     return gone
+
+
+def _publisher(who: Who) -> str:
+    """Whose idempotency keys and rates."""
+    return who.user if who.user is not None else f" {who.peer}"
 
 
 def _encoded(publications: Sequence[Publication]) -> list[tuple[int, bytes, int, bytes | None]]:

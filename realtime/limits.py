@@ -1,14 +1,46 @@
-"""How often one may publish, subscribe and come. Machines: `now` comes in (monotonic seconds)."""
+"""How often one may publish, subscribe and come. Machines: `now` comes in (monotonic seconds).
+
+What protects a node (of an address, commands, connections) each node counts for itself. What protects a channel is counted once for all
+nodes: by the node that keeps the stream, or by the bus with the publication that it numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import lru_cache
+from typing import Final
 
+from nova.core.bus import Quota
 from nova.core.errors import RateLimited
 from nova.core.limits import Networks, RateLimit, address_key, parse_address
 from nova.core.values import Rate
 from nova.realtime.rules import Namespace
+
+_OF_SENDER: Final = "messages of one sender to this channel"
+_OF_ALL: Final = "messages to this channel"
+
+
+class ChannelRates:
+    """Rates of the rules."""
+
+    def __init__(self) -> None:
+        self._by_sender: dict[Rate, RateLimit[tuple[str, str]]] = {}
+        self._by_channel: dict[Rate, RateLimit[str]] = {}
+
+    def take(self, space: Namespace, channel: str, sender: str, now: float) -> None:
+        """A publication of `sender` to `channel`. Raises RateLimited: one of them is above its rate."""
+        if space.rate is not None:
+            of_sender = self._by_sender.setdefault(space.rate, RateLimit(space.rate))
+            _admit(of_sender.take((channel, sender), now), _OF_SENDER)
+        if space.channel_rate is not None:
+            of_all = self._by_channel.setdefault(space.channel_rate, RateLimit(space.channel_rate))
+            _admit(of_all.take(channel, now), _OF_ALL)
+
+
+def quotas_of(space: Namespace, sender: str) -> list[Quota]:
+    """The same, for the bus to count."""
+    found = [] if space.rate is None else [Quota(f"s{sender}", space.rate, _OF_SENDER)]
+    return found if space.channel_rate is None else [*found, Quota("", space.channel_rate, _OF_ALL)]
 
 
 class Limits:
@@ -21,8 +53,7 @@ class Limits:
     def __init__(self, address_rate: Rate, command_rate: Rate, exempt: Networks) -> None:
         self._addresses: RateLimit[Hashable] = RateLimit(address_rate)
         self._commands: RateLimit[Hashable] = RateLimit(command_rate)
-        self._by_user: dict[Rate, RateLimit[Hashable]] = {}
-        self._by_channel: dict[Rate, RateLimit[Hashable]] = {}
+        self._channels = ChannelRates()
         self._exempt = exempt
         self._address = lru_cache(maxsize=8192)(self._look)  # a text costs 30 times as much to read as to find
 
@@ -32,17 +63,12 @@ class Limits:
         if key is not None:
             _admit(self._commands.take(key, now), "commands")
 
-    def publish(self, space: Namespace, channel: str, user: str | None, peer: str, now: float) -> None:
-        """Raises RateLimited: the user, the address or the channel is above its rate."""
+    def publish(self, space: Namespace, channel: str, sender: str, peer: str, now: float) -> None:
+        """Raises RateLimited: the sender, the address or the channel is above its rate, by what came here."""
         address = self._address(peer)
         if address is not None:
             _admit(self._addresses.take(address, now), "messages from this address")
-        if space.rate is not None:
-            limit = self._by_user.setdefault(space.rate, RateLimit(space.rate))
-            _admit(limit.take((channel, user if user is not None else peer), now), "messages of one sender to this channel")
-        if space.channel_rate is not None:
-            limit = self._by_channel.setdefault(space.channel_rate, RateLimit(space.channel_rate))
-            _admit(limit.take(channel, now), "messages to this channel")
+        self._channels.take(space, channel, sender, now)
 
     def _who(self, user: str | None, peer: str) -> Hashable:
         """None: nothing counts."""

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from nova.core.bus import Quota
 from nova.realtime.history import Place
 from nova.realtime.presence import Member
 from nova.realtime.rules import Namespace
@@ -89,8 +90,8 @@ class Shared(Protocol):
         """From its return on this node has what the channel keeps, and gets everything in order."""
 
     def unfollow(self, channel: str) -> None: ...
-    async def place(self, channel: str, space: Namespace, note: Note, once: str) -> tuple[Place, bool]:
-        """Number and tell it; where it is, and whether `once` had been there before (then nothing was told)."""
+    async def place(self, channel: str, space: Namespace, note: Note, once: str, quotas: Sequence[Quota]) -> tuple[Place, bool]:
+        """Number and tell it; where it is, and whether `once` had been there before (then nothing was told). Raises RateLimited."""
 
     def enter(self, channel: str, member: Member) -> None: ...
     def leave(self, channel: str, member: Member) -> None: ...

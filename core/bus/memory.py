@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -26,11 +26,13 @@ from nova.core.bus.port import (
     Lease,
     Message,
     Page,
+    Quota,
     Tail,
     Told,
 )
 from nova.core.clock import Clock
-from nova.core.values import Seconds
+from nova.core.limits import RateLimit
+from nova.core.values import Rate, Seconds
 
 WINDOW: Final = 65536  # entries of a stream
 WINDOW_BYTES: Final = 64 * 2**20  # of a stream; the window is for the usual kilobyte, large entries leave sooner
@@ -150,6 +152,7 @@ class MemoryBus:
         self._logs: dict[str, _Log] = {}
         self._tables: dict[str, dict[str, bytes]] = {}
         self._token = 0
+        self._counts: dict[Rate, RateLimit[tuple[str, str]]] = {}
         self._tickets: OrderedDict[str, float] = OrderedDict()  # until when each can be taken; the oldest first
 
     async def publish(self, topic: str, data: bytes, *, ticket: str = "") -> int:
@@ -260,12 +263,15 @@ class MemoryBus:
         if held is not None and held[0] == lease:
             del self._leases[lease.name]
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
+    ) -> Added:
         _bounded(data)
         await trio.lowlevel.checkpoint()
         found, now = self._log(log), self._clock.monotonic()
         if once and once in found.once:
             return Added(found.epoch, found.once[once][0], again=True)
+        self._count(log, quotas, now)
         found.number += 1
         if once:
             found.once[once] = (found.number, now + ONCE)
@@ -276,6 +282,15 @@ class MemoryBus:
         for follower in found.followers:
             follower.tell(Told(log, found.epoch, found.number, data))
         return Added(found.epoch, found.number)
+
+    def _count(self, log: str, quotas: Sequence[Quota], now: float) -> None:
+        """Raises RateLimited."""
+        limits = [self._counts.setdefault(quota.rate, RateLimit(quota.rate)) for quota in quotas]
+        for quota, limit in zip(quotas, limits, strict=True):
+            if wait := limit.peek((log, quota.name), now):
+                raise errors.RateLimited("rate_limited", f"too many {quota.what}", retry_after=wait)
+        for quota, limit in zip(quotas, limits, strict=True):
+            limit.take((log, quota.name), now)
 
     async def note(self, log: str, data: bytes) -> None:
         _bounded(data)

@@ -7,12 +7,12 @@ tables are rows that all of them see.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol
 
-from nova.core.values import Seconds
+from nova.core.values import Rate, Seconds
 
 Cursor = NewType("Cursor", str)  # opaque; comes from the stream that it is given to
 
@@ -79,6 +79,15 @@ class Keep:
 
     items: int
     ttl: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A rate of a log's entries, over all processes. name: which of them, within the log. what: `too many …`, for who is refused."""
+
+    name: str
+    rate: Rate
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +184,13 @@ class Bus(Protocol):
     async def release(self, lease: Lease) -> None:
         """Give it back; nothing happens when it is not held any more."""
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
+    ) -> Added:
         """Number an entry, keep it (unless `kept` is false), and tell it to everybody who follows.
 
-        once: an entry with the same word within `ONCE` is not added again.
+        once: an entry with the same word within `ONCE` is not added again. quotas: what it counts to, unless it had been there before.
+        Raises RateLimited: it is above one of them, counts to none, and nothing was added.
         """
 
     async def note(self, log: str, data: bytes) -> None:

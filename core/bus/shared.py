@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import dropwhile, islice
 from typing import Final
@@ -34,6 +34,7 @@ from nova.core.bus.port import (
     Lease,
     Message,
     Page,
+    Quota,
     Tail,
     Told,
 )
@@ -74,11 +75,25 @@ _TAKE: Final = """
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 return redis.call('DEL', KEYS[1])
 """
-# meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once.
+# meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once, and the quotas', each with two
+# ARGV behind the eighth, in microseconds: what one entry costs, and the burst. They are counted as core.limits does.
 _ADD: Final = """
 if ARGV[4] ~= '' then
   local seen = redis.call('GET', KEYS[4])
   if seen then return {seen, 1} end
+end
+if #KEYS > 4 then
+  local time = redis.call('TIME')
+  local now, full = time[1] * 1000000 + time[2], {}
+  for at = 5, #KEYS do
+    local burst = tonumber(ARGV[2 * at])
+    local before = math.min(tonumber(redis.call('GET', KEYS[at]) or now), now + burst)
+    full[at] = math.max(before, now) + tonumber(ARGV[2 * at - 1])
+    if full[at] > now + burst then return {'', at - 5, string.format('%.0f', full[at] - now - burst)} end
+  end
+  for at = 5, #KEYS do
+    redis.call('SET', KEYS[at], string.format('%.0f', full[at]), 'PX', math.ceil((full[at] - now) / 1000))
+  end
 end
 local epoch = redis.call('HGET', KEYS[1], 'e')
 if not epoch then
@@ -367,12 +382,18 @@ class RedisBus:
 
     # -- logs --------------------------------------------------------------------------------------------------------------
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
+    ) -> Added:
         _bounded(data)
-        place, again = await self._link.one(
-            "EVAL", _ADD, 4, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}",
-            data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
+        counts = [f"nova:{{{log}}}:q:{quota.name}" for quota in quotas]
+        rates = [part for quota in quotas for part in (int(quota.rate.per * 1e6 / quota.rate.events), int(quota.rate.per * 1e6))]
+        place, again, *wait_us = await self._link.one(
+            "EVAL", _ADD, 4 + len(counts), f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}", *counts,
+            data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE), *rates,
         )  # fmt: skip
+        if not place:
+            raise errors.RateLimited("rate_limited", f"too many {quotas[again].what}", retry_after=max(1, int(wait_us[0])) / 1e6)
         epoch, _, number = place.decode().partition(" ")
         return Added(epoch, int(number), bool(again))
 

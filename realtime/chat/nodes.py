@@ -51,7 +51,8 @@ _log = Log("nova.chat")
 class _Verb:
     """One thing that is asked of a chat.
 
-    own: by that of this node, with JSON values. pack, unpack: what comes of it as one, and back. changes: not done for who was told that it failed.
+    own: by that of this node, with JSON values. pack, unpack: what comes of it as one, and back.
+    changes: not done for who was told that it failed.
     """
 
     own: Callable[..., Awaitable[Any]]

@@ -26,6 +26,7 @@ from nova.realtime.chat.model import REASON_MAX, TEXT_MAX, Ban, Comment, Mode, S
 from nova.realtime.chat.ports import ChatStore
 from nova.realtime.history import Place
 from nova.realtime.hub import RESUBSCRIBE, Hub, Published
+from nova.realtime.limits import ChannelRates
 from nova.realtime.once import Once
 from nova.realtime.ports import Note, StreamFacts, StreamsPort
 from nova.realtime.seam import Who
@@ -54,6 +55,7 @@ class Chat:
         self._hub, self._store, self._streams, self._clock, self._new_id = hub, store, streams, clock, new_id
         self._words, self._kept = tuple(word.casefold() for word in words), kept
         self._once = Once()
+        self._rates = ChannelRates()  # of what comes by all nodes; each has counted its own before
         self._under_way: dict[tuple[str, ...], trio.Event] = {}
         self.elsewhere: set[str] = set()
         self._watched: dict[str, float] = {}  # streams with readers on other nodes, and until when that is believed
@@ -114,6 +116,8 @@ class Chat:
         if who.user is None:
             raise Unauthenticated("unauthenticated", "a token is needed to write in a chat")
         facts = await self._facts(who, stream)
+        space, _ = self._hub.rules.of(_channel(stream))
+        self._rates.take(space, _channel(stream), who.user, self._clock.monotonic())
         badges = await self._badges(who, facts, stream)
         await self._admit(who.user, stream, bool(badges) and badges != ("guest",))
         info = _json({"user": who.user, "name": name_of(who), "badges": list(badges)})

@@ -64,6 +64,24 @@ async def test_same_idempotency_key_publishes_once_on_whatever_node(nodes: tuple
     assert await here.ask(1, publish=publish) == await there.ask(1, publish=publish)
 
 
+async def test_rates_hold_over_all_nodes(buses: tuple[Bus, Bus]) -> None:
+    rules = "public rate=3/min channel_rate=5/min"
+    async with node(rules, shared_by=buses[0]) as one, node(rules, shared_by=buses[1]) as two:
+        here, there, eve = await one.client("alice"), await two.client("alice"), await two.client("eve")
+        again = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
+        assert await here.ask(1, publish=again) == await there.ask(1, publish=again)  # which is one
+        for client in (here, there):
+            assert "offset" in await client.ask(1, publish={"channel": LOBBY, "data": 1})
+        refused = [await here.ask(1, publish={"channel": LOBBY, "data": 1})]
+        assert [(await eve.ask(1, publish={"channel": LOBBY, "data": 1}))["offset"] for _ in range(2)] == [4, 5]
+        refused.append(await (await one.client("ann")).ask(1, publish={"channel": LOBBY, "data": 1}))
+        for said, what in zip(refused, ("of one sender to this channel", "to this channel"), strict=True):
+            assert (said["code"], said["message"]) == ("rate_limited", f"too many messages {what}") and said["retry_ms"] > 0
+        for name in ("a", "b"):  # a channel's is its own
+            assert "offset" in await here.ask(1, publish={"channel": f"public:{name}", "data": 1})
+        assert (await one.hub.say(LOBBY, b"1")).place.offset == 6  # services are not counted
+
+
 async def test_members_of_both_nodes_are_seen_on_both(nodes: tuple[Node, Node]) -> None:
     one, two = nodes
     alice, bob = await one.client("alice"), await two.client("bob")

@@ -8,7 +8,7 @@ from nova.core.errors import RateLimited
 from nova.core.limits import Networks
 from nova.core.values import Rate, Seconds
 from nova.realtime.history import Place
-from nova.realtime.limits import Admission, Limits
+from nova.realtime.limits import Admission, Limits, quotas_of
 from nova.realtime.once import Once
 from nova.realtime.presence import Member, Members
 from nova.realtime.rules import Namespace
@@ -48,7 +48,7 @@ def test_rates_hold_for_user_address_and_channel() -> None:
 
     def allowed(user: str | None, peer: str, channel: str = "room:a") -> bool:
         try:
-            limits.publish(space, channel, user, peer, 0.0)
+            limits.publish(space, channel, user or peer, peer, 0.0)
         except RateLimited as error:
             return not error.retry_after
         return True
@@ -59,7 +59,8 @@ def test_rates_hold_for_user_address_and_channel() -> None:
     assert [allowed(f"u{at}", "203.0.113.7", f"room:{at}") for at in range(8)].count(True) == 6  # the address's
     free = Namespace("public", rate=None, channel_rate=None)
     for _ in range(1000):
-        limits.publish(free, "public:a", None, "127.0.0.1", 0.0)
+        limits.publish(free, "public:a", "127.0.0.1", "127.0.0.1", 0.0)
+    assert quotas_of(free, "u") == [] and [each.rate.events for each in quotas_of(space, "u")] == [2, 4]
 
 
 def test_commands_have_a_rate_of_their_own() -> None:

@@ -7,12 +7,12 @@ import trio
 import trio.testing
 
 from nova.core import errors
-from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Told, memory, shared
+from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Quota, Told, memory, shared
 from nova.core.bus.port import MAX_DATA
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
 from nova.core.secret import SecretUrl
-from nova.core.values import Seconds
+from nova.core.values import Rate, Seconds
 from tests.core.bus.redis_server import RedisServer, redis_server
 
 WINDOW = 50
@@ -302,6 +302,29 @@ async def test_same_word_is_added_once(bus: Bus) -> None:
     again = await bus.add("a", b"x", KEEP, once="w")
     assert again.again and (again.epoch, again.number) == (first.epoch, first.number)
     assert (await bus.add("b", b"x", KEEP, once="w")).number == 1 and (await bus.add("a", b"y", KEEP)).number == 2
+
+
+async def test_rates_of_a_log_hold_for_all_who_write(bus: Bus, elapse: Elapse) -> None:
+    two, three = Rate(2, Seconds(60)), Rate(3, Seconds(60))
+
+    async def add(sender: str, once: str = "") -> bool:
+        try:
+            await bus.add("a", b"x", KEEP, once=once, quotas=[Quota(sender, two, "words of one"), Quota("", three, "words")])
+        except errors.RateLimited as error:
+            assert error.code == "rate_limited" and error.retry_after is not None and 0 < error.retry_after <= 30
+            refused.append(error.detail)
+            return False
+        return True
+
+    refused: list[str] = []
+    assert [await add("x", "k"), await add("x", "k"), await add("x"), await add("x")] == [True, True, True, False]
+    assert [await add("y"), await add("z")] == [True, False]  # what was refused to one counts to nobody
+    assert refused == ["too many words of one", "too many words"]
+    assert (await bus.tail("a", KEEP)).number == 3  # nor was it added
+    fast = [Quota("x", Rate(1, Seconds(0.05)), "words")]
+    await bus.add("b", b"x", KEEP, quotas=fast)
+    await elapse(0.06)
+    await bus.add("b", b"x", KEEP, quotas=fast)
 
 
 async def test_writers_at_once_get_different_numbers(bus: Bus) -> None:

@@ -13,7 +13,7 @@ from nova.core.bus import Bus, MemoryBus
 from nova.core.bus.calls import Calls
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
-from nova.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated, Unavailable
+from nova.core.errors import BadRequest, Forbidden, NotFound, RateLimited, Unauthenticated, Unavailable
 from nova.core.secret import SecretUrl
 from nova.core.values import Seconds
 from nova.realtime.chat import nodes as nodes_
@@ -86,6 +86,28 @@ async def test_comments_and_what_moderators_do_is_the_keepers(buses: tuple[Bus, 
         await chats.unban(who("alice"), STREAM, "bob")
         with pytest.raises(NotFound):
             await chats.unban(who("alice"), STREAM, "bob")
+
+
+async def test_rates_of_a_chat_hold_over_all_nodes(buses: tuple[Bus, Bus]) -> None:
+    rules = "stream rate=4/min channel_rate=6/min"
+    async with node(rules, shared_by=buses[0]) as keeper, node(rules, shared_by=buses[1], kept=()) as other:
+        assert other.chats is not None and keeper.chats is not None
+        here, there = await keeper.client("bob"), await other.client("bob")
+        for at in (1, 2):
+            for client in (here, there):
+                assert "epoch" in await client.ask(at, publish={"channel": ROOM, "data": {"text": "x"}})
+        for at, client in enumerate((here, there)):
+            refused = await client.ask(9 + at, publish={"channel": ROOM, "data": {"text": "one too many"}})
+            assert refused["code"] == "rate_limited" and 0 < refused["retry_ms"] <= 15_000
+        for chats in (keeper.chats, other.chats):
+            await chats.comment(who("eve"), STREAM, "the channel's own")
+            with pytest.raises(RateLimited) as over:
+                await chats.comment(who("bob"), STREAM, "one too many")
+            assert over.value.code == "rate_limited"
+        with pytest.raises(RateLimited) as over:
+            await other.chats.comment(who("ann"), STREAM, "one too many")
+        assert "to this channel" in over.value.detail and "sender" not in over.value.detail
+        assert len((await other.chats.comments(who("eve"), STREAM, None, 9))[0]) == 6
 
 
 async def test_refusals_are_the_same_as_on_the_keeper(buses: tuple[Bus, Bus]) -> None:

@@ -257,7 +257,7 @@ class Cluster:
         while True:
             try:
                 if self._lease is None or not await self._bus.renew(self._lease, DEAD):
-                    self._lease = await self._bus.acquire(_node_lease(self._node), self._node, DEAD)
+                    self._lease = await self._bus.acquire(node_lease(self._node), self._node, DEAD)
                     self._said = b""
                     self._again()
                 if (say := self._arrivals.summary()) != self._said:
@@ -272,7 +272,7 @@ class Cluster:
 
     async def _clear(self, node: str) -> None:
         """Take out the members of a node that is gone; of all that look, one does it."""
-        lease = await self._bus.acquire(_node_lease(node), self._node, DEAD)
+        lease = await self._bus.acquire(node_lease(node), self._node, DEAD)
         if lease is None:
             return
         for channel in await self._bus.rows(_of_node(node)):
@@ -330,5 +330,6 @@ def _of_node(node: str) -> str:
     return f"realtime:node:{node}"
 
 
-def _node_lease(node: str) -> str:
+def node_lease(node: str) -> str:
+    """Held while its members are there."""
     return f"realtime:node:{node}"

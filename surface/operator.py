@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from nova.core.clock import Clock, rfc3339
-from nova.core.errors import BadRequest
+from nova.core.errors import BadRequest, Unprocessable
 from nova.core.ids import parse_id
 from nova.media.streams.access import OPERATOR
 from nova.media.streams.model import StreamId, Visibility
 from nova.media.streams.model import UserId as Owner
 from nova.media.streams.service import Draft, Streams
+from nova.realtime.nodes import Nodes
 from nova.surface.http.routes_streams import CREATE
 from nova.surface.http.schema import Array, Integer, Number, Object, OrNull, Text, optional, read, required
 from nova.surface.identity.model import Place
@@ -38,14 +39,16 @@ SHAPES: Final[Mapping[str, Object]] = {
         "draft": required(CREATE), "owner": optional(OrNull(USER)), "count": optional(Integer(1, COUNT_MAX), 1),
     }),
     "stream_key": Object({"stream": required(Text(36))}),
+    "node_list": Object({}),
+    "node_forget": Object({"node": required(Text(80, 1))}),
 }  # fmt: skip
 
 
 class Operator:
-    """The commands; each takes what SHAPES says. sign_in_ttl: seconds."""
+    """The commands; each takes what SHAPES says. nodes: those on this server's bus; None: it is alone. sign_in_ttl: seconds."""
 
-    def __init__(self, identity: Identity, streams: Streams, urls: Urls, clock: Clock, *, sign_in_ttl: float) -> None:
-        self._identity, self._streams, self._urls, self._clock = identity, streams, urls, clock
+    def __init__(self, identity: Identity, streams: Streams, urls: Urls, clock: Clock, nodes: Nodes | None, *, sign_in_ttl: float) -> None:
+        self._identity, self._streams, self._urls, self._clock, self._nodes = identity, streams, urls, clock, nodes
         self._sign_in_ttl = sign_in_ttl
 
     async def run(self, command: str, arguments: Json) -> Json:
@@ -104,6 +107,20 @@ class Operator:
         found = await self._streams.owned(StreamId(parse_id(stream) or ""), OPERATOR)
         key = await self._streams.add_key(found.id, OPERATOR)
         return self._shown(found.id, found.title, key.text, key.record.id)
+
+    async def _node_list(self) -> Json:
+        return [
+            {"node": each.node, "lease_s": each.lease, "streams": each.streams, "readers": each.readers}
+            for each in await self._among().all()
+        ]
+
+    async def _node_forget(self, node: str) -> Json:
+        return {"node": node, "streams": await self._among().forget(node)}
+
+    def _among(self) -> Nodes:
+        if self._nodes is None:
+            raise Unprocessable("unprocessable", "this server is alone: it has no bus.url, by which nodes know of one another")
+        return self._nodes
 
     def _shown(self, stream: StreamId, title: str, key: str, key_id: str) -> Json:
         base = self._urls.public or self._urls.listener

@@ -31,6 +31,7 @@ from nova.media.streams.service import Limits, Streams
 from nova.media.streams.store_sql import SCHEMA as STREAMS
 from nova.media.streams.store_sql import SqlStore
 from nova.realtime.chat.store_sql import SCHEMA as CHAT
+from nova.realtime.nodes import Nodes
 from nova.surface import topics
 from nova.surface.datadir import DataDir
 from nova.surface.events import Events
@@ -186,5 +187,5 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
             ApiRates(settings.limits.api_rate, clock),
             KeyGuesses(settings.limits.key_guesses, exempt, clock),
             urls,
-            Operator(identity, streams, urls, clock, sign_in_ttl=settings.auth.sign_in_ttl),
+            Operator(identity, streams, urls, clock, None if shared is None else Nodes(shared), sign_in_ttl=settings.auth.sign_in_ttl),
         )

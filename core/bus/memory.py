@@ -257,6 +257,12 @@ class MemoryBus:
         held = self._leases.get(lease.name)
         return held is not None and held[0] == lease and held[1] > self._clock.monotonic()
 
+    async def held(self, name: str) -> Seconds | None:
+        await trio.lowlevel.checkpoint()
+        held = self._leases.get(name)
+        left = 0.0 if held is None else held[1] - self._clock.monotonic()
+        return Seconds(left) if left > 0 else None
+
     async def release(self, lease: Lease) -> None:
         await trio.lowlevel.checkpoint()
         held = self._leases.get(lease.name)
@@ -316,11 +322,12 @@ class MemoryBus:
         await trio.lowlevel.checkpoint()
         self._tables.setdefault(table, {}).update(rows)
 
-    async def drop(self, table: str, rows: Collection[str]) -> None:
+    async def drop(self, table: str, rows: Collection[str], *, saying: bytes | None = None) -> None:
         await trio.lowlevel.checkpoint()
         found = self._tables.get(table, {})
         for row in rows:
-            found.pop(row, None)
+            if saying is None or found.get(row) == saying:
+                found.pop(row, None)
         if not found:
             self._tables.pop(table, None)
 

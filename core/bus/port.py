@@ -181,6 +181,9 @@ class Bus(Protocol):
     async def renew(self, lease: Lease, ttl: Seconds) -> bool:
         """Hold it for `ttl` from now. False: it has expired or was released, and may be somebody else's."""
 
+    async def held(self, name: str) -> Seconds | None:
+        """For how long it is held from now, unless it is renewed; None: it is not."""
+
     async def release(self, lease: Lease) -> None:
         """Give it back; nothing happens when it is not held any more."""
 
@@ -205,8 +208,8 @@ class Bus(Protocol):
     async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
         """Add rows, or replace those of the same name."""
 
-    async def drop(self, table: str, rows: Collection[str]) -> None:
-        """Take rows out; a table without any does not exist."""
+    async def drop(self, table: str, rows: Collection[str], *, saying: bytes | None = None) -> None:
+        """Take rows out; with `saying`, those of them that say this. A table without any does not exist."""
 
     async def row(self, table: str, row: str) -> bytes | None:
         """One of them; None: there is none of that name."""

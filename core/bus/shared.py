@@ -40,7 +40,7 @@ from nova.core.bus.port import (
 )
 from nova.core.bus.redis import RETRY_AFTER, Link
 from nova.core.secret import SecretUrl
-from nova.core.values import Seconds
+from nova.core.values import Rate, Seconds
 
 FIELD: Final = "event"
 POLL: Final = 1.0  # seconds after which a waiting reader looks without a bell: other services do not ring it
@@ -69,6 +69,12 @@ local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
 redis.call('SPUBLISH', KEYS[2], (last and last[1] or '-') .. ' ' .. id .. ' ' .. ARGV[3])
 return id
+"""
+_DROP: Final = """
+for at = 2, #ARGV do
+  if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
+end
+return 0
 """
 # KEYS: ticket, lease. ARGV: what the lease must say; nothing: there is none.
 _TAKE: Final = """
@@ -377,6 +383,10 @@ class RedisBus:
     async def renew(self, lease: Lease, ttl: Seconds) -> bool:
         return bool(await self._link.one("EVAL", _RENEW, 1, _lease(lease.name), _says(lease), _ms(ttl)))
 
+    async def held(self, name: str) -> Seconds | None:
+        left_ms = await self._link.one("PTTL", _lease(name))
+        return Seconds(left_ms / 1000) if left_ms > 0 else None
+
     async def release(self, lease: Lease) -> None:
         await self._link.one("EVAL", _RELEASE, 1, _lease(lease.name), _says(lease))
 
@@ -387,7 +397,7 @@ class RedisBus:
     ) -> Added:
         _bounded(data)
         counts = [f"nova:{{{log}}}:q:{quota.name}" for quota in quotas]
-        rates = [part for quota in quotas for part in (int(quota.rate.per * 1e6 / quota.rate.events), int(quota.rate.per * 1e6))]
+        rates = [part for quota in quotas for part in _costs(quota.rate)]
         place, again, *wait_us = await self._link.one(
             "EVAL", _ADD, 4 + len(counts), f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}", *counts,
             data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE), *rates,
@@ -427,8 +437,10 @@ class RedisBus:
         if rows:
             await self._link.one("HSET", f"nova:table:{table}", *(part for row in rows.items() for part in row))
 
-    async def drop(self, table: str, rows: Collection[str]) -> None:
-        if rows:
+    async def drop(self, table: str, rows: Collection[str], *, saying: bytes | None = None) -> None:
+        if rows and saying is not None:
+            await self._link.one("EVAL", _DROP, 1, f"nova:table:{table}", saying, *rows)
+        elif rows:
             await self._link.one("HDEL", f"nova:table:{table}", *rows)
 
     async def row(self, table: str, row: str) -> bytes | None:
@@ -505,6 +517,11 @@ def _says(lease: Lease) -> str:
 
 def _ticket(name: str) -> str:
     return f"nova:ticket:{name}"
+
+
+def _costs(rate: Rate) -> tuple[int, int]:
+    """One entry and the burst, in microseconds."""
+    return max(1, int(rate.per * 1e6 / rate.events)), int(rate.per * 1e6)
 
 
 def _ms(seconds: Seconds) -> int:

@@ -124,7 +124,7 @@ class ChatNodes:
         try:
             await self._holds()
             if self._lease is None:
-                self._lease = await self._bus.acquire(f"{KEEPERS}:{self._node}", self._node, LEASE)
+                self._lease = await self._bus.acquire(keeper_lease(self._node), self._node, LEASE)
             if self._doubted:
                 self._doubted = False  # first: what is doubted meanwhile is doubted
                 self._late.update(await self._kept())
@@ -134,6 +134,8 @@ class ChatNodes:
             for some in _some(self._gone):
                 await self._bus.drop(KEEPERS, some)
                 self._gone.difference_update(some)
+            if self._lease is None:  # somebody forgets this node, and may take out what was just written
+                self._doubted = True
         except Unavailable:
             self._doubted = True
 
@@ -341,6 +343,11 @@ class ChatNodes:
         if verb.changes:
             await self._begin(ticket)
         return verb.pack(await verb.own(self._own, self._own.meant(*who), stream, *rest))
+
+
+def keeper_lease(node: str) -> str:
+    """Held while it answers for the streams that it keeps."""
+    return f"{KEEPERS}:{node}"
 
 
 def _some(streams: Collection[str]) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     ("token", "token", "mint a token for a user"),
     ("user", "user", "add, list and delete users"),
     ("stream", "stream", "make streams: ids, keys, URLs"),
+    ("node", "node", "list the nodes on one Redis; forget one that never comes back"),
     ("publish", "publish", "send a media file as RTMP"),
     ("bench", "bench", "run benchmarks"),
 )

@@ -17,6 +17,7 @@ import pytest
 
 from tests.core.bus.redis_server import RedisServer, redis_server
 from tests.serving import Served, serve
+from tests.surface.cli.test_commands import nova
 
 pytestmark = pytest.mark.slow
 CHANNEL = "public:both"
@@ -256,6 +257,29 @@ def test_keeper_that_was_frozen_does_nothing_of_what_was_told_to_have_failed(tmp
             for server in (one, two):
                 assert [each["text"] for each in call(server, "GET", f"{chat}/comments", "eve")[2]["items"]] == ["third", "second", "first"]
             assert redis.say(f"EXISTS nova:lease:realtime:keepers:{node}") == b":1\r\n"
+
+
+def test_node_that_never_comes_back_is_forgotten_by_a_command(tmp_path: Path) -> None:
+    with redis_server(make(tmp_path / "redis")) as redis:
+        common = of_one_issuer(tmp_path, redis)
+        with serve(make(tmp_path / "two") / "data", **common) as two:
+            data = ("--data", str(two.data))
+            with serve(make(tmp_path / "one") / "data", **common) as one:
+                stream = call(one, "POST", "/v1/streams", "alice", {"title": "T"})[2]["id"]
+                node = redis.say(f"HGET nova:table:realtime:keepers {stream}").split()[1].decode()
+                listed = [json.loads(line) for line in nova("node", "list", "--json", *data).stdout.splitlines()]
+                assert len(listed) == 2 and all(each["lease_s"] > 0 for each in listed)
+                assert {each["node"]: each["streams"] for each in listed}[node] == 1
+                refused = nova("node", "forget", node, *data)
+                assert refused.returncode == 1 and "stop it first" in refused.stderr
+                one.process.kill()
+                one.process.wait()
+                one.process.returncode = 0  # it did not end by itself, and was not to
+            assert call(two, "GET", f"/v1/streams/{stream}/comments", "eve")[0] == 503
+            until(lambda: nova("node", "forget", node, *data).stdout == f"forgot {node} and 1 streams\n")
+            assert until_known(two, f"/v1/streams/{stream}") == 404
+            unknown = nova("node", "forget", "nobody", *data)
+            assert unknown.returncode == 1 and "nova node list" in unknown.stderr
 
 
 def make(folder: Path) -> Path:

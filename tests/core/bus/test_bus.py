@@ -193,6 +193,15 @@ async def test_lease_has_one_holder_until_it_is_released(bus: Bus) -> None:
     assert await bus.acquire("job", "c", Seconds(10)) is None
 
 
+async def test_how_long_a_lease_is_held_is_told(bus: Bus) -> None:
+    assert await bus.held("job") is None
+    lease = await bus.acquire("job", "a", Seconds(30))
+    left = await bus.held("job")
+    assert lease is not None and left is not None and 0 < left <= 30
+    await bus.release(lease)
+    assert await bus.held("job") is None
+
+
 async def test_lease_expires_unless_it_is_renewed(bus: Bus, elapse: Elapse) -> None:
     lease = await bus.acquire("job", "a", Seconds(0.2))
     assert lease is not None
@@ -351,6 +360,15 @@ async def test_tables_have_rows_until_they_are_dropped(bus: Bus) -> None:
     await bus.drop("t", ["a", "nobody"])
     await bus.drop("t", [])
     assert await bus.rows("t") == {"b": b"2"} and await bus.rows("other") == {}
+
+
+async def test_rows_are_dropped_only_while_they_say_what_is_meant(bus: Bus) -> None:
+    await bus.put("t", {"a": b"x", "b": b"y", "c": b"x"})
+    await bus.drop("t", ["a", "b", "none"], saying=b"x")
+    assert await bus.rows("t") == {"b": b"y", "c": b"x"}
+    await bus.drop("t", ["b", "c"], saying=b"y")
+    await bus.drop("t", [], saying=b"x")
+    assert await bus.rows("t") == {"c": b"x"}
 
 
 async def test_cursor_of_an_earlier_process_reads_as_a_gap() -> None:

@@ -143,6 +143,12 @@ def test_users_come_and_go(server: Served) -> None:
     assert one_line(gone.stderr)
 
 
+def test_nodes_are_those_of_a_bus(server: Served) -> None:
+    for words in (("list",), ("forget", "1f0c2a9b")):
+        alone = nova("node", *words, "--data", str(server.data))
+        assert (alone.returncode, alone.stdout) == (1, "") and one_line(alone.stderr) and "bus.url" in alone.stderr
+
+
 def test_a_token_of_the_shell_has_the_scopes_of_a_user(server: Served) -> None:
     made = json.loads(nova("token", "--user", "bob", "--json", "--data", str(server.data)).stdout)
     assert sorted(made["scopes"]) == ["chat", "media:write", "message", "notify", "stream:write"]

@@ -299,7 +299,7 @@ class Hub:
         once = f"{publisher}\0{key}" if key else ""
         quotas = () if self.shared is None else quotas_of(space, _publisher(who))
         done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once, quotas)
-        if key:
+        if key and not done.again:  # else its time has begun before
             self._once.done(channel, publisher, key, done.place, self._clock.monotonic())
         return done
 
@@ -326,9 +326,7 @@ class Hub:
             raise _large(space)
         return asked
 
-    async def place(
-        self, channel: str, space: Namespace, rest: str, note: Note, once: str = "", quotas: Sequence[Quota] = ()
-    ) -> Published:
+    async def place(self, channel: str, space: Namespace, rest: str, note: Note, once: str = "", quotas: Sequence[Quota] = ()) -> Published:
         """Number a publication and tell it to everybody; no rule is asked. quotas: counted over all nodes, when there are several.
 
         Raises Unavailable, RateLimited.
@@ -425,18 +423,21 @@ class Hub:
 
     # -- the server's own words -------------------------------------------------------------------------------------------
 
-    async def say(self, channel: str, data: bytes, *, conflate_key: str = "", keep: bool = True, once: str = "") -> Published:
-        """A publication of the server or of a service. Raises BadRequest, NotFound, TooLarge, Unavailable."""
+    async def say(self, channel: str, data: bytes, *, conflate_key: str = "", keep: bool = True, once: str = "", by: str = "") -> Published:
+        """A publication of the server or of a service. once: idempotency key of `by`, a service's user.
+
+        Raises BadRequest, NotFound, TooLarge, Unavailable.
+        """
         space, rest = self.rules.of(channel)
         if len(data) > space.size:
             raise _large(space)
-        now = self._clock.monotonic()
-        if once and (known := self._once.seen(channel, " service", once, now)) is not None:
+        now, publisher = self._clock.monotonic(), f" service {by}"
+        if once and (known := self._once.seen(channel, publisher, once, now)) is not None:
             return Published(known, False, again=True)
         note = Note(data, self._now_ms(), None, conflate_key, keep)
-        done = await self.place(channel, space, rest, note, f" service\0{once}" if once else "")
-        if once:
-            self._once.done(channel, " service", once, done.place, now)
+        done = await self.place(channel, space, rest, note, f"{publisher}\0{once}" if once else "")
+        if once and not done.again:
+            self._once.done(channel, publisher, once, done.place, now)
         return done
 
     async def disconnect(self, user: str, code: int, reason: str) -> None:

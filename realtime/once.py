@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from nova.core.bus.port import ONCE
 from nova.realtime.history import Place
 
-TTL: Final = 300.0  # seconds; outlasts a client that comes back and sends again what was not acknowledged
+TTL: Final = ONCE  # as long as the bus, which knows what other nodes were told
 ENTRIES: Final = 65536  # about 20 MB; one more forgets the oldest
 
 

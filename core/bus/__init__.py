@@ -4,9 +4,24 @@ One port. `MemoryBus` lives in this process; `shared.RedisBus` joins several, an
 """
 
 from nova.core.bus.memory import MemoryBus
-from nova.core.bus.port import START, Added, Bus, Cursor, Entry, Follower, Keep, Lease, Message, Page, Quota, Subscription, Tail, Told
+from nova.core.bus.port import (
+    START,
+    Added,
+    Bus,
+    Cursor,
+    Entry,
+    Follower,
+    Keep,
+    Lease,
+    Message,
+    Page,
+    Quota,
+    Subscription,
+    Tail,
+    Told,
+)
 
 __all__ = [
-    "START", "Added", "Bus", "Cursor", "Entry", "Follower", "Keep", "Lease", "MemoryBus", "Message", "Page", "Quota", "Subscription", "Tail",
-    "Told",
+    "START", "Added", "Bus", "Cursor", "Entry", "Follower", "Keep", "Lease", "MemoryBus", "Message", "Page", "Quota", "Subscription",
+    "Tail", "Told",
 ]  # fmt: skip

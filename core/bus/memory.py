@@ -269,9 +269,7 @@ class MemoryBus:
         if held is not None and held[0] == lease:
             del self._leases[lease.name]
 
-    async def add(
-        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
-    ) -> Added:
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
         _bounded(data)
         await trio.lowlevel.checkpoint()
         found, now = self._log(log), self._clock.monotonic()

@@ -187,9 +187,7 @@ class Bus(Protocol):
     async def release(self, lease: Lease) -> None:
         """Give it back; nothing happens when it is not held any more."""
 
-    async def add(
-        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
-    ) -> Added:
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
         """Number an entry, keep it (unless `kept` is false), and tell it to everybody who follows.
 
         once: an entry with the same word within `ONCE` is not added again. quotas: what it counts to, unless it had been there before.

@@ -392,9 +392,7 @@ class RedisBus:
 
     # -- logs --------------------------------------------------------------------------------------------------------------
 
-    async def add(
-        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()
-    ) -> Added:
+    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
         _bounded(data)
         counts = [f"nova:{{{log}}}:q:{quota.name}" for quota in quotas]
         rates = [part for quota in quotas for part in _costs(quota.rate)]

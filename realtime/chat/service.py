@@ -319,7 +319,7 @@ class Chat:
         channel = _channel(stream)
         space, rest = self._hub.rules.of(channel)
         done = await self._hub.place(channel, space, rest, note, f"{user}\0{key}" if key else "")
-        if key and not note.keep:
+        if key and not note.keep and not done.again:
             self._once.done(stream, user, key, done.place, self._clock.monotonic())
         return done
 

@@ -36,9 +36,9 @@ class RealtimeService:
     async def publish(self, request: pb.PublishRequest, call: Call) -> pb.PublishResponse:
         from nova.surface.grpc.generated import realtime_v1_pb2 as pb
 
-        call.require(SERVICE_SCOPE)
+        service = call.require(SERVICE_SCOPE).user
         done = await self._hub.say(
-            request.channel, _data(request), conflate_key=request.conflate_key[:128], once=request.idempotency_key[:255]
+            request.channel, _data(request), conflate_key=request.conflate_key[:128], once=request.idempotency_key[:255], by=service
         )
         return pb.PublishResponse(offset=done.place.offset, epoch=done.place.epoch, durable=done.durable)
 

@@ -97,8 +97,9 @@ class ChannelRoutes:
     async def publish(self, call: Call) -> Reply:
         data = encoded(call.body["data"])
         done = await self.hub.publish(
-            who(call.principal, call.peer), call.params["name"], data, conflate_key=call.body["conflate_key"] or ""
-        )
+            who(call.principal, call.peer), call.params["name"], data, key=call.headers.get("Idempotency-Key", ""),
+            conflate_key=call.body["conflate_key"] or "",
+        )  # fmt: skip
         return Reply(body={"offset": done.place.offset, "epoch": done.place.epoch, "durable": done.durable})
 
     async def history(self, call: Call) -> Reply:

@@ -72,15 +72,16 @@ class RealtimeRoutes:
 
     async def publish(self, call: Call) -> Reply:
         body = call.body
-        done = await self.hub.say(body["channel"], encoded(body["data"]), conflate_key=body["conflate_key"] or "")
+        key, by = _said_once(call)
+        done = await self.hub.say(body["channel"], encoded(body["data"]), conflate_key=body["conflate_key"] or "", once=key, by=by)
         return Reply(body={"offset": done.place.offset, "epoch": done.place.epoch, "durable": done.durable})
 
     async def broadcast(self, call: Call) -> Reply:
-        data = encoded(call.body["data"])
+        data, (key, by) = encoded(call.body["data"]), _said_once(call)
         results = []
         for channel in dict.fromkeys(call.body["channels"]):
             try:
-                place = (await self.hub.say(channel, data)).place
+                place = (await self.hub.say(channel, data, once=key, by=by)).place
                 results.append({"channel": channel, "offset": place.offset, "epoch": place.epoch})
             except NovaError as error:
                 results.append({"channel": channel, "code": error.code})
@@ -103,3 +104,8 @@ class RealtimeRoutes:
 
     async def info(self, call: Call) -> Reply:
         return Reply(body=await self.hub.info())
+
+
+def _said_once(call: Call) -> tuple[str, str]:
+    """The idempotency key, and whose: another node, which did not give the first answer, does not say it again either."""
+    return call.headers.get("Idempotency-Key", ""), "" if call.principal is None else call.principal.user

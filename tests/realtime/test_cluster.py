@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 import trio
 
-from nova.core.bus import Bus
+from nova.core.bus import Bus, MemoryBus
+from nova.core.bus.port import ONCE
 from nova.core.bus.shared import RedisBus
+from nova.core.clock import FakeClock
 from nova.core.secret import SecretUrl
 from nova.realtime import cluster as cluster_
 from tests.core.bus.redis_server import RedisServer
@@ -62,6 +64,22 @@ async def test_same_idempotency_key_publishes_once_on_whatever_node(nodes: tuple
     here, there = await one.client("alice"), await two.client("alice")
     publish = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
     assert await here.ask(1, publish=publish) == await there.ask(1, publish=publish)
+
+
+async def test_keys_are_forgotten_everywhere_at_the_same_time() -> None:
+    clock = FakeClock()
+    bus = MemoryBus(clock)
+    async with node(shared_by=bus, clock=clock) as one, node(shared_by=bus, clock=clock) as two:
+        here, there = await one.client("alice"), await two.client("alice")
+        publish = {"channel": LOBBY, "data": 1, "idempotency_key": "k"}
+        assert (await here.ask(1, publish=publish))["offset"] == 1
+        clock.advance(ONCE - 1)
+        assert (await there.ask(1, publish=publish))["offset"] == 1
+        clock.advance(2)
+        assert (await there.ask(2, publish=publish))["offset"] == 2  # though it was told of it a moment ago
+        assert (await here.ask(2, publish=publish))["offset"] == 2
+        said = [await each.hub.say(LOBBY, b"3", once="k", by=by) for each, by in ((one, "a"), (two, "a"), (two, "b"))]
+        assert [each.place.offset for each in said] == [3, 3, 4]  # a key is of one service
 
 
 async def test_rates_hold_over_all_nodes(buses: tuple[Bus, Bus]) -> None:

@@ -91,8 +91,10 @@ def test_two_servers_on_one_redis_lose_and_double_nothing(tmp_path: Path) -> Non
     with redis_server(tmp_path / "redis") as redis:
         common = {"bus__url": redis.url, "realtime__namespaces": '["public history=5000"]'}
         with serve(tmp_path / "one" / "data", **common) as one:
-            assert ask(one, "/readyz")["checks"]["bus"]["ok"]
+            until(lambda: is_ready(one))
             with serve(tmp_path / "two" / "data", **common) as two:
+                keyed = [ask(each, "/v1/channels/public:keys/publish", {"data": 1}, Idempotency_Key="k") for each in (one, two)]
+                assert keyed[0] == keyed[1] and keyed[0]["offset"] == 1
                 reader = Reader(two.address("http"))
                 reader.start()
                 assert reader.ready.wait(30)
@@ -300,6 +302,14 @@ def until(true: Callable[[], bool]) -> None:
             return
         threading.Event().wait(0.05)
     raise AssertionError("it did not come")
+
+
+def is_ready(server: Served) -> bool:
+    try:
+        return bool(ask(server, "/readyz")["checks"]["bus"]["ok"])
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False  # something of it is not up yet
 
 
 def until_logged(server: Served, event: str) -> None:

@@ -229,9 +229,7 @@ async def test_keeper_that_lost_its_lease_takes_it_again_before_it_decides(buses
         assert await chats.comments(who("bob"), STREAM, None, 9) == ([said], None)
 
 
-async def test_keepers_write_their_rows_again_when_the_bus_has_lost_them(
-    buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_keepers_write_their_rows_again_when_the_bus_has_lost_them(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_, "BEAT", 0.02)
     async with two(buses) as (keeper, _other, chats):
         assert await chats.mode(who("bob"), STREAM) == Mode()
@@ -328,9 +326,7 @@ async def test_operators_on_other_nodes_hear_the_keepers_count_and_no_other(auto
         assert told == [3, 4]
 
 
-async def test_table_that_was_lost_is_told_from_a_stream_that_is_none(
-    buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_table_that_was_lost_is_told_from_a_stream_that_is_none(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_, "BEAT", 30.0)  # nobody notices by itself
     async with two(buses) as (keeper, _other, chats):
         assert keeper.chats is not None and keeper.chats._lease is not None and chats._lease is not None

@@ -1,17 +1,19 @@
 """WebSockets that come as ASGI `websocket` scopes: over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220). HTTP/1.1's are the reactor's.
 
-A token that does not hold is told by a close code, for a browser cannot see the status of a refused upgrade; a page of another
-origin is refused with 403.
+What is asked and in which order is as in `ext/ws_serve`. A token that does not hold is told by a close code, for a browser cannot see the
+status of a refused upgrade; everything else is refused before, with the status and the problem that HTTP/1.1 answers.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from nova.core.addresses import Addresses
 from nova.core.clock import Clock
-from nova.core.errors import TABLE, Forbidden, NovaError
+from nova.core.errors import BadRequest, NotFound, NovaError, Unauthenticated, Unavailable, problem
+from nova.core.log import correlation_id
 from nova.ext.values import JSON, MSGPACK
 from nova.realtime.session import Identity as Holder
 from nova.surface.http.ports import Credentials, Gate
@@ -33,34 +35,32 @@ class WebSockets:
         """One connection."""
         if (await receive())["type"] != "websocket.connect":
             return
-        offered = scope.get("subprotocols") or []
-        chosen = next((each for each in offered if each in FORMS), None)
-        if scope["path"] != PATH:
-            await send({"type": "websocket.close", "code": 1000})  # before accept: the server answers 403
-            return
-        if offered and chosen is None:
-            await send({"type": "websocket.http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
-            await send({"type": "websocket.http.response.body", "body": b""})
-            return
         client = self._addresses.client(
             (scope.get("client") or ("",))[0], scope["headers"], scheme=scope["scheme"].replace("ws", "http"), host=_header(scope, b"host")
         )
-        refused: NovaError | None = None
+        peer = str(client.address or "")
+        offered = scope.get("subprotocols") or []
+        chosen = next((each for each in offered if each in FORMS), None)
+        told: NovaError | None = None
         found: Holder | None = None
         try:
-            principal = await self._gate.admit(_credentials(scope, client.host or "", str(client.address or ""), client.scheme in SECURE))
-            found = None if principal is None else holder(principal)
-        except Forbidden:
-            await send({"type": "websocket.close", "code": 1000})
-            return
+            if scope["path"] != PATH:
+                raise NotFound(detail="There is no WebSocket here.")
+            if wait := self._realtime.admission.admit(peer, self._clock.monotonic()):
+                raise Unavailable("overloaded", "Too many connections come at once.", retry_after=wait)
+            if offered and chosen is None:
+                raise BadRequest(detail=f"None of these subprotocols is spoken here, but {' and '.join(FORMS)}.")
+            try:
+                principal = await self._gate.admit(_credentials(scope, client.host or "", peer, client.scheme in SECURE))
+                found = None if principal is None else holder(principal)
+            except Unauthenticated as error:
+                told = error
         except NovaError as error:
-            refused = error
+            await _refuse(send, error)
+            return
         await send({"type": "websocket.accept", "subprotocol": chosen})
-        peer = str(client.address or "")
-        wait = self._realtime.admission.admit(peer, self._clock.monotonic())
-        if refused is not None or wait:
-            code, reason = (TABLE["overloaded"].close, "overloaded") if refused is None else (refused.row.close, refused.code)
-            await send({"type": "websocket.close", "code": code, "reason": reason})
+        if told is not None:
+            await send({"type": "websocket.close", "code": told.row.close, "reason": told.code})
             return
         form = FORMS.get(chosen or "", JSON)
         wire = _Wire(receive, send, text=form == JSON)
@@ -101,6 +101,16 @@ class _Wire:
         if not self._closed:
             self._closed = True
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _refuse(send: Any, error: NovaError) -> None:
+    """An HTTP answer instead of a WebSocket."""
+    body = json.dumps(problem(error, correlation_id.get() or "")).encode()
+    fields = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+    if error.retry_after is not None:
+        fields.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    await send({"type": "websocket.http.response.start", "status": error.row.status, "headers": fields})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 def _header(scope: Any, wanted: bytes) -> str:

@@ -114,6 +114,9 @@ class H2Socket:
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self._reader = ws.FrameReader(client=True)
         self.status = ""
+        self.headers: dict[str, str] = {}
+        self.early = b""  # what came with the answer's head
+        self.ended = False
         self.takes = True  # False: what comes is never acknowledged, and soon nothing may come
         self.pongs = False  # whether pings are answered
         self.reset = trio.Event()
@@ -131,7 +134,13 @@ class H2Socket:
         self._h2.send_headers(1, fields)
         await self._flush()
         while not self.status:
-            await self._events()
+            self.early = b"".join(await self._events())
+
+    async def answer(self) -> bytes:
+        """The body of an answer that refuses."""
+        while not self.ended:
+            self.early += b"".join(await self._events())
+        return self.early
 
     async def send(self, text: str) -> None:
         self._h2.send_data(1, ws.frame(ws.TEXT, text.encode(), key=b"1234"))
@@ -142,7 +151,8 @@ class H2Socket:
             if self._end is not None:
                 raise self._end
             texts: list[str] = []
-            for data in await self._events():
+            come, self.early = [self.early] if self.early else await self._events(), b""
+            for data in come:
                 for opcode, payload, code, _ in self._reader.feed(data):
                     if opcode == ws.CLOSE:
                         self._end = SocketClosed(code, payload.decode())
@@ -176,11 +186,14 @@ class H2Socket:
         found = []
         for event in self._h2.receive_data(bytes(data)):
             if isinstance(event, h2.events.ResponseReceived):
-                self.status = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers or ()}[":status"]
+                self.headers = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers or ()}
+                self.status = self.headers[":status"]
             elif isinstance(event, h2.events.DataReceived):
                 if self.takes:
                     self._h2.acknowledge_received_data(event.flow_controlled_length or 0, 1)
                 found.append(bytes(event.data or b""))
+            elif isinstance(event, h2.events.StreamEnded):
+                self.ended = True
             elif isinstance(event, h2.events.StreamReset):
                 self.reset.set()
         await self._flush()
@@ -478,8 +491,7 @@ def test_who_comes_while_many_come_is_told_the_same_on_every_road(tmp_path: Path
                 async with talk(server):
                     pass
             for over in ("h2", "h3"):  # the one that trio may take was an answer of events
-                async with talk(server, over=over) as late:
-                    assert await late.ended() == 4001
+                assert await refused_over(server, over) == (503, "overloaded", True)
 
     with serve(tmp_path / "data", realtime__connect_rate="1/1h", limits__exempt="[]") as server:
         host, port = server.address("http")
@@ -493,19 +505,28 @@ def test_who_comes_while_many_come_is_told_the_same_on_every_road(tmp_path: Path
             trio.run(talks, server)
 
 
+async def refused_over(server: Served, over: str, path: str = "/v1/ws", protocol: str = "nova.json.v1") -> tuple[int, str, bool]:
+    """Status, code of the problem, and whether it says when to come again."""
+    if over == "h3":
+        async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
+            answer = await client.websocket(path, protocol)[1].whole()
+            return answer.status, json.loads(answer.body)["code"], b"retry-after" in answer.headers
+    async with h2_connect(server) as stream:
+        socket = H2Socket(stream, path, protocol)
+        await socket.open("localhost:{}".format(server.address("https")[1]))
+        return int(socket.status), json.loads(await socket.answer())["code"], "retry-after" in socket.headers
+
+
+@pytest.mark.parametrize("over", ["h2", "h3"])
+async def test_what_is_refused_before_it_is_a_websocket_says_why(server: Served, over: str) -> None:
+    assert await refused_over(server, over, "/v1/nothing") == (404, "not_found", False)
+    assert await refused_over(server, over, protocol="mqtt") == (400, "bad_request", False)
+
+
 @OVER
 async def test_tokens_that_do_not_hold_are_told_by_the_close_code(server: Served, over: str) -> None:
     async with talk(server, "nonsense", over=over) as client:
         assert await client.ended() == 4201
-
-
-async def test_subprotocols_that_we_do_not_know_are_a_bad_request_over_h2_and_h3(server: Served) -> None:
-    async with h2_connect(server) as stream:
-        socket = H2Socket(stream, "/v1/ws", "mqtt")
-        await socket.open(f"localhost:{server.address('https')[1]}")
-        assert socket.status == "400"
-    async with h3_connect(server.address("h3"), server.data / "tls" / "cert.pem") as client:
-        assert (await client.websocket("/v1/ws", "mqtt")[1].whole()).status == 400
 
 
 @OVER

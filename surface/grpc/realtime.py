@@ -30,7 +30,7 @@ class RealtimeService:
 
     def handlers(self) -> Handlers:
         """By full method."""
-        calls = ("publish", "broadcast", "disconnect", "presence", "history", "channels")
+        calls = ("publish", "broadcast", "disconnect", "presence", "history", "channels", "info")
         return {f"{SERVICE}/{name.title()}": getattr(self, name) for name in calls}
 
     async def publish(self, request: pb.PublishRequest, call: Call) -> pb.PublishResponse:
@@ -109,6 +109,17 @@ class RealtimeService:
         for name, readers in found[: min(max(0, request.limit) or LIMIT_MAX, LIMIT_MAX)]:
             answer.channels.add(channel=name, readers=readers)
         return answer
+
+    async def info(self, request: pb.InfoRequest, call: Call) -> pb.InfoResponse:
+        from nova.surface.grpc.generated import realtime_v1_pb2 as pb
+
+        call.require(SERVICE_SCOPE)
+        found = await self._hub.info()
+
+        def shown(numbers: dict[str, Any]) -> pb.Node:  # another node may be of another version
+            return pb.Node(**{name: value for name, value in numbers.items() if name in pb.Node.DESCRIPTOR.fields_by_name})
+
+        return pb.InfoResponse(here=shown(found), others=map(shown, found["others"]))
 
 
 def _data(request: Any) -> bytes:

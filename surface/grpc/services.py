@@ -112,7 +112,7 @@ SERVICES: Final = (
         " ClaimKeys",
     ),
     _service("notification", "NotificationService", "RegisterDevice Notify ListNotifications MarkRead GetPreferences UpdatePreferences"),
-    _service("realtime", "RealtimeService", "Publish Broadcast Disconnect Presence History Channels"),
+    _service("realtime", "RealtimeService", "Publish Broadcast Disconnect Presence History Channels Info"),
     _service(
         "streaming",
         "StreamingService",

@@ -166,3 +166,33 @@ class ChannelsResponse(_message.Message):
     channels: _containers.RepeatedCompositeFieldContainer[Occupied]
     total: int
     def __init__(self, channels: _Optional[_Iterable[_Union[Occupied, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+
+class InfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("node", "channels", "readers", "publications", "refused", "recovered", "not_recovered")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    READERS_FIELD_NUMBER: _ClassVar[int]
+    PUBLICATIONS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    NOT_RECOVERED_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    channels: int
+    readers: int
+    publications: int
+    refused: int
+    recovered: int
+    not_recovered: int
+    def __init__(self, node: _Optional[str] = ..., channels: _Optional[int] = ..., readers: _Optional[int] = ..., publications: _Optional[int] = ..., refused: _Optional[int] = ..., recovered: _Optional[int] = ..., not_recovered: _Optional[int] = ...) -> None: ...
+
+class InfoResponse(_message.Message):
+    __slots__ = ("here", "others")
+    HERE_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    here: Node
+    others: _containers.RepeatedCompositeFieldContainer[Node]
+    def __init__(self, here: _Optional[_Union[Node, _Mapping]] = ..., others: _Optional[_Iterable[_Union[Node, _Mapping]]] = ...) -> None: ...

@@ -245,6 +245,9 @@ async def test_services_publish_read_and_end_connections(world: World) -> None:
     reader = room.channel.reader()
     occupied = await world.ask("Channels", pb.ChannelsRequest(prefix="public:"), token)
     assert [(each.channel, each.readers) for each in occupied.channels] == [("public:a", 1)] and occupied.total == 1
+    info = await world.ask("Info", pb.InfoRequest(), token)
+    assert (info.here.readers, info.here.publications, len(info.others)) == (1, 2, 0) and info.here.node == world.realtime.hub.sockets.node
+    assert (await world.refused("Info", pb.InfoRequest(), await world.token("ada")))[1] == "missing_scope"
     reader.close()
     assert (await world.ask("Presence", pb.PresenceRequest(channel="public:a"), token)).count == 0
     ended: list[int] = []

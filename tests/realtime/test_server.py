@@ -757,6 +757,67 @@ def test_drain_says_when_to_come_back(tmp_path: Path, over: str) -> None:
         assert server.process.wait(30) == 0
 
 
+def test_users_addresses_and_channels_have_their_limits(tmp_path: Path) -> None:
+    async def refused_at(client: Talk, id: int, most: int, **command: Any) -> Any:
+        for number in range(most):
+            answer = await client.ask(id + number, **command)
+            if "code" in answer:
+                assert answer["code"] == "rate_limited" and answer["retry_ms"] > 0
+                return number, answer["message"]
+        return None
+
+    async def talks(server: Served) -> None:
+        ada, bob = [await trio.to_thread.run_sync(token, server, user) for user in ("ada", "bob")]
+
+        def publish(channel: str) -> dict[str, Any]:
+            return {"publish": {"channel": channel, "data": 1}}
+
+        for over in ("http/1.1", "h2", "h3"):
+            room = over[-1]
+            async with talk(server, ada, over=over) as one, talk(server, ada) as two, talk(server, bob) as three:
+                number, why = await refused_at(one, 1, 10, **publish(f"user-rate:{room}"))
+                assert number == 3 and "of one sender" in why
+                assert (await two.ask(1, **publish(f"user-rate:{room}")))["code"] == "rate_limited"  # the same user
+                assert "offset" in await three.ask(1, **publish(f"user-rate:{room}"))
+                number, why = await refused_at(one, 20, 10, **publish(f"channel-rate:{room}"))
+                assert number == 2 and "to this channel" in why
+                assert (await three.ask(2, **publish(f"channel-rate:{room}")))["code"] == "rate_limited"
+                assert "offset" in await three.ask(3, **publish(f"channel-rate:{room}-other"))
+        async with talk(server, ada) as one, talk(server, bob) as two:
+            number, why = await refused_at(one, 1, 30, **publish("free:a"))
+            assert number is not None and "from this address" in why
+            assert (await two.ask(1, **publish("free:b")))["code"] == "rate_limited"  # the same address
+            found = await refused_at(two, 2, 100, history={"channel": "free:a"})
+            assert found is not None and "commands" in found[1]
+            assert await two.ask(200, ping={}) == {}
+
+    spaces = ["user-rate rate=3/1h channel_rate=off", "channel-rate rate=off channel_rate=2/1h", "free rate=off channel_rate=off"]
+    with serve(
+        tmp_path / "data", realtime__namespaces=json.dumps(spaces), realtime__address_rate="40/1h", realtime__command_rate="90/1h",
+        limits__exempt="[]",
+    ) as server:  # fmt: skip
+        trio.run(talks, server)
+
+
+async def test_what_happened_is_measured(server: Served, tokens: dict[str, str]) -> None:
+    def metrics() -> dict[str, float]:
+        host, port = server.address("http")
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line.startswith("nova_realtime{"))}
+
+    before = await trio.to_thread.run_sync(metrics)
+    async with talk(server, tokens["alice"]) as alice:
+        place = await alice.ask(1, publish={"channel": "public:measured", "data": 1})
+        await alice.ask(2, subscribe={"channel": "public:measured", "recover": {"offset": 1, "epoch": place["epoch"]}})
+        await alice.ask(3, subscribe={"channel": "public:measured", "recover": {"offset": 1, "epoch": "other"}})
+        await alice.ask(4, subscribe={"channel": "user:bob"})
+    after = await trio.to_thread.run_sync(metrics)
+    grown = {name.partition('"')[2].rstrip('"}'): after[name] - before[name] for name in after}
+    assert all(grown[name] == 1 for name in ("publications", "recovered", "not_recovered", "refused"))
+    assert {"gaps", "dropped", "slow", "unadmitted"} <= grown.keys()
+
+
 def test_compression_is_agreed_where_it_is_wanted_and_a_bomb_is_told_by_its_size(tmp_path: Path) -> None:
     async def talks(server: Served) -> None:
         async with deflated(server.address("http"), deflate=True) as client:

@@ -1,4 +1,8 @@
-"""A server under measurement: a process tree pinned to its core, its CPU time and its memory."""
+"""A server under measurement: a process tree pinned to its core, its CPU time and its memory.
+
+It has a session of its own, as a service has. Linux weighs whole sessions first (autogroups): in ours, a server's share of its core would
+depend on what the generators do on theirs (docs/decisions/0284-servers-are-measured-in-their-own-session.md).
+"""
 
 import signal
 import socket
@@ -39,9 +43,8 @@ class Server:
     def __enter__(self) -> Self:
         core, _ = cpu.cores()
         self.log = open(self.folder / "log", "wb")
-        self.process = subprocess.Popen(
-            ["taskset", "-c", str(core), *self.command()], stdout=subprocess.PIPE, stderr=self.log, env=self.environment()
-        )
+        command = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *self.command()]  # nobody else ends it when we are killed
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=self.environment(), start_new_session=True)
         try:
             self.wait_ready()
         except BaseException:

@@ -3,8 +3,10 @@
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from bench.method import cpu, memory
 from bench.method.results import RESULTS, Question, Result, Sample, Spread
 from bench.report import load, write_report
+from bench.servers.process import Server
 
 HIGHER = Question("some-thing", "how much?", "requests per server-CPU-second", "higher", 1.5)
 
@@ -139,3 +142,32 @@ def test_memory_counts_a_memfd_once_mapped_or_not() -> None:
             assert 0.9 < (memory.bytes_held(os.getpid()) - before) / size < 1.3
     finally:
         os.close(fd)
+
+
+class Sleeps(Server):
+    name, ports = "sleeps", ()
+
+    def command(self) -> list[str]:
+        return ["sleep", "60"]
+
+
+def test_a_server_has_a_session_of_its_own_and_ends_with_it(tmp_path: Path) -> None:
+    with Sleeps(tmp_path) as server:
+        pid = server.process.pid
+        assert os.getsid(pid) == pid
+    assert server.process.returncode == -signal.SIGTERM
+
+
+def test_a_server_ends_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tests.bench.test_method import Sleeps\n"
+        "with Sleeps(Path(sys.argv[1])) as server:\n    print(server.process.pid, flush=True)\n    os.kill(os.getpid(), 9)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=RESULTS.parents[1], stdout=subprocess.PIPE, timeout=60, text=True
+    ).stdout
+    pid = int(said)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

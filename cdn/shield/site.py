@@ -96,7 +96,8 @@ class Site:
         finally:
             if incoming.lead is not None and incoming.lead not in self._collapse.jobs:
                 self._keeper.table.settle(self.number, incoming.lead)
-            self._ground.quiet.unpark_all()
+            if self._ground.quiet:
+                self._ground.quiet.unpark_all()
 
     def doom(self, match: Match, *, soft: bool, tagged: bool = True) -> int:
         """Fetches under way that match will not be kept; who asks from now on begins a new one. The number of objects. tagged: whether

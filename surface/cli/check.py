@@ -58,7 +58,8 @@ def run(given: argparse.Namespace) -> int:
 def findings(given: argparse.Namespace) -> Iterator[Finding]:
     """Everything that is looked at: first the machine, then the settings, then what they ask for."""
     yield _python()
-    yield _compiled()
+    compiled = _compiled()
+    yield compiled
     yield from _machine()
     try:
         loaded = load(given)
@@ -68,7 +69,8 @@ def findings(given: argparse.Namespace) -> Iterator[Finding]:
         return
     changed = sum(source.layer != "default" for source in loaded.sources.values())
     yield Finding("ok", "settings", f"{changed} of {len(loaded.sources)} are not at their default")
-    yield from _configured(loaded)
+    if compiled.level == "ok":  # what looks at the rest stands on it
+        yield from _configured(loaded)
 
 
 def _configured(loaded: Loaded) -> Iterator[Finding]:
@@ -102,7 +104,10 @@ def _compiled() -> Finding:
         try:
             import_module(f"nova.ext.{name}")
         except ImportError as error:
-            return Finding("problem", "compiled core", f"nova.ext.{name} cannot be loaded: {error}", "run `make setup`")
+            return Finding(
+                "problem", "compiled core", f"nova.ext.{name} cannot be loaded: {error}",
+                "run `make setup`; when a library is named that is not there, install it (Debian: libssl3, libsodium23)",
+            )  # fmt: skip
     return Finding("ok", "compiled core", f"{len(KERNELS)} kernels loaded")
 
 

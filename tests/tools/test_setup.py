@@ -49,11 +49,12 @@ def test_this_machine_lacks_nothing(setup: ModuleType) -> None:
 def test_missing_headers_are_asked_of_debian(setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(setup.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setattr(setup.os.path, "realpath", lambda path: "/usr/bin/python3.11")
-    monkeypatch.setattr(setup, "compiles", lambda source, compiler: "openssl" not in source)
+    monkeypatch.setattr(setup, "compiles", lambda source, compiler: "openssl" not in source and "sodium" not in source)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     found = setup.missing_for_build()
     assert found[f"python{version}-dev"] == "Python.h"
-    assert found.keys() - {"zlib1g-dev", "liburing-dev"} - set(setup.PICTURES.values()) == {f"python{version}-dev", "libssl-dev"}
+    asked = found.keys() - {"zlib1g-dev", "liburing-dev"} - set(setup.PICTURES.values())
+    assert asked == {f"python{version}-dev", "libssl-dev", "libsodium-dev"}
 
 
 def test_missing_formats_are_asked_of_debian(setup: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -336,6 +336,23 @@ def test_check_gives_every_problem_with_its_remedy(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_check_names_the_library_that_a_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> None:
+        if name == "nova.ext.token":
+            raise ImportError("libsodium.so.23: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr("nova.surface.cli.check.import_module", lacking)
+    monkeypatch.setitem(sys.modules, "nova.surface.listeners", None)  # nor what stands on it
+    code, out, err = here("check", "--json")
+    found = {each["name"]: each for each in map(json.loads, out.splitlines())}
+    assert (code, err) == (1, "")
+    assert found["compiled core"]["level"] == "problem"
+    assert "nova.ext.token" in found["compiled core"]["detail"]
+    assert "libsodium.so.23" in found["compiled core"]["detail"]
+    assert "libsodium23" in found["compiled core"]["remedy"]
+    assert found["settings"]["level"] == "ok"
+
+
 def test_check_loads_what_decodes_pictures(tmp_path: Path) -> None:
     (tmp_path / "isal.py").touch()  # what is found in the place of the real one
     checked = nova("check", "--json", "--data", str(tmp_path / "data"), "--set", "http.listen=127.0.0.1:0", cwd=tmp_path)

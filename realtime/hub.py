@@ -97,6 +97,7 @@ class Hub:
         self._once = Once()
         self._under_way: dict[tuple[str, str, str], trio.Event] = {}  # publications with a key that the backend is asked about
         self._lines: dict[int, _Line] = {}
+        self._refused: set[int] = set()  # connections that the backend does not want, until they have ended
         self._nursery: trio.Nursery | None = None
         self._chat: Chat | None = None
         self._latest_ms = 0
@@ -123,6 +124,8 @@ class Hub:
 
     def commands(self, conn: int, who: Who, commands: list[Command]) -> None:
         """One frame of a client."""
+        if conn in self._refused:
+            return
         line = self._lines.get(conn)
         for command in commands:
             if line is None:
@@ -136,6 +139,7 @@ class Hub:
 
     def gone(self, conn: int, who: Who, reason: str, channels: list[str]) -> None:
         """The connection has ended; it was in `channels`."""
+        self._refused.discard(conn)
         line = self._lines.get(conn)
         if line is not None:
             line.gone = True
@@ -189,9 +193,15 @@ class Hub:
 
     async def _on_connect(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         """The backend is asked about it; the connection's holder knows how to go on."""
-        refused = None if self._hooks is None else await self._hooks.connect(who)
+        try:
+            refused = None if self._hooks is None else await self._hooks.connect(who)
+        except NovaError as error:  # no answer, and the settings say that this means no
+            refused = Refused(error.code, error.detail)
         if refused is not None:
             row = errors.TABLE[refused.code]
+            self._refused.add(conn)
+            if line is not None:
+                line.waiting.clear()
             self.sockets.disconnect(conn, row.close, row.code)
             return
         if command.id:  # else the token was in the URL, and nobody waits for a reply

@@ -347,6 +347,8 @@ class TrioSockets:
                 await self._wait_for_room(conn)
                 if isinstance(each, Wanted):
                     each = decided(each.id, each.name, await self._identify(conn, each, verify))
+                if conn.closing is not None:
+                    await trio.sleep_forever()  # what it says now is not heard
                 if each.id == 0:  # its id is an open command's: there is only this to say
                     conn.put(each.reply or b"")
                     continue

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import socket as plain_socket
 from threading import Thread
 from typing import Any
 
@@ -757,6 +758,33 @@ def test_drain_says_when_to_come_back(tmp_path: Path, over: str) -> None:
         assert server.process.wait(30) == 0
 
 
+@pytest.mark.parametrize("fallback", ["deny", "allow"])
+def test_backend_that_is_away_is_what_the_settings_say(tmp_path: Path, fallback: str) -> None:
+    async def talks(server: Served) -> None:
+        ada = await trio.to_thread.run_sync(token, server, "ada")
+        for over in ("http/1.1", "h2", "h3"):
+            for known in ("", ada):
+                async with talk(server, known, over=over) as client:
+                    if fallback == "allow":
+                        if not known:
+                            assert (await client.ask(1, connect={}))["user"] is None
+                        assert "offset" in await client.ask(2, publish={"channel": "public:away", "data": 1})
+                        continue
+                    first = {"id": 1, "connect": {}} if not known else {"id": 1, "ping": {}}
+                    await client.say(first, {"id": 2, "publish": {"channel": "public:away", "data": 1}})
+                    assert await client.ended() == 4001
+        if fallback == "deny":
+            assert (await trio.to_thread.run_sync(ask, server, "GET", "/v1/channels/public:away/history"))["offset"] == 0
+
+    with plain_socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with serve(
+            tmp_path / "data", realtime__hook_url=f"http://127.0.0.1:{nobody.getsockname()[1]}/hook", realtime__hook_asks='["connect"]',
+            realtime__hook_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", realtime__hook_fallback=fallback,
+        ) as server:  # fmt: skip
+            trio.run(talks, server)
+
+
 def test_users_addresses_and_channels_have_their_limits(tmp_path: Path) -> None:
     async def refused_at(client: Talk, id: int, most: int, **command: Any) -> Any:
         for number in range(most):
@@ -865,12 +893,16 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
             async with talk(server, eve, over=over) as client:
                 assert await client.ended() == 4301
             async with talk(server, over=over) as client:
-                await client.say({"id": 1, "connect": {"name": "Eve"}})
+                await client.say({"id": 1, "connect": {"name": "Eve"}}, {"id": 2, "publish": {"channel": "public:eve", "data": 1}})
+                assert await client.ended() == 4301
+            async with talk(server, eve, over=over) as client:
+                await client.say({"id": 2, "publish": {"channel": "public:eve", "data": 1}})
                 assert await client.ended() == 4301
             async with talk(server, over=over) as client:
                 hello = await client.ask(1, connect={"token": ada})
                 assert hello["user"] == "ada" and hello["expires_in"] > 3000
                 assert (await client.ask(2, publish={"channel": LOBBY, "data": 1}))["offset"] > 0
+        assert (await trio.to_thread.run_sync(ask, server, "GET", "/v1/channels/public:eve/history"))["offset"] == 0
         await trio.to_thread.run_sync(comments, server, ada)
 
     def comments(server: Served, ada: str) -> None:
@@ -893,7 +925,7 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
         }  # fmt: skip
         with serve(tmp_path / "data", **settings) as server:
             trio.run(talks, server)
-        assert asked.count("realtime.connect") == 6 and asked.count("realtime.publish") == 4
+        assert asked.count("realtime.connect") == 8 and asked.count("realtime.publish") == 4
     finally:
         backend.shutdown()
         backend.server_close()

@@ -181,7 +181,7 @@ class Exchange:
             return
         elif kind != "http.response.debug":
             raise RuntimeError(f"the message {kind!r} has no place in an HTTP response")
-        await trio.lowlevel.checkpoint_if_cancelled()  # nothing has been done yet that others should have a turn for
+        await trio.lowlevel.checkpoint()  # a body that is broken may have come with the head: then its answer is the refusal
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class Exchange:
         if self._done:
             if self._heard is not None:
                 self._heard.set()
-            await trio.lowlevel.checkpoint_if_cancelled()  # the end of the task is others' turn
+            await trio.lowlevel.checkpoint()
             return
         self._unmarked += size
         if self._unmarked >= _MARK or self._engine.congested(self._conn):

@@ -38,6 +38,7 @@ from nova.cdn.invalidation.model import (
 from nova.cdn.invalidation.store_sql import SqlJobs
 from nova.cdn.ports import Purge, Store
 from nova.core.bus import START, Bus, Cursor
+from nova.core.bus.port import AT_ONCE
 from nova.core.clock import Clock
 from nova.core.errors import BadRequest, NotFound, NovaError, TooLarge, Unavailable
 from nova.core.lifecycle import cleanup
@@ -147,7 +148,13 @@ class Invalidations:
             raise TooLarge(detail="One job names too much: ask for fewer at once, or use a pattern or a tag.")
         await self._jobs.put([job])
         self._open[job.id] = job
-        await self._bus.append(LOG, entry)
+        try:
+            await self._bus.append(LOG, entry)
+        except BaseException as error:  # nobody has its id. If it is in the log after all, it comes from there, whole
+            self._open.pop(job.id, None)
+            if isinstance(error, Unavailable):
+                await self._jobs.drop(job.id)
+            raise
         return job
 
     async def _end(self, stream: str) -> Cursor:
@@ -170,20 +177,23 @@ class Invalidations:
             place = await self._end(LOG)  # its cache is as new as it is
             await self._jobs.put((), {self.edge: place})
         else:
-            while True:
-                last = place
-                place = await self._step(place, wait=Seconds(0))
-                if place == last:
-                    break
+            place = await self._read_on(place)
+        return place
+
+    async def _read_on(self, place: Cursor) -> Cursor:
+        """To the end of the log, without waiting for more. Raises Unavailable."""
+        while (found := await self._step(place, wait=AT_ONCE)) != place:
+            place = found
         return place
 
     async def _follow(self, place: Cursor) -> None:
         while True:
             try:
                 async with self._bus.listening(LOG):
+                    place = await self._read_on(place)
+                    self.current = True
                     while True:
                         place = await self._step(place, wait=WAIT)
-                        self.current = True
             except Unavailable as error:
                 # What is told now is not heard: whoever looks at this edge's readiness leaves it alone until it has read on.
                 self.current = False
@@ -208,10 +218,19 @@ class Invalidations:
             except BadRequest:
                 _log.warning("purge_log_entry_unreadable")
                 continue
+            if page.gap or wait == AT_ONCE:
+                await self._know(job)
             self._open.setdefault(job.id, job)
             await self._do(job)
-        self._done = page.cursor
-        return page.cursor
+        # A log that was lost, and that nobody has written to since, begins anew: where this edge stood is no place in it.
+        self._done = page.cursor if page.entries or not page.gap else START
+        return self._done
+
+    async def _know(self, job: Job) -> None:
+        """Who was away, or reads the log again, has written down already what some edges said of a job: that stays."""
+        async with self._lock:
+            if job.id not in self._open and (known := await self._jobs.get(job.id)) is not None:
+                self._open[job.id] = known
 
     async def _do(self, job: Job) -> None:
         """This edge's part of a job. A task of its own fetches what is to be warm: no purge waits for that."""

@@ -66,6 +66,15 @@ class SqlJobs:
         if jobs or places:
             await self._sql.write(work)
 
+    async def drop(self, job: JobId) -> None:
+        """As if it had never been asked for."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.run("DELETE FROM cdn_job_edges WHERE job_id = ?", (job,))
+            transaction.run("DELETE FROM cdn_jobs WHERE id = ?", (job,))
+
+        await self._sql.write(work)
+
     async def get(self, job: JobId) -> Job | None:
         row = await self._sql.one(f"SELECT {_JOB} FROM cdn_jobs WHERE id = ?", (job,))
         return None if row is None else _job(row, await self._edges(job))

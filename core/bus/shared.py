@@ -204,7 +204,11 @@ class _Bell:
         self._size = 0
 
     def ring(self, data: bytes) -> None:
-        before, id, entry = data.split(b" ", 2)
+        parts = data.split(b" ", 2)
+        if len(parts) != 3:  # a node of another version rang: there is something, and it says no more
+            self.missed()
+            return
+        before, id, entry = parts
         if before.decode() != self.last:
             self._forget()
             self.before = Cursor(before.decode())

@@ -12,13 +12,18 @@ from nova.cdn.invalidation.model import EdgeResult, EdgeStatus, JobStatus, Warm,
 from nova.cdn.invalidation.service import ACKS, LOG, Invalidations
 from nova.cdn.invalidation.store_sql import SCHEMA, SqlJobs
 from nova.cdn.ports import Purge
-from nova.core.bus import START, Cursor, MemoryBus
+from nova.core.bus import START, Bus, Cursor, MemoryBus, Page
+from nova.core.bus.port import AT_ONCE
+from nova.core.bus.shared import RedisBus
 from nova.core.clock import SystemClock
 from nova.core.errors import NotFound, TooLarge, Unavailable
 from nova.core.ids import Ids
 from nova.core.offload import Offload
+from nova.core.secret import SecretUrl
 from nova.core.sql import open_sqlite
+from nova.core.values import Seconds
 from tests.cdn.invalidation.fakes import FakeStore
+from tests.core.bus.redis_server import redis_server
 
 CLOCK = SystemClock()
 A_TAG = (Purge("tag", b"t"),)
@@ -32,22 +37,30 @@ class Node:
 
 
 class Broken(MemoryBus):
-    """A bus that refuses entries of the streams in `refuses`. tried: how often it was asked for one."""
+    """A bus that refuses entries of the streams in `refuses`, what the edges in `mute` say, and, while it is `away`, to be read. tried: how
+    often it was asked for what it refused."""
 
     def __init__(self) -> None:
         super().__init__(CLOCK)
         self.refuses: set[str] = set()
+        self.mute: set[str] = set()
+        self.away = False
         self.tried = 0
 
+    async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
+        if self.away:
+            raise Unavailable
+        return await super().read(stream, after, limit=limit, wait=wait)
+
     async def append(self, stream: str, data: bytes) -> Cursor:
-        if stream in self.refuses:
+        if stream in self.refuses or (stream == ACKS and read_words(data).edge in self.mute):
             self.tried += 1
             raise Unavailable
         return await super().append(stream, data)
 
 
 class Cluster:
-    def __init__(self, folder: Path, bus: MemoryBus, *, shared: bool) -> None:
+    def __init__(self, folder: Path, bus: Bus, *, shared: bool) -> None:
         self.folder, self.bus, self.shared = folder, bus, shared
         self.there: list[str] = []
 
@@ -317,3 +330,72 @@ async def test_an_edge_with_too_much_to_say_reads_nothing_new(tmp_path: Path, mo
             for job in jobs:
                 assert (await a.service.wait(job.id)).status is JobStatus.DONE
         assert len(a.store.purged) == 5
+
+
+async def test_what_others_said_stays_said_when_an_edge_reads_the_log_again(tmp_path: Path) -> None:
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=True)
+    async with cluster.node("a") as a:
+        async with cluster.node("b") as b:
+            bus.mute = {"b"}
+            job = await a.service.purge(A_TAG, "ada")
+
+            async def written() -> bool:
+                kept = await b.jobs.get(job.id)
+                return kept is not None and EdgeStatus.ACKED in {edge.status for edge in kept.edges if edge.edge == "a"}
+
+            await soon(written)
+        bus.mute = set()
+        async with cluster.node("b") as b:
+            with trio.fail_after(30):
+                assert (await b.service.wait(job.id)).status is JobStatus.DONE
+        kept = await a.service.wait(job.id)
+        assert {edge.status for edge in kept.edges} == {EdgeStatus.ACKED}
+
+
+async def test_a_job_that_the_bus_does_not_take_is_none(tmp_path: Path) -> None:
+    bus = Broken()
+    async with Cluster(tmp_path, bus, shared=True).node("a") as a:
+        bus.refuses = {LOG}
+        with pytest.raises(Unavailable):
+            await a.service.purge(A_TAG, "ada")
+        assert await a.service.recent() == []
+        bus.refuses = set()
+        assert (await a.service.wait((await a.service.purge(A_TAG, "ada")).id)).status is JobStatus.DONE
+
+
+async def test_an_edge_is_ready_again_once_it_has_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "BACK_OFF", 0.01)
+    monkeypatch.setattr(invalidation, "WAIT", 0.01)
+    bus = Broken()
+    async with Cluster(tmp_path, bus, shared=True).node("a") as a:
+        bus.away = True
+
+        async def ready() -> bool:
+            return a.service.current
+
+        async def unready() -> bool:
+            return not a.service.current
+
+        await soon(unready)
+        monkeypatch.setattr(invalidation, "WAIT", 3600.0)  # nothing more comes
+        bus.away = False
+        await soon(ready)
+
+
+async def test_a_log_that_was_lost_is_a_reason_to_forget_everything_once(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        bus = RedisBus(SecretUrl(server.url))
+        async with bus.opened(), Cluster(tmp_path, bus, shared=True).node("a") as a:
+            await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+            server.say(f"DEL {LOG}")
+
+            async def forgotten() -> bool:
+                return Purge("all") in a.store.purged
+
+            await soon(forgotten)
+            for _ in range(3):  # so that it has gone round
+                await bus.read(LOG, START)
+            job = await a.service.purge((Purge("key", b"/x", "s"),), "ada")
+            assert (await a.service.wait(job.id)).status is JobStatus.DONE
+            assert a.store.purged == [*A_TAG, Purge("all"), Purge("key", b"/x", "s")]

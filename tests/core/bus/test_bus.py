@@ -415,3 +415,17 @@ async def test_entries_that_ring_no_bell_are_found_in_their_place(server: RedisS
             await come(5)
             await bus.append("s", b"heard")
     assert found == [b"ours", b"theirs", b"ours again", b"alone", b"missed", b"heard"]
+
+
+async def test_a_bell_of_another_version_says_that_there_is_something(server: RedisServer) -> None:
+    """Of Redis alone."""
+    flush(server)
+    bus = RedisBus(SecretUrl(server.url), window=WINDOW)
+    with trio.fail_after(30):
+        async with bus.opened(), bus.listening("s"), trio.open_nursery() as nursery:
+            await bus.append("s", b"first")
+            place = (await bus.read("s", START)).cursor
+            for word in ("x", "x y", "''"):
+                server.say(f"SPUBLISH nova:bell:s {word}")
+            nursery.start_soon(bus.append, "s", b"second")
+            assert [entry.data for entry in (await bus.read("s", place, wait=Seconds(10))).entries] == [b"second"]

@@ -401,6 +401,8 @@ class Collapse:
         outcome.key = name
         if name not in self.jobs and self._keeper.table.lead(self._number, name):
             self.jobs[name] = outcome
+        else:  # another one is at it; this one's body may be kept after that one's, unless a purge comes between
+            self._alone[id(outcome)] = outcome
         self._keeper.table.settle(self._number, key)
 
     async def _hand_over(self, key: bytes, answer: FetchAnswer, outcome: Outcome, leads: bool, verdict: Verdict) -> None:

@@ -316,6 +316,23 @@ async def test_purge_by_tag_overtakes_the_renewal_of_what_has_that_tag(house: Mo
         assert (await site.get("/a"))[2] == b"new"
 
 
+async def test_purge_overtakes_a_fetch_that_moved_to_a_key_which_another_one_fetches(house: ModuleType) -> None:
+    heads, bodies, vary = trio.Event(), trio.Event(), (b"vary", b"x")
+    same = [reply(house, b"", FRESH, gate=heads, pieces=[bodies, body]) for body in (b"old", b"old too")]  # do not vary any more
+    replies = [reply(house, b"zero", FRESH, vary), *same, reply(house, b"new", FRESH)]
+    async with house.site(lambda request: replies.pop(0)) as site:
+        await site.get("/a", "X: 0")
+        async with trio.open_nursery() as asking:
+            for number in (1, 2):
+                asking.start_soon(site.get, "/a", f"X: {number}")
+                await house.served.until(lambda asked=number + 1: len(site.origin.asked) == asked)
+            heads.set()
+            await trio.testing.wait_all_tasks_blocked()  # both heads are here
+            site.site.doom(lambda key, tags: True, soft=False)
+            bodies.set()
+        assert (await site.get("/a", "X: 1"))[2] == b"new"
+
+
 async def test_conditions_about_an_object_that_is_not_kept_are_the_origins(house: ModuleType) -> None:
     def script(request: Any) -> Any:
         conditional = any(name == b"if-none-match" for name, _ in request.fields)

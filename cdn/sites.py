@@ -15,7 +15,7 @@ from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
 from nova.cdn.shield.compress import Compressor
 from nova.cdn.shield.site import Site
 from nova.core.clock import Clock
-from nova.core.errors import NotFound, Unavailable, Unprocessable
+from nova.core.errors import NotFound, NovaError, Unavailable, Unprocessable
 from nova.core.log import Log
 from nova.core.offload import Offload
 from nova.core.reactor import Feed, Reactor
@@ -89,20 +89,39 @@ class Sites:
 
     async def apply(self, wanted: Sequence[CdnSite]) -> None:
         """Make the sites those of `wanted`: who is new opens, who has changed gets its new rules for requests from now on, who is gone
-        closes when its fetches are done. What is kept stays, unless the names of objects have changed."""
-        names = {site.name for site in wanted}
-        for name in [name for name in self._sites if name not in names]:
-            await self._end(name)
-        for config in wanted:
-            running = self._sites.get(config.name)
-            if running is None or running.site.config != config:
-                await self._begin(config, running)
+        closes when its fetches are done. What is kept stays, unless the names of objects have changed.
 
-    async def _begin(self, config: CdnSite, old: _Running | None) -> None:
+        Raises NovaError: a site cannot be made, or cannot listen; then every site stays as it was.
+        """
+        names = {site.name for site in wanted}
+        gone = [running for name, running in self._sites.items() if name not in names]
+        made: list[_Running] = []
+        numbers = dict(self._numbers)
+        try:
+            for config in wanted:
+                running = self._sites.get(config.name)
+                if running is None or running.site.config != config:
+                    made.append(await self._make(config))
+            self._relisten(gone, made)
+        except BaseException:
+            self._numbers = numbers
+            for new in made:
+                new.scope.cancel()
+            raise
+        renamed = [self._install(new) for new in made]
+        for name in filter(None, renamed):
+            await self.purge(Purge("all", site=name))
+        for running in gone:
+            await self._end(running)
+
+    async def _make(self, config: CdnSite) -> _Running:
+        """A site that runs, and that nobody can ask yet."""
         assert self._nursery is not None
         number = self._numbers.get(config.name)
         if number is None:
-            number = next(free for free in range(1, k.PICTURES) if free not in self._numbers.values())
+            number = next((free for free in range(1, k.PICTURES) if free not in self._numbers.values()), None)
+            if number is None:  # those that go have theirs until the others are there
+                raise Unprocessable("bad_settings", f"old and new sites together are more than {k.PICTURES - 1}: change fewer at once")
             self._numbers[config.name] = number
         site = Site(
             number,
@@ -119,39 +138,62 @@ class Sites:
         )
         scope = trio.CancelScope()
         await self._nursery.start(self._run_site, site, scope)
-        if old is not None and old.site.host_in_key != site.host_in_key:
-            await self.purge(Purge("all", site=config.name))
-        self._sites[config.name] = _Running(site, scope)
+        return _Running(site, scope)
+
+    def _relisten(self, gone: Sequence[_Running], made: Sequence[_Running]) -> None:
+        """The listeners of those that are gone close, and those of `made` open: two sites may change places. When one cannot be had, the
+        old ones are there again."""
+        moved = [(self._sites.get(new.site.config.name), new) for new in made]
+        moved = [(old, new) for old, new in moved if old is None or old.site.config.listen != new.site.config.listen]
+        closed = [old.site for old in (*gone, *(old for old, _ in moved if old is not None)) if old.site.config.listen is not None]
+        for site in closed:
+            self._close(site.config)
+        opened: list[Site] = []
+        try:
+            for _, new in moved:
+                if new.site.config.listen is not None:
+                    self._listen(new.site.config, new.site.number)
+                    opened.append(new.site)
+        except NovaError:
+            for site in opened:
+                self._close(site.config)
+            for site in closed:
+                self._listen(site.config, site.number)
+            raise
+
+    def _install(self, new: _Running) -> str | None:
+        """Requests go to this site from now on. Its name when it calls its objects otherwise than before: what it has kept is to go."""
+        assert self._nursery is not None
+        site, config = new.site, new.site.config
+        old = self._sites.get(config.name)
+        self._sites[config.name] = new
         self._reactor.serve_site(
-            number,
+            site.number,
             config.name if config.prefix else "",
             site,
             host_in_key=site.host_in_key,
             directives=config.request_directives,
             always_up=config.signing != "off",
         )
-        if old is not None:
-            self._leaving.append(old)
-            self._nursery.start_soon(self._retire, old, float("inf"))
-        if old is None or old.site.config.listen != config.listen:
-            if old is not None and old.site.config.listen is not None:
-                self._close(old.site.config)
-            if config.listen is not None:
-                self._listen(config, number)
         _log.info("site_opened" if old is None else "site_changed", site=config.name)
+        if old is None:
+            return None
+        self._leaving.append(old)
+        self._nursery.start_soon(self._retire, old, float("inf"))
+        return config.name if old.site.host_in_key != site.host_in_key else None
 
     async def _run_site(self, site: Site, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
         with scope:
             await site.run(task_status=task_status)
 
-    async def _end(self, name: str) -> None:
+    async def _end(self, running: _Running) -> None:
+        """Of a site whose listener is closed."""
         assert self._nursery is not None
-        running = self._sites.pop(name)
+        name = running.site.config.name
+        del self._sites[name]
         self._reactor.end_site(running.site.number)
-        if running.site.config.listen is not None:
-            self._close(running.site.config)
+        self._leaving.append(running)  # first: the purge is for its fetches under way, too
         await self.purge(Purge("all", site=name))
-        self._leaving.append(running)
         self._nursery.start_soon(self._retire, running, LEAVE)
         del self._numbers[name]
         _log.info("site_closed", site=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import importlib.util
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,7 +80,11 @@ async def node(*rows: dict[str, Any], disk: Path | None = None, called: bytes | 
         return origins[site.name]
 
     def listen(site: CdnSite, number: int) -> None:
-        addresses[site.name] = reactor.listen(Listen(f"site:{site.name}", "127.0.0.1", 0, site=number))
+        assert site.listen is not None
+        try:
+            addresses[site.name] = reactor.listen(Listen(f"site:{site.name}", "127.0.0.1", site.listen.port, site=number))
+        except OSError:
+            raise Unprocessable(detail="in use") from None
 
     config = make(Cdn, sites=list(rows), memory="8MiB")
     tier = None if disk is None else DiskTier(disk, 1 << 24, "s3fifo", offload, clock)
@@ -337,6 +342,37 @@ async def test_sites_come_change_and_go_while_they_serve() -> None:
         assert await found.is_hit("two", "/a/1")
 
 
+async def test_what_cannot_listen_changes_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with node(row("one"), row("two")) as found:
+            port = found.addresses["one"][1]
+            fixed = row("one", listen=f"127.0.0.1:{port}")
+            await found.sites.apply([make(CdnSite, **fixed), make(CdnSite, **row("two"))])
+            await found.get("one", "/a/1")
+            wanted = [row("one", listen="127.0.0.1:0", client_rate="1/d"), row("three", listen=busy)]
+            with pytest.raises(Unprocessable):
+                await found.sites.apply([make(CdnSite, **each) for each in wanted])
+            assert found.addresses["one"][1] == port
+            assert await found.is_hit("one", "/a/1")
+            assert [(await found.get("one", f"/new/{number}"))[0] for number in range(3)] == [200, 200, 200]  # the old rules
+            assert (await found.get("two", "/a/1"))[0] == 200
+            assert found.sites.sites().keys() == {"one", "two"}
+
+
+async def test_sites_may_change_places_and_names() -> None:
+    async with node(row("one"), row("two")) as found:
+        first, second = (f"127.0.0.1:{found.addresses[name][1]}" for name in ("one", "two"))
+        await found.sites.apply([make(CdnSite, **row("one", listen=second)), make(CdnSite, **row("two", listen=first))])
+        assert [found.addresses[name][1] for name in ("two", "one")] == [int(each.rpartition(":")[2]) for each in (first, second)]
+        await found.get("one", "/a/1")
+        assert await found.is_hit("one", "/a/1")
+        assert not await found.is_hit("two", "/a/1")
+        await found.sites.apply([make(CdnSite, **row("three", listen=second)), make(CdnSite, **row("two", listen=first))])
+        assert not await found.is_hit("three", "/a/1")
+        assert await found.is_hit("two", "/a/1")
+
+
 async def test_requests_under_way_outlive_a_change_and_forget_what_is_purged_after_it() -> None:
     gate = trio.Event()
 
@@ -423,3 +459,21 @@ async def test_patterns_are_bounded() -> None:
         for pattern in (b"/" + b"*a" * 9, b"/" + b"a" * 2000):
             with pytest.raises(Unprocessable):
                 await found.sites.purge(Purge("glob", pattern))
+
+
+async def test_fetches_of_a_site_that_is_closed_are_not_kept_for_the_next_one() -> None:
+    gate = trio.Event()
+
+    def slow(request: Any) -> Any:
+        return house.origin.Reply(200, [(b"cache-control", b"max-age=600")], pieces=[b"one-", gate, b"two"], length=7)
+
+    async with node(row("one")) as found:
+        found.origins["one"].script = slow
+        async with house.served.connect(found.addresses["one"]) as client:
+            await client.send(b"GET /a/1 HTTP/1.1\r\nHost: h\r\n\r\n")
+            await client.until(b"one-")
+            leaving = found.sites.site("one")
+            await found.sites.apply([])
+            gate.set()
+            await leaving.idle()
+        assert list(found.sites.objects()) == []

@@ -55,6 +55,7 @@ class Cluster:
         self._bus, self._node = bus, node
         self._followed: dict[str, _Followed] = {}
         self._changes: dict[tuple[str, str], Member | None] = {}
+        self._all_anew = False  # there were more changes than can wait
         self._changed = trio.Event()
         self._notes_waiting = 0
         self._arrivals: Arrivals
@@ -81,18 +82,23 @@ class Cluster:
                     await self._leave_all()
 
     async def follow(self, channel: str, space: Namespace) -> None:
-        found = self._followed.get(channel)
-        if found is None:
-            found = self._followed[channel] = _Followed(space)
-        async with found.turn:
-            if not found.syncing:
+        while True:
+            found = self._followed.get(channel)
+            if found is None:
+                found = self._followed[channel] = _Followed(space)
+            async with found.turn:
+                if not found.wanted:
+                    continue  # who was opening it has given up
+                if not found.syncing:
+                    return
+                try:
+                    await self._follower.add(channel)
+                    await self._sync(channel, found)
+                except BaseException:
+                    if self._followed.get(channel) is found:
+                        self.unfollow(channel)
+                    raise
                 return
-            try:
-                await self._follower.add(channel)
-                await self._sync(channel, found)
-            except BaseException:
-                self.unfollow(channel)
-                raise
 
     def unfollow(self, channel: str) -> None:
         found = self._followed.pop(channel, None)
@@ -210,8 +216,10 @@ class Cluster:
     # -- members -----------------------------------------------------------------------------------------------------------
 
     def _change(self, channel: str, client: str, member: Member | None) -> None:
-        if len(self._changes) < CHANGES:
+        if (channel, client) in self._changes or len(self._changes) < CHANGES:
             self._changes[channel, client] = member
+        else:
+            self._all_anew = True
         self._changed.set()
 
     def _again(self) -> None:
@@ -237,6 +245,25 @@ class Cluster:
                         self._changes.setdefault((channel, client), member)
                     self._changed.set()
                     await trio.sleep(RETRY)
+            if self._all_anew:
+                self._all_anew = False
+                try:
+                    await self._tell_all()
+                except NovaError as error:
+                    _log.warning("members_not_told", code=error.code)
+                    self._all_anew = True
+                    self._changed.set()
+                    await trio.sleep(RETRY)
+
+    async def _tell_all(self) -> None:
+        """Everybody who is here, and of whoever stands on the bus for this node and is not, that he has left."""
+        for channel in {*self._followed, *await self._bus.rows(_of_node(self._node))}:
+            rows = await self._bus.rows(_members(channel))
+            found = self._followed.get(channel)
+            mine = found.mine if found is not None else {}
+            gone = [client for client in rows if client.startswith(self._node + "-") and client not in mine]
+            if mine or gone:
+                await self._tell(channel, {**mine, **dict.fromkeys(gone)})
 
     async def _tell(self, channel: str, clients: dict[str, Member | None]) -> None:
         come = {client: member for client, member in clients.items() if member is not None}
@@ -275,6 +302,12 @@ class Cluster:
         lease = await self._bus.acquire(node_lease(node), self._node, DEAD)
         if lease is None:
             return
+        await self._take_out(node)
+        await self._bus.release(lease)
+        _log.info("node_cleared", node=node)
+
+    async def _take_out(self, node: str) -> None:
+        """Its members, wherever they stand, then the node: when this is cut short, another one goes on with it."""
         for channel in await self._bus.rows(_of_node(node)):
             gone = [client for client in await self._bus.rows(_members(channel)) if client.startswith(node + "-")]
             await self._bus.drop(_members(channel), gone)
@@ -282,17 +315,11 @@ class Cluster:
                 await self._bus.note(channel, _note_of([], gone))
             await self._bus.drop(_of_node(node), [channel])
         await self._bus.drop(NODES, [node])
-        await self._bus.release(lease)
-        _log.info("node_cleared", node=node)
 
     async def _leave_all(self) -> None:
         """An orderly end: nobody has to find out."""
         try:
-            for channel, found in list(self._followed.items()):
-                if found.mine:
-                    await self._bus.drop(_members(channel), list(found.mine))
-                    await self._bus.note(channel, _note_of([], list(found.mine)))
-            await self._bus.drop(NODES, [self._node])
+            await self._take_out(self._node)
             if self._lease is not None:
                 await self._bus.release(self._lease)
         except Unavailable as error:

@@ -43,11 +43,8 @@ class Nodes:
         """By name."""
         streams = Counter(row.decode("ascii", "replace") for row in (await self._bus.rows(KEEPERS)).values())
         told = await self._bus.rows(NODES)
-        found = []
-        for node in sorted({*streams, *told}):
-            readers = json.loads(told[node])["numbers"]["readers"] if told.get(node) else 0
-            found.append(Seen(node, await self._lease(node), streams[node], readers))
-        return found
+        names = sorted({*streams, *told})
+        return [Seen(node, await self._lease(node), streams[node], _readers(told.get(node, b""))) for node in names]
 
     async def _lease(self, node: str) -> Seconds | None:
         held = [await self._bus.held(name) for name in (keeper_lease(node), node_lease(node))]
@@ -69,8 +66,18 @@ class Nodes:
         try:
             rows = [stream for stream, keeper in (await self._bus.rows(KEEPERS)).items() if keeper == node.encode()]
             for start in range(0, len(rows), ROWS):  # but for those that another one has said to keep meanwhile
+                if not await self._bus.renew(proof, LEASE):
+                    raise Conflict("conflict", f"node {node} came back: {start} of its streams were forgotten until it says them again")
                 await self._bus.drop(KEEPERS, rows[start : start + ROWS], saying=node.encode())
         finally:
             await self._bus.release(proof)
         _log.info("node_forgotten", node=node, streams=len(rows))
         return len(rows)
+
+
+def _readers(row: bytes) -> int:
+    """0 for what a node of another version says."""
+    try:
+        return int(json.loads(row)["numbers"]["readers"])
+    except (ValueError, KeyError, TypeError):
+        return 0

@@ -77,7 +77,7 @@ class Calls:
         """What `node` answers; None: it is not there. changes: it takes the question's ticket before it does anything.
 
         Raises TooLarge; Unavailable `node_unavailable`: it says nothing within `within`, and then it does not do it later either. When it
-        had begun by then, it is waited for until it must have ended.
+        had begun by then, it is waited for until it must have ended. Unavailable of the bus: then whether it is done is not known.
         """
         number = next(self._numbers)
         waiting = self._waiting[number] = _Waiting(node.encode())

@@ -1,12 +1,13 @@
 """Channels that two nodes serve together: over the bus in memory, and over Redis."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 import trio
+import trio.testing
 
-from nova.core.bus import Bus, MemoryBus
+from nova.core.bus import Bus, Keep, MemoryBus, Tail
 from nova.core.bus.port import ONCE
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
@@ -23,6 +24,32 @@ async def nodes(buses: tuple[Bus, Bus]) -> AsyncIterator[tuple[Node, Node]]:
     async with AsyncExitStack() as stack:
         found = [await stack.enter_async_context(node("public history=50", shared_by=bus)) for bus in buses]
         yield found[0], found[1]
+
+
+class Held(MemoryBus):
+    """A bus whose `what` waits until `go`, and tells of it by `reached`."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeClock())
+        self.what = ""
+        self.reached, self.go = trio.Event(), trio.Event()
+
+    async def _hold(self, what: str) -> None:
+        if what == self.what:
+            self.reached.set()
+            await self.go.wait()
+
+    async def tail(self, log: str, keep: Keep) -> Tail:
+        await self._hold("tail")
+        return await super().tail(log, keep)
+
+    async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
+        await self._hold(f"put {table}")
+        await super().put(table, rows)
+
+    async def drop(self, table: str, rows: Collection[str], *, saying: bytes | None = None) -> None:
+        await self._hold(f"drop {table}")
+        await super().drop(table, rows, saying=saying)
 
 
 async def settled(*clients: Client) -> None:
@@ -256,3 +283,77 @@ async def test_hidden_channel_sends_away_the_readers_of_every_node(nodes: tuple[
     said = len(alice.said)
     await settled(alice)
     assert not any("pub" in item for item in alice.said[said:])
+
+
+async def test_who_gives_up_while_a_channel_is_opened_spoils_it_for_nobody() -> None:
+    bus = Held()
+    async with node(shared_by=bus) as one:
+        space, rest = one.hub.rules.of(LOBBY)
+        bus.what, first = "tail", trio.CancelScope()
+
+        async def give_up() -> None:
+            with first:
+                await one.hub.open(LOBBY, space, rest)
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(give_up)
+                await bus.reached.wait()
+                nursery.start_soon(one.hub.open, LOBBY, space, rest)
+                await trio.testing.wait_all_tasks_blocked()
+                first.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                bus.go.set()
+        assert first.cancelled_caught
+        alice = await one.client("alice")
+        assert "offset" in await alice.ask(1, subscribe={"channel": LOBBY})
+        async with node(shared_by=bus) as two:
+            await (await two.client("bob")).ask(1, publish={"channel": LOBBY, "data": 1})
+        assert (await alice.next("pub"))["pub"]["data"] == 1
+
+
+async def test_who_left_right_before_its_node_ended_is_gone() -> None:
+    bus = Held()
+    members = f"realtime:members:{LOBBY}"
+    async with node(shared_by=bus) as one:
+        alice, bob, name = await one.client("alice"), await one.client("bob"), one.sockets.node
+        for client in (alice, bob):
+            await client.ask(1, subscribe={"channel": LOBBY})
+        with trio.fail_after(30):
+            while len(await bus.rows(members)) < 2:
+                await trio.testing.wait_all_tasks_blocked()
+        bus.what = f"drop {members}"
+        alice.send_in.close()
+        with trio.fail_after(30):
+            await bus.reached.wait()  # its leaving is being told
+        bus.what = ""
+    assert await bus.rows(members) == {}
+    assert await bus.rows(f"realtime:node:{name}") == {}
+    assert name not in await bus.rows("realtime:nodes")
+
+
+async def test_more_comings_and_goings_than_can_wait_are_all_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_, "CHANGES", 2)
+    bus = Held()
+    members = f"realtime:members:{LOBBY}"
+    async with node(shared_by=bus) as one:
+        early = [await one.client(f"early{number}") for number in range(4)]
+        for client in early:
+            await client.ask(1, subscribe={"channel": LOBBY})
+        with trio.fail_after(30):
+            while len(await bus.rows(members)) < 4:
+                await trio.testing.wait_all_tasks_blocked()
+        bus.what = f"put {members}"
+        late = [await one.client(f"late{number}") for number in range(4)]
+        for client in late:
+            await client.ask(1, subscribe={"channel": LOBBY})
+        for client in early[:3]:
+            client.send_in.close()
+        with trio.fail_after(30):
+            await bus.reached.wait()
+            while len(one.hub.rooms.get(LOBBY).members) != 5:  # type: ignore[union-attr]
+                await trio.testing.wait_all_tasks_blocked()
+            bus.go.set()
+            wanted = {"early3", "late0", "late1", "late2", "late3"}
+            while {row.split(b'"')[1].decode() for row in (await bus.rows(members)).values()} != wanted:
+                await trio.testing.wait_all_tasks_blocked()

@@ -4,9 +4,11 @@ import pytest
 
 from nova.core.bus import Bus
 from nova.core.errors import Conflict, NotFound, Unavailable
+from nova.realtime import nodes as nodes_of_a_bus
 from nova.realtime.chat import nodes as nodes_
 from nova.realtime.chat.model import Mode
 from nova.realtime.chat.nodes import KEEPERS, LEASE, keeper_lease
+from nova.realtime.cluster import NODES
 from nova.realtime.nodes import Nodes
 from tests.realtime.chat.test_chat import who
 from tests.realtime.talk import STREAM, node
@@ -68,3 +70,28 @@ async def test_node_that_was_forgotten_while_up_says_again_what_it_keeps(buses: 
         await buses[1].release(proof)
         await chats._hold()
         assert await buses[1].row(KEEPERS, STREAM) == name.encode() and chats._lease is not None
+
+
+async def test_forgetting_stops_when_the_node_comes_back_meanwhile(buses: tuple[Bus, Bus], monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = buses[0]
+    monkeypatch.setattr(nodes_of_a_bus, "ROWS", 1)
+    await bus.put(KEEPERS, {"a": b"dead", "b": b"dead"})
+    drop = bus.drop
+
+    async def slow(table: str, rows: list[str], *, saying: bytes | None = None) -> None:
+        await drop(table, rows, saying=saying)
+        monkeypatch.setattr(bus, "renew", gone)
+
+    async def gone(lease: object, ttl: object) -> bool:
+        return False
+
+    monkeypatch.setattr(bus, "drop", slow)
+    with pytest.raises(Conflict) as refused:
+        await Nodes(bus).forget("dead")
+    assert "came back" in refused.value.detail
+    assert len(await bus.rows(KEEPERS)) == 1
+
+
+async def test_rows_of_another_version_are_listed(buses: tuple[Bus, Bus]) -> None:
+    await buses[0].put(NODES, {"newer": b'{"figures":{}}', "stranger": b"\xff"})
+    assert [(each.node, each.readers) for each in await Nodes(buses[0]).all()] == [("newer", 0), ("stranger", 0)]

@@ -26,6 +26,7 @@ class Stream(WSStream):
         self._reader = ws.FrameReader(max_message=MESSAGE_MAX)
         self._closing = False  # our close frame is sent, or on its way
         self._over = False  # the application has been told that nothing more comes
+        self._pong: bytes | None = None  # what the newest ping carried, until it is answered
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, (Body, Data)) and self.handshake.accepted and not self.closed:
@@ -70,8 +71,9 @@ class Stream(WSStream):
             elif opcode == ws.BINARY:
                 await self._give({"type": "websocket.receive", "bytes": payload})
             elif opcode == ws.PING:
-                if not self._closing:
-                    await self.send(Data(stream_id=self.stream_id, data=ws.frame(ws.PONG, payload)))
+                if self._pong is None:
+                    self.task_group.spawn(self._answer_pings)
+                self._pong = payload
             elif opcode == ws.CLOSE:
                 await self._end(0 if code == 1005 else code, payload)
         if error is not None:
@@ -90,6 +92,18 @@ class Stream(WSStream):
         # A task of its own: whoever reads the connection must not wait for a client that takes nothing.
         self.task_group.spawn(self._say_last, last)
         await self._give({"type": "websocket.disconnect", "code": code or 1005})
+
+    async def _answer_pings(self) -> None:
+        """Of several the newest, once the client has taken what waits for it (RFC 6455, 5.5.3): who takes nothing fills no buffer."""
+        protocol: Any = getattr(self.send, "__self__", None)
+        payload = None
+        while self._pong is not payload and not self._closing:
+            payload = self._pong
+            assert payload is not None
+            await self.send(Data(stream_id=self.stream_id, data=ws.frame(ws.PONG, payload)))
+            if (buffer := protocol.stream_buffers.get(self.stream_id)) is not None:
+                await buffer.drain()
+        self._pong = None
 
     async def _say_last(self, data: bytes) -> None:
         if data:

@@ -12,7 +12,7 @@ from nova.realtime.client import Joined, Publication, connect
 from tests.browser.chromium import Browser, Page
 from tests.e2e.test_pages import at_peace, base
 from tests.realtime.client.proxy import Proxy
-from tests.realtime.test_server import ask, token
+from tests.realtime.roads import ask, token
 from tests.serving import Served
 
 pytestmark = pytest.mark.browser

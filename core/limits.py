@@ -18,6 +18,7 @@ K = TypeVar("K", bound=Hashable)
 IpAddress = IPv4Address | IPv6Address
 
 ENTRIES: Final = 65536  # keys of a table; about 10 MB, and more addresses than one machine serves in the time of a refill
+_ROUNDING: Final = 1e-6  # seconds: what floats lose over a burst, months after the start, must not refuse its last token
 _HOST_BITS: Final = 64  # of an IPv6 address; a customer gets at least the network above them, and may use all of it
 
 
@@ -82,7 +83,7 @@ class RateLimit(Generic[K]):
         at = max(table.get(key, now), now)
         after = at + count * self._cost
         wait = after - now - self._burst
-        if wait > 1e-9:  # a float's rounding must not refuse the last token of a burst
+        if wait > _ROUNDING:
             if key in table:
                 table.move_to_end(key)
             return min(wait, self._burst)
@@ -95,7 +96,8 @@ class RateLimit(Generic[K]):
 
     def peek(self, key: K, now: float) -> float:
         """As `take` of one, without taking it: for limits on failures, which are only known later."""
-        return max(0.0, max(self._full_at.get(key, now), now) + self._cost - now - self._burst)
+        wait = max(self._full_at.get(key, now), now) + self._cost - now - self._burst
+        return wait if wait > _ROUNDING else 0.0
 
     def sweep(self, now: float, count: int = 256) -> None:
         """Drop up to `count` of the oldest keys that are full again. Called now and then, it keeps an idle table small."""

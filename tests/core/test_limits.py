@@ -29,6 +29,15 @@ def test_peek_takes_nothing() -> None:
     assert limit.peek("a", 0.0) == limit.peek("a", 0.0) == pytest.approx(60)
 
 
+@given(st.floats(0, 1e6), st.integers(1, 50), st.floats(0.1, 100))
+def test_peek_and_take_agree_about_the_last_token(now: float, count: int, per: float) -> None:
+    limit: RateLimit[str] = RateLimit(Rate(count, Seconds(per)))
+    for _ in range(count):
+        assert limit.peek("a", now) == 0.0
+        assert limit.take("a", now) == 0.0
+    assert limit.peek("a", now) > 0
+
+
 @given(st.lists(st.floats(0, 0.3), max_size=200), st.integers(1, 8))
 def test_no_window_sees_more_than_burst_and_rate(steps: list[float], count: int) -> None:
     """The oracle: a bucket of `count` tokens, refilled `count` a second, counted out by hand."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
@@ -232,3 +234,20 @@ async def test_task_that_stops_reading_is_no_reader_any_more() -> None:
             assert on.feed.readers == 1
             nursery.cancel_scope.cancel()
         assert on.feed.readers == 0
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_bytes_of_a_feed_that_has_ended_wait_for_no_collection(broken: bool) -> None:
+    feed = Feed(window_items=0, window_bytes=0)
+    feed.append(b"body")
+    gone = weakref.ref(feed)
+    if broken:
+        feed.sequence.close(broken=True)
+    else:
+        feed.close()
+    gc.disable()
+    try:
+        del feed
+        assert gone() is None
+    finally:
+        gc.enable()

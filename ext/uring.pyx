@@ -73,6 +73,11 @@ cdef bint uring_send(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) n
         return False
     if u.count == ENTRIES:
         uring_go(t)
+        u = <Uring*> t.uring  # a ring that broke is no more
+        if c.fd < 0:
+            return True  # it had a send among these, and ended by it
+        if u == NULL or c.out_count:
+            return False
     if nova_uring_send(&u.ring, c.fd, buf.data + offset, <uint32_t> size, u.count) < 0:
         return False
     nova_ref(&buf.refs)

@@ -176,8 +176,9 @@ cdef class Sequence:
         self.seq.broken = broken
         self.seq.closed = True
         pthread_mutex_unlock(&self.seq.lock)
-        if self.notify is not None:
-            self.notify(self)
+        notify, self.notify = self.notify, None  # whoever is told holds this sequence: its bytes would wait for a collection
+        if notify is not None:
+            notify(self)
 
     @property
     def closed(self) -> bool:

@@ -108,7 +108,8 @@ FIELD = re.compile(
 )
 
 
-PARTS = st.sampled_from([b"A", b"zX-", b":", b" ", b"\t", b"\r", b"\n", b"\0", b"\x7f", b"\xe4", b"v" * 40, b'"'])
+CONTROL = [b"\t", b"\r", b"\n", b"\0", b"\x01", b"\x0b", b"\x0c", b"\x7f"]
+PARTS = st.sampled_from([b"A", b"zX-", b":", b" ", b"\xe4", b"v" * 40, b'"', *CONTROL])
 
 
 @given(st.lists(st.lists(PARTS, max_size=8).map(b"".join), min_size=1, max_size=4))

@@ -2,6 +2,7 @@
 
 from nova.cdn.cache import fields, ranges
 from nova.cdn.cache.freshness import Rules, judge, wish
+from nova.cdn.origins.answer import AnswerError, AnswerReader, End, Event
 from nova.ext.kept import variant_key
 from tests.fuzz.registry import target
 
@@ -45,3 +46,51 @@ def variants(data: bytes) -> object:
         assert found.startswith(b"h/a\0")
         assert len(found) < 2100
     return None if found is None else found.count(b"\x01")
+
+
+def _read(*pieces: bytes) -> tuple[list[Event], bytes, bool]:
+    """Events but for the body, the body in one piece, and whether all of it was an answer."""
+    reader, events, body = AnswerReader("GET"), list[Event](), b""
+    try:
+        for piece in pieces:
+            for event in reader.feed(piece):
+                if isinstance(event, bytes):
+                    body += event
+                else:
+                    events.append(End(False) if isinstance(event, End) else event)  # what stands behind it depends on the split
+    except AnswerError:
+        return events, body, False
+    return events, body, True
+
+
+@target(
+    "origin-answer",
+    seeds=[
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nCache-Control: max-age=60\r\n\r\nhello",
+        b"HTTP/1.1 103 \r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+        b"Connection: close, x\r\nX: 1\r\n\r\n3;a=b\r\nabc\r\n0\r\nT: t\r\n\r\n",
+        b'HTTP/1.0 304 Not Modified\r\nETag: "a"\r\n\r\n',
+    ],
+    words=[
+        b"HTTP/1.1 ",
+        b"\r\n",
+        b"\r\n\r\n",
+        b": ",
+        b"Content-Length: ",
+        b"Transfer-Encoding: chunked",
+        b"Connection: ",
+        b"\t",
+        b"\0",
+        b"\x0b",
+        b" \r",
+        b"0\r\n\r\n",
+    ],
+)
+def origin_answer(data: bytes) -> object:
+    at = data[-1] % len(data) if data else 0
+    events, body, good = _read(data)
+    again, body_again, good_again = _read(data[:at], data[at:])
+    assert (events, good) == (again, good_again)
+    if good:
+        assert body == body_again
+    return (good, *((type(event).__name__, getattr(event, "status", 0)) for event in events), bool(body))

@@ -197,6 +197,8 @@ class Hub:
             refused = None if self._hooks is None else await self._hooks.connect(who)
         except NovaError as error:  # no answer, and the settings say that this means no
             refused = Refused(error.code, error.detail)
+        if line is not None and line.gone:  # it left meanwhile: nobody would forget it again
+            return
         if refused is not None:
             row = errors.TABLE[refused.code]
             self._refused.add(conn)

@@ -14,7 +14,9 @@ import trio.testing
 from nova.core.clock import FakeClock
 from nova.core.errors import Unprocessable
 from nova.core.ids import Ids
+from nova.core.reactor import Command, Who
 from nova.core.secret import Secret
+from nova.ext.values import JSON
 from nova.surface.hooks import HttpHooks, key_of, signature
 from tests.core.reactor.served import until
 from tests.realtime.talk import Client, Node, node
@@ -116,6 +118,19 @@ async def test_backend_decides_who_comes_in() -> None:
         assert await (await here.client("bob")).ended() == (4301, "forbidden")
         backend.status = 500
         assert await (await here.client("bob")).ended() == (4001, "unavailable")
+
+
+async def test_nobody_is_remembered_as_refused_who_left_while_the_backend_was_asked() -> None:
+    async with asked("connect") as (backend, here):
+        backend.gate = trio.Event()
+        backend.body = b'{"error": {"code": "forbidden"}}'
+        alice = Who("c-1", "alice", 1, b"", "", "127.0.0.1", "http", JSON)
+        here.hub.commands(1, alice, [Command(0, "connect", "", b"", "", "", None, 0, False, None)])  # as the reactor says it of its own connections
+        await until(lambda: len(backend.asked) == 1)
+        here.hub.gone(1, alice, "peer", [])
+        backend.gate.set()
+        await until(lambda: not here.hub._lines)
+        assert not here.hub._refused
 
 
 async def test_commands_wait_for_the_backend_in_their_order() -> None:

@@ -6,7 +6,7 @@ import fcntl
 import struct
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -294,7 +294,8 @@ async def test_listeners_own_bounds_of_messages_and_chunk_streams_hold() -> None
         large, _ = await publisher(at)
         await large.message((VIDEO, 1000, KEY + bytes(299_000)))
         await at.batches(1)
-        await large.message((VIDEO, 1001, KEY + bytes(300_000)))
+        with suppress(trio.BrokenResourceError):  # it closes before it has read all
+            await large.message((VIDEO, 1001, KEY + bytes(300_000)))
         await until(lambda: at.handler.ends == ["rtmp_message_size"])
         many, _ = await publisher(at)
         await many.stream.send_all(b"".join(rtmp.encode(VIDEO, 1, 1, INTER, csid=csid) for csid in range(30, 34)))

@@ -125,7 +125,8 @@ async def test_nobody_is_remembered_as_refused_who_left_while_the_backend_was_as
         backend.gate = trio.Event()
         backend.body = b'{"error": {"code": "forbidden"}}'
         alice = Who("c-1", "alice", 1, b"", "", "127.0.0.1", "http", JSON)
-        here.hub.commands(1, alice, [Command(0, "connect", "", b"", "", "", None, 0, False, None)])  # as the reactor says it of its own connections
+        # As the reactor says it of a connection of its own.
+        here.hub.commands(1, alice, [Command(0, "connect", "", b"", "", "", None, 0, False, None)])
         await until(lambda: len(backend.asked) == 1)
         here.hub.gone(1, alice, "peer", [])
         backend.gate.set()

@@ -276,7 +276,8 @@ cdef void begin(Thread* t, Room* room, bint waited) noexcept nogil:
 cdef void decide(Thread* t, Room* room) noexcept nogil:
     """New items: send them now, or wait for more.
 
-    A wait ends a tick after its oldest item came, or when the writer has paused: it may be waiting for its readers.
+    A wait ends a tick after its oldest item came, or when the writer has paused: it may be waiting for its readers. None begins when the
+    sweep before lies as far back as the items of a channel that is not busy do: a burst of joins makes no slow writer wait.
     """
     cdef Chan* chan = room.chan
     cdef int64_t paused_ms
@@ -286,7 +287,7 @@ cdef void decide(Thread* t, Room* room) noexcept nogil:
         return
     if room.first_ms == 0:
         room.first_ms = t.now_ms
-    if chan.tick_ms and not chan.closed and (room.due or t.now_ms < room.flushed_ms + chan.tick_ms) and room.alone < PROBE_AFTER and \
+    if chan.tick_ms and not chan.closed and (room.due or t.now_ms < room.flushed_ms + chan.tick_ms * 4 // 5) and room.alone < PROBE_AFTER and \
             room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * 2 < chan.max_items and waiting * (chan.bytes // (kept if kept else 1)) < chan.flush_bytes:
         paused_ms = t.now_ms + SILENCE * 1000000 // <int64_t> room.rate + 1
         room.due = room.first_ms + chan.tick_ms

@@ -125,6 +125,15 @@ async def test_a_wait_ends_when_the_writer_pauses() -> None:
         assert await member.publications(2) == ["first", "second"]
 
 
+async def test_a_burst_makes_no_writer_wait_who_is_slow_himself() -> None:
+    async with busy(100) as (h, clock, member):  # a hundred who joined, say
+        for n in range(5):
+            await clock.advance(0.015)  # 17 ms after the sweep before: 59 a second
+            h.hub.publish("public:a", n)
+            assert await member.publications(1) == [n]
+            await clock.advance(0.002)
+
+
 async def test_who_waits_for_the_readers_is_not_waited_for() -> None:
     async with busy(100) as (h, clock, member):
         for n in range(3):

@@ -18,6 +18,8 @@ class Order:
 
     def next(self, ready: Sequence[bool]) -> list[int]:
         """Every origin that is `ready`, the one whose turn it is first; backups last."""
+        if len(ready) == 1:
+            return [0] if ready[0] else []
         return [*self._turn([at for at, yes in enumerate(ready) if yes and not self._backups[at]]),
                 *self._turn([at for at, yes in enumerate(ready) if yes and self._backups[at]])]  # fmt: skip
 

@@ -18,8 +18,9 @@ from nova.cdn.failover.order import Order
 from nova.cdn.origins import ask
 from nova.cdn.origins.answer import Head
 from nova.cdn.origins.origin import Origin, OriginStatus
+from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.pool import Exchange
-from nova.cdn.origins.race import Race
+from nova.cdn.origins.race import Race, nobody
 from nova.cdn.origins.redirects import Elsewhere, location, redirected
 from nova.cdn.origins.resume import RESUMES, Resumable, resumable
 from nova.cdn.origins.s3 import S3Signer
@@ -111,13 +112,13 @@ class Origins:
 
     def __init__(self, site: CdnSite, clock: Clock, offload: Offload) -> None:
         self._site, self._clock, self._offload = site, clock, offload
-        own_host = site.host == "origin"
-        self.origins = [Origin(each, clock, own_host=own_host, sign=self._signer(each)) for each in site.origins]
-        self.nodes = [Origin(make(CdnOrigin, url=url), clock, own_host=False, shield=True) for url in site.shield]
+        own_host, self._patience = site.host == "origin", Patience()
+        self.origins = [Origin(each, clock, self._patience, own_host=own_host, sign=self._signer(each)) for each in site.origins]
+        self.nodes = [Origin(make(CdnOrigin, url=url), clock, self._patience, own_host=False, shield=True) for url in site.shield]
         self._names = [node.config.url.encode() for node in self.nodes]
         self._order = Order([each.weight for each in site.origins], [each.backup for each in site.origins])
         self._budget = RetryBudget(site.retry_ratio, site.retry_burst)
-        self._elsewhere = Elsewhere(site, clock)
+        self._elsewhere = Elsewhere(site, clock, self._patience)
         self.counts = Counts()
 
     def _signer(self, origin: CdnOrigin) -> S3Signer | None:
@@ -140,6 +141,7 @@ class Origins:
         """Probes and sweeping; until cancelled, which closes the idle connections."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._patience.run)
                 for each in (*self.origins, *self.nodes):
                     nursery.start_soon(each.run)
                 task_status.started()
@@ -209,7 +211,7 @@ class Origins:
     @asynccontextmanager
     async def _once(self, request: FetchRequest, informational: Informational | None) -> AsyncIterator[Answer]:
         """A request with a body, or an upgrade: one origin, unless no connection to it can be made."""
-        failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
+        failure: OriginError | None = None
         origins, anyway = self._candidates(request)
         for origin in origins:
             if not origin.enter(anyway=anyway):
@@ -254,7 +256,7 @@ class Origins:
                     nursery.cancel_scope.cancel()
             return
         self.counts.failed += 1
-        raise failure
+        raise failure or nobody()
 
     async def _follow(self, request: FetchRequest, answer: Answer) -> Answer:
         """Follow redirects, as far as the site says. Every address on the way is checked."""

@@ -14,6 +14,7 @@ from nova.cdn.failover.hedge import Latencies
 from nova.cdn.origins import ask
 from nova.cdn.origins.ask import Where
 from nova.cdn.origins.dial import Dialer
+from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.pool import Exchange, Pool
 from nova.cdn.ports import FetchRequest, Informational
 from nova.core.clock import Clock
@@ -53,13 +54,17 @@ class OriginStatus:
 
 
 class Origin:
-    """An origin of a site. own_host: requests name its own host. sign: for S3. shield: it is a node of ours. public: it may
-    only have public addresses."""
+    """An origin of a site.
+
+    patience: of those who wait for its answers. own_host: requests name its own host. sign: for S3. shield: it is a node of ours.
+    public: it may only have public addresses.
+    """
 
     def __init__(
-        self, config: CdnOrigin, clock: Clock, *, own_host: bool, sign: Sign | None = None, shield: bool = False, public: bool = False
-    ) -> None:
-        self.config, self._clock, self._sign = config, clock, sign
+        self, config: CdnOrigin, clock: Clock, patience: Patience, *, own_host: bool, sign: Sign | None = None, shield: bool = False,
+        public: bool = False,
+    ) -> None:  # fmt: skip
+        self.config, self._clock, self._patience, self._sign = config, clock, patience, sign
         self.where = Where(config.url)
         self.own_host = own_host or sign is not None
         self._extra = ((ask.VIA_EDGE, b"1"),) if shield else ()
@@ -195,7 +200,8 @@ class Origin:
             raise
         config = self.config
         return Exchange(
-            lease, request.method, first_byte=config.first_byte_timeout, idle=config.idle_timeout, upgrade=request.upgrade is not None
+            lease, request.method, self._patience, first_byte=config.first_byte_timeout, idle=config.idle_timeout,
+            upgrade=request.upgrade is not None,
         )  # fmt: skip
 
     async def probe(self) -> None:

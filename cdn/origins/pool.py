@@ -13,6 +13,7 @@ import trio
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins.answer import AnswerError, AnswerReader, End, Event, Head, Interim
 from nova.cdn.origins.dial import Dialer
+from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.wire import Wire
 from nova.cdn.ports import Informational
 
@@ -43,7 +44,7 @@ class Pool:
 
     def __init__(self, dialer: Dialer, *, most: int, idle: int, keep: float, patience: float) -> None:
         self._dialer = dialer
-        self._room = trio.CapacityLimiter(most)
+        self._most, self._room = most, trio.Semaphore(most)
         self._idle: deque[Connection] = deque()
         self._most_idle, self._keep, self._patience = idle, keep, patience
         self._closed = False
@@ -51,7 +52,7 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        return int(self._room.borrowed_tokens)
+        return self._most - self._room.value
 
     @property
     def idle(self) -> int:
@@ -62,15 +63,14 @@ class Pool:
 
         Raises OriginError: `origin_busy`, `origin_unreachable`.
         """
-        owner = object()
         try:
-            self._room.acquire_on_behalf_of_nowait(owner)
+            self._room.acquire_nowait()
         except trio.WouldBlock:
             with trio.move_on_after(self._patience) as scope:
-                await self._room.acquire_on_behalf_of(owner)
+                await self._room.acquire()
             if scope.cancelled_caught:
                 raise OriginError(
-                    "origin_busy", f"{self._room.total_tokens:g} connections to {self._dialer.where.host} are in use", retry_after=1.0
+                    "origin_busy", f"{self._most} connections to {self._dialer.where.host} are in use", retry_after=1.0
                 ) from None
         try:
             connection = None if fresh else self._kept()
@@ -78,9 +78,9 @@ class Pool:
                 connection = Connection(*await self._dialer.dial(), trio.current_time())
                 self.opened += 1
         except BaseException:
-            self._room.release_on_behalf_of(owner)
+            self._room.release()
             raise
-        return Lease(self, connection, owner)
+        return Lease(self, connection)
 
     def _kept(self) -> Connection | None:
         """The one used last: it is the likeliest to live, and the others may age."""
@@ -92,8 +92,8 @@ class Pool:
             connection.close_now()
         return None
 
-    def give_back(self, connection: Connection, owner: object, *, reusable: bool) -> None:
-        self._room.release_on_behalf_of(owner)
+    def give_back(self, connection: Connection, *, reusable: bool) -> None:
+        self._room.release()
         if reusable and not self._closed and len(self._idle) < self._most_idle and self._keep > 0:
             connection.idle_since = trio.current_time()
             self._idle.append(connection)
@@ -120,8 +120,8 @@ class Pool:
 class Lease:
     """A connection for one exchange."""
 
-    def __init__(self, pool: Pool, connection: Connection, owner: object) -> None:
-        self._pool, self.connection, self._owner = pool, connection, owner
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool, self.connection = pool, connection
         self._ended = self._spoilt = False
 
     def spoil(self) -> None:
@@ -135,23 +135,28 @@ class Lease:
         if not self._ended:
             self._ended = True
             reusable = reusable and not self._spoilt
-            self._pool.give_back(self.connection, self._owner, reusable=reusable)
+            self._pool.give_back(self.connection, reusable=reusable)
 
 
 class Exchange:
-    """One request and its answer on a leased connection. A context manager: leaving ends the lease, complete or not."""
+    """One request and its answer on a leased connection. A context manager: leaving ends the lease, complete or not.
 
-    def __init__(self, lease: Lease, method: str, *, first_byte: float, idle: float, upgrade: bool = False) -> None:
+    first_byte, idle: seconds until the answer's head, and until the next step of any body. Who waits longer loses the connection.
+    """
+
+    def __init__(
+        self, lease: Lease, method: str, patience: Patience, *, first_byte: float, idle: float, upgrade: bool = False
+    ) -> None:  # fmt: skip
         self._lease = lease
         self._stream = lease.connection.stream
         self.reused = lease.connection.used > 0
         lease.connection.used += 1
         self._reader = AnswerReader(method, upgrade=upgrade)
-        self._first_byte, self._idle = first_byte, idle
+        self._patience, self._first_byte, self._idle = patience, first_byte, idle
         self._events: Iterator[Event] = iter(())
         self._ended = False
-        self._sending = False
-        self._patience: trio.CancelScope | None = None  # of who waits for the answer
+        self._sending = self._awaited = False
+        self._overdue = False
         self.rest = b""
         self.head: Head
 
@@ -170,11 +175,15 @@ class Exchange:
             sent = self._lease.connection.send_now(data)
             if sent == len(data):
                 return
-            with trio.move_on_after(self._idle) as scope:
+            taking = _Taking(self)
+            self._patience.begin(taking, self._idle)
+            try:
                 await self._stream.send_all(data[sent:])
-            if scope.cancelled_caught:
-                raise OriginError("origin_timeout", f"nothing was taken for {self._idle:g} s")
+            finally:
+                self._patience.end(taking, self._idle)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if self._overdue:
+                raise OriginError("origin_timeout", f"nothing was taken for {self._idle:g} s") from None
             raise OriginError("origin_unreachable", "the connection was closed while the request was sent") from error
 
     def sending(self) -> None:
@@ -184,13 +193,15 @@ class Exchange:
     def sent(self) -> None:
         """The body is sent, or will not be: from now on the answer is awaited."""
         self._sending = False
-        if self._patience is not None:
-            self._patience.deadline = trio.current_time() + self._first_byte
+        if self._awaited:
+            self._patience.begin(self, self._first_byte)
 
     async def answer(self, informational: Informational | None) -> Head:
         """The head of the answer. Raises OriginError `origin_timeout`; OriginBroken."""
-        self._patience = trio.CancelScope(deadline=float("inf") if self._sending else trio.current_time() + self._first_byte)
-        with self._patience:
+        self._awaited = True
+        if not self._sending:
+            self._patience.begin(self, self._first_byte)
+        try:
             while True:
                 event = self._come() or await self._next()
                 if isinstance(event, Head):
@@ -198,7 +209,13 @@ class Exchange:
                     return event
                 if isinstance(event, Interim) and informational is not None and event.status != 100:
                     informational(event.status, event.fields)
-        raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s")
+        except OriginBroken:
+            if self._overdue:
+                raise OriginError("origin_timeout", f"no answer came within {self._first_byte:g} s") from None
+            raise
+        finally:
+            self._awaited = False
+            self._patience.end(self, self._first_byte)
 
     async def read(self) -> bytes:
         """The next bytes of the body, empty at its clean end. Raises OriginBroken."""
@@ -206,10 +223,15 @@ class Exchange:
             return b""
         event = self._come()  # what came with the head waits for nobody
         if event is None:
-            with trio.move_on_after(self._idle):
+            self._patience.begin(self, self._idle)
+            try:
                 event = await self._next()
-        if event is None:
-            raise OriginBroken(f"the answer paused for {self._idle:g} s")
+            except OriginBroken:
+                if self._overdue:
+                    raise OriginBroken(f"the answer paused for {self._idle:g} s") from None
+                raise
+            finally:
+                self._patience.end(self, self._idle)
         if isinstance(event, bytes):
             return event
         assert isinstance(event, End)
@@ -235,6 +257,11 @@ class Exchange:
             if (event := self._come()) is not None:
                 return event
 
+    def overdue(self) -> None:
+        """Whoever waits for the peer is told that the connection is closed."""
+        self._overdue = True
+        self._lease.connection.close_now()
+
     def spoil(self) -> None:
         """Not all of the request was sent: whatever comes next on this connection would be read as the rest of it."""
         self._lease.spoil()
@@ -252,3 +279,12 @@ class Exchange:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.end()
+
+
+class _Taking:
+    """The peer is to take a part of the request, while its answer may be waited for, too."""
+
+    __slots__ = ("overdue",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.overdue = exchange.overdue

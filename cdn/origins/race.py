@@ -54,7 +54,7 @@ class Race:
     async def _in_turn(self) -> tuple[Origin, Exchange]:
         """One after another: no task of its own for any of them."""
         kept: tuple[Origin, Exchange] | None = None
-        failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
+        failure: OriginError | None = None
         free = True
         try:
             while self._waiting and (free or self._budget.take(self._now())):
@@ -80,13 +80,13 @@ class Race:
                 kept[1].end()
             raise
         if kept is None:
-            raise failure
+            raise failure or nobody()
         return kept
 
     async def _side_by_side(self) -> tuple[Origin, Exchange]:
         self._send, self._receive = trio.open_memory_channel[Attempt](len(self._waiting) + 1)
         kept: tuple[Origin, Exchange] | None = None
-        failure: OriginError = OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
+        failure: OriginError | None = None
         winner: tuple[Origin, Exchange] | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -133,7 +133,7 @@ class Race:
             self._end_others()
         if winner is None:
             if kept is None:
-                raise failure
+                raise failure or nobody()
             return kept
         if kept is not None:
             kept[1].end()
@@ -175,6 +175,11 @@ class Race:
                 return
             if isinstance(outcome, Exchange):
                 outcome.end()
+
+
+def nobody() -> OriginError:
+    """Nobody may be asked now: every breaker is open."""
+    return OriginError("origin_unreachable", "no origin may be asked now", retry_after=1.0)
 
 
 def costs_nothing(error: OriginError) -> bool:

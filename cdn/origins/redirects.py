@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from nova.cdn.errors import OriginError
 from nova.cdn.origins.origin import Origin
+from nova.cdn.origins.patience import Patience
 from nova.cdn.ports import FetchRequest, Fields
 from nova.core.clock import Clock
 from nova.core.settings_schema import make
@@ -43,8 +44,8 @@ def redirected(base: str, where: str) -> str:
 class Elsewhere:
     """Hosts that redirects led to."""
 
-    def __init__(self, site: CdnSite, clock: Clock) -> None:
-        self._site, self._clock = site, clock
+    def __init__(self, site: CdnSite, clock: Clock, patience: Patience) -> None:
+        self._site, self._clock, self._patience = site, clock, patience
         self._known: OrderedDict[str, Origin] = OrderedDict()
 
     def request(self, request: FetchRequest, url: str) -> tuple[FetchRequest, Origin]:
@@ -61,7 +62,7 @@ class Elsewhere:
     def _origin(self, base: str) -> Origin:
         origin = self._known.pop(base, None)
         if origin is None:
-            origin = Origin(make(CdnOrigin, url=base, max_idle=0), self._clock, own_host=True, public=True)
+            origin = Origin(make(CdnOrigin, url=base, max_idle=0), self._clock, self._patience, own_host=True, public=True)
         self._known[base] = origin
         while len(self._known) > HOSTS:
             self._known.popitem(last=False)[1].close()

@@ -13,32 +13,32 @@ class Slots:
     """most: at once. queue: that may wait; one more raises OriginError `origin_busy`. First come, first served."""
 
     def __init__(self, most: int, queue: int) -> None:
-        self._limiter = trio.CapacityLimiter(most)
+        self._most, self._free = most, trio.Semaphore(most)
         self._queue = queue
         self.waiting = 0
 
     @property
     def busy(self) -> int:
-        return int(self._limiter.borrowed_tokens)
+        return self._most - self._free.value
 
     def slot(self) -> Slot:
         """For one fetch. Entering raises OriginError."""
         return Slot(self)
 
-    async def take(self, holder: Slot) -> None:
+    async def take(self) -> None:
         try:
-            self._limiter.acquire_on_behalf_of_nowait(holder)
+            self._free.acquire_nowait()
         except trio.WouldBlock:
             if self.waiting >= self._queue:
                 raise OriginError("origin_busy", "too many requests wait for the origin", retry_after=1.0) from None
             self.waiting += 1
             try:
-                await self._limiter.acquire_on_behalf_of(holder)
+                await self._free.acquire()
             finally:
                 self.waiting -= 1
 
-    def give_back(self, holder: Slot) -> None:
-        self._limiter.release_on_behalf_of(holder)
+    def give_back(self) -> None:
+        self._free.release()
 
 
 class Slot:
@@ -50,7 +50,7 @@ class Slot:
         self._slots = slots
 
     async def __aenter__(self) -> None:
-        await self._slots.take(self)
+        await self._slots.take()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._slots.give_back(self)
+        self._slots.give_back()

@@ -14,6 +14,7 @@ from nova.cdn.origins.addresses import Guard, Kind, kind_of, public_only
 from nova.cdn.origins.answer import Head
 from nova.cdn.origins.ask import Where
 from nova.cdn.origins.dial import Dialer
+from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.pool import Exchange
 from nova.cdn.origins.resume import Resumable, resumable
 from nova.cdn.ports import FetchRequest
@@ -151,10 +152,14 @@ class Held:
     def send_now(self, data: bytes) -> int:
         return 0
 
+    def close_now(self) -> None:
+        self.stream.receive_stream.close()
+
 
 async def test_an_answer_has_its_time_once_the_body_is_sent(autojump_clock: trio.testing.MockClock) -> None:
     held: Any = Held()
-    exchange = Exchange(held, "POST", first_byte=3, idle=3)
+    patience = Patience()
+    exchange = Exchange(held, "POST", patience, first_byte=3, idle=3)
 
     async def slow_client() -> None:
         for _ in range(10):
@@ -164,7 +169,9 @@ async def test_an_answer_has_its_time_once_the_body_is_sent(autojump_clock: trio
 
     exchange.sending()
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(patience.run)
         nursery.start_soon(slow_client)
         with pytest.raises(OriginError) as caught:
             await exchange.answer(None)
+        nursery.cancel_scope.cancel()
     assert (caught.value.code, trio.current_time()) == ("origin_timeout", 13)  # ten seconds of the client, three of the origin

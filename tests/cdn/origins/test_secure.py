@@ -82,6 +82,17 @@ async def test_a_body_without_its_end_under_tls_is_broken(tmp_path: Path) -> Non
                 await answer.read()
 
 
+async def test_what_stalls_under_tls_is_given_up(tmp_path: Path) -> None:
+    for reply, code in ((OK.replace(b": 2", b": 3"), "origin_broken"), (b"HTTP/1.1 200 OK\r\ncontent-length: ", "origin_timeout")):
+        async with tls_origin(tmp_path, reply) as (port, ca):
+            row = {"url": f"https://localhost:{port}", "tls_ca": str(ca), "first_byte_timeout": 0.3, "idle_timeout": 0.1}
+            async with fetching(site([row], retry_burst=0)) as origins:
+                with pytest.raises(OriginError) as caught:
+                    await whole(origins, get("/"))
+                assert caught.value.code == code
+                assert origins.origins[0].busy == 0
+
+
 async def test_requests_to_s3_are_signed_as_botocore_signs_them() -> None:
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest

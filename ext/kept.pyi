@@ -41,6 +41,7 @@ class Answer:
     def status_line(self) -> bytes: ...
     @property
     def encodings(self) -> int: ...
+    def same(self, other: Answer) -> bool: ...
     def alternate(self, index: int) -> Answer: ...
     def body(self, first: int = 0, size: int | None = None) -> list[Buffer]: ...
     def sent(self, size: int) -> None: ...
@@ -78,24 +79,6 @@ class KeptTable:
         total: int = -1,
         asked: bool = False,
     ) -> tuple[int, int] | None: ...
-    def freshen(
-        self,
-        site: int,
-        key: builtins.bytes,
-        old: Answer,
-        head: builtins.bytes,
-        line_size: int,
-        fields_size: int,
-        *,
-        flags: int,
-        born: int,
-        fresh_until: int,
-        stale_until: int = 0,
-        error_until: int = 0,
-        modified: int = -1,
-        etag: builtins.bytes = b"",
-        weight: int = 0,
-    ) -> None: ...
     def alternate(
         self,
         site: int,

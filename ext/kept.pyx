@@ -68,7 +68,8 @@ cdef inline bint same_name(const uint8_t* a, const uint8_t* lower, size_t size) 
 
 cdef bint vary_value(ByteVec* key, const uint8_t* name, size_t size, const uint8_t* data, Head* head) noexcept nogil:
     """Append one field's value in the form in which equal meanings are equal: encodings as a set of those that we know, else lines
-    joined, white space gone around commas and single within."""
+    joined, white space gone around commas and single within. 8 among the encodings: there is no such field, which takes any; what an
+    origin sends then is not for who takes identity alone."""
     cdef uint8_t* out
     cdef const uint8_t* value
     cdef size_t i, n, length
@@ -79,7 +80,7 @@ cdef bint vary_value(ByteVec* key, const uint8_t* name, size_t size, const uint8
         if out == NULL:
             return False
         out[0] = <uint8_t> (c'0' + (1 if head.flags & HF_ACCEPT_GZIP else 0) + (2 if head.flags & HF_ACCEPT_BR else 0)
-                            + (4 if head.flags & HF_ACCEPT_ZSTD else 0))
+                            + (4 if head.flags & HF_ACCEPT_ZSTD else 0) + (8 if head.accept_encoding_i < 0 else 0))
         key.len += 1
         return True
     for index in range(head.count):
@@ -306,6 +307,10 @@ cdef class Answer:
                     bits |= 1 << i
         return bits
 
+    def same(self, Answer other not None) -> bool:
+        """Whether it is the very one: what was kept anew meanwhile is not."""
+        return self.kept == other.kept
+
     def alternate(self, int index) -> Answer:
         """The same in gzip (0), br (1) or zstd (2). Raises IndexError: it is not kept in that."""
         cdef Answer found
@@ -502,13 +507,6 @@ cdef class KeptTable:
             usage = (old.requests, old.bytes)
             kept_unref(old)
         return usage
-
-    def freshen(self, int site, bytes key, Answer old not None, bytes head, int line_size, int fields_size, *, int flags, uint32_t born,
-                uint32_t fresh_until, uint32_t stale_until=0, uint32_t error_until=0, int64_t modified=-1, bytes etag=b"",
-                uint64_t weight=0) -> None:
-        """The origin says that `old` still holds (304): the same body under a new head. Compressed forms stay."""
-        self.keep(site, key, head, line_size, fields_size, old.body(), status=old.kept.status, flags=flags, born=born,
-                  fresh_until=fresh_until, stale_until=stale_until, error_until=error_until, modified=modified, etag=etag, weight=weight)
 
     def alternate(self, int site, bytes key, Answer of not None, int index, bytes head, int line_size, int fields_size, body, bytes etag) -> bool:
         """Keep the same in gzip (0), br (1) or zstd (2). False: another answer has come meanwhile."""

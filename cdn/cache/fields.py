@@ -11,19 +11,23 @@ from typing import Final
 
 from nova.cdn.ports import Fields
 from nova.ext.httpfields import parse_date
+from nova.ext.kept import variant_key
 
 MAX_SECONDS: Final = 2**31  # RFC 9111, 1.2.2: what is larger counts as this
 # RFC 9110, 7.6.1; Proxy-* as RFC 9111, 3.1 has it.
 HOP_BY_HOP: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings",
      b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info")
 )  # fmt: skip
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
-_CODINGS: Final = frozenset((b"gzip", b"br", b"zstd"))
+CODINGS: Final = ((1, b"gzip"), (2, b"br"), (4, b"zstd"))  # bits of Accept-Encoding in a variant's name
+SAYS_NOTHING: Final = 8  # in their place: there is no Accept-Encoding, which takes any
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _DIRECTIVE: Final = re.compile(rb"[ \t,]*(%s)(?:=(?:(%s)|\"((?:[^\"\\]|\\.)*)\")?)?[ \t]*(?=,|$)" % (_TOKEN, _TOKEN))
-_SKIP: Final = re.compile(rb"(?:[^\",]|\"(?:[^\"\\]|\\.)*\"?)*,?")
+_QUOTED: Final = re.compile(rb"\"(?:[^\"\\]|\\.)*\"")
+_WORD: Final = re.compile(_TOKEN)
+_STRICT: Final = frozenset((b"no-store", b"no-cache", b"private", b"must-revalidate"))
 _KEY: Final = re.compile(rb"[a-z*][a-z0-9_.*-]*")
 _BARE: Final = re.compile(
     rb"""(?P<number>-?\d{1,15}(?:\.\d{1,3})?)|"(?P<string>(?:[ !#-\[\]-~]|\\["\\])*)"|(?P<token>[A-Za-z*][!#$%&'*+.^_`|~:/0-9A-Za-z-]*)"""
@@ -55,24 +59,44 @@ def items(fields: Fields, name: bytes) -> list[bytes]:
 
 
 def directives(lines: Iterable[bytes]) -> Directives:
-    """Cache-Control (RFC 9111, 5.2): names in lower case, arguments without quotes. Of two with one name the first counts (4.2.1);
-    what is no directive is skipped."""
+    """Cache-Control (RFC 9111, 5.2): names in lower case, arguments without quotes. Of two with one name the first counts (4.2.1), but the
+    field names of two no-cache or private are put together, and without any it is meant for the whole answer.
+
+    What is no directive is skipped, after a look for what would forbid something: `private; max-age=60` was written by somebody who does
+    not want it kept.
+    """
     found: dict[bytes, bytes | None] = {}
     for line in lines:
         at = 0
         while at < len(line):
             match = _DIRECTIVE.match(line, at)
             if match is None:
-                at = _SKIP.match(line, at).end()  # type: ignore[union-attr]  # it matches anything
-                if at < len(line) and line[at - 1 : at] != b",":
-                    break
+                end = _end_of_member(line, at)
+                found |= dict.fromkeys(_STRICT & {word.lower() for word in _WORD.findall(line, at, end)})
+                at = end + 1
                 continue
-            argument = match[2]
+            name, argument = match[1].lower(), match[2]
             if match[3] is not None:
                 argument = re.sub(rb"\\(.)", rb"\1", match[3])
-            found.setdefault(match[1].lower(), argument)
+            if name in found and name in (b"no-cache", b"private"):
+                before = found[name]
+                found[name] = before + b"," + argument if before and argument else None
+            else:
+                found.setdefault(name, argument)
             at = match.end() + 1
     return found
+
+
+def _end_of_member(line: bytes, at: int) -> int:
+    """Where the member of a list ends that begins at `at`: at a comma outside quotes, of which one that is never closed is none."""
+    while True:
+        comma, quote = line.find(b",", at), line.find(b'"', at)
+        if quote < 0 or 0 <= comma < quote:
+            return len(line) if comma < 0 else comma
+        closed = _QUOTED.match(line, quote)
+        if closed is None:
+            return len(line) if comma < 0 else comma
+        at = closed.end()
 
 
 def dictionary(lines: Iterable[bytes]) -> Directives | None:
@@ -182,13 +206,10 @@ def split_lines(lines: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def accepted(fields: Fields) -> set[bytes]:
-    """Those of gzip, br and zstd that Accept-Encoding takes (RFC 9110, 12.5.3)."""
-    taken, refused = set[bytes](), set[bytes]()
-    for item in items(fields, b"accept-encoding"):
-        name, _, weight = item.partition(b";")
-        nothing = weight.replace(b" ", b"").rstrip(b"0").rstrip(b".") in (b"q=", b"q=0")
-        (refused if nothing else taken).add(_coding(name))
-    return {coding for coding in _CODINGS if coding in taken or (b"*" in taken and coding not in refused)}
+    """Those of gzip, br and zstd that Accept-Encoding takes (RFC 9110, 12.5.3), as the I/O threads read it: what is kept under their name
+    for it must suit everybody who has that name."""
+    key = variant_key(b"/", b"accept-encoding\n", [field for field in fields if field[0] == b"accept-encoding"])
+    return set() if key is None else {coding for bit, coding in CODINGS if (key[2] - 48) & bit}
 
 
 def takes_coding(request: Fields, coding: bytes | None) -> bool:

@@ -5,6 +5,7 @@ Pure: `judge` takes a request, its answer and the times, and says everything tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,7 +89,8 @@ def lifetime(status: int, fields: Fields, cc: f.Directives, targeted: bool, rece
 
 
 def _names(argument: bytes | None) -> frozenset[bytes]:
-    return frozenset(name for part in (argument or b"").split(b",") if (name := part.strip().lower()))
+    """The field names of no-cache and private: a list in a string, or an inner list of a targeted field."""
+    return frozenset(name for part in re.split(rb"[,\s]+", argument or b"") if (name := part.strip(b'"()').lower()))
 
 
 def judge(
@@ -113,7 +115,7 @@ def judge(
     if len(vary) > MAX_VARY:
         return Verdict(False, "vary_many")
     fresh = lifetime(status, fields, cc, targeted, received_at, rules)
-    no_cache = b"no-cache" in cc and not cc[b"no-cache"]
+    no_cache = b"no-cache" in cc and not _names(cc[b"no-cache"])
     validator = f.value(fields, b"etag") is not None or f.date(fields, b"last-modified", received_at) is not None
     explicit = fresh is not None
     born = birth(fields, requested_at, received_at)
@@ -148,7 +150,7 @@ def _refusal(method: str, request: Fields, status: int, fields: Fields, cc: f.Di
         return "no_store"
     if b"must-understand" in cc and status not in UNDERSTOOD:
         return "not_understood"
-    if b"private" in cc and not cc[b"private"]:
+    if b"private" in cc and not _names(cc[b"private"]):
         return "private"
     asked = f.directives(f.values(request, b"cache-control")) if request_counts else {}
     if b"no-store" in asked:

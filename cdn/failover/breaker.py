@@ -22,7 +22,9 @@ class State(StrEnum):
 class Breaker:
     """failures: in a row, that open it. wait: seconds until the first trial; doubled with every opening that comes soon after the last.
 
-    Every `allow` that says True is followed by exactly one of `success`, `failure` and `cancel`.
+    Every `allow` that says True is followed by exactly one of `success`, `failure` and `cancel`, with what `trial` was right behind it.
+    Of one that is half open only its trials decide: what was asked before it opened, or though it is, says nothing of how it is now, and
+    frees nobody's trial.
     """
 
     def __init__(self, failures: int, wait: float) -> None:
@@ -50,22 +52,28 @@ class Breaker:
             self.state, self._trial = State.HALF_OPEN, True
         return True
 
-    def success(self, now: float) -> None:
+    @property
+    def trial(self) -> int:
+        """The number of the trials that decide now, 0: none do."""
+        return self.openings if self.state is State.HALF_OPEN else 0
+
+    def success(self, now: float, trial: int) -> None:
         self._failures = 0
-        if self.state is State.HALF_OPEN:
+        if trial and trial == self.trial:
             self._trial = False
             self._passed += 1
             if self._passed >= TRIALS:
                 self.state, self._closed_at = State.CLOSED, now
 
-    def failure(self, now: float) -> None:
+    def failure(self, now: float, trial: int) -> None:
         self._failures += 1
-        if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= self._most):
+        if (trial and trial == self.trial) or (self.state is State.CLOSED and self._failures >= self._most):
             self._open(now)
 
-    def cancel(self) -> None:
+    def cancel(self, trial: int) -> None:
         """The request ended without a word about the origin."""
-        self._trial = False
+        if trial and trial == self.trial:
+            self._trial = False
 
     def _open(self, now: float) -> None:
         # One that flaps waits longer each time; one that held for a while begins anew.

@@ -15,6 +15,7 @@ from nova.core.limits import IpAddress, parse_address
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 _SIX_TO_FOUR: Final = ip_network("2002::/16")
+_UNICAST: Final = ip_network("2000::/3")  # all that is given out to be reached from anywhere; Python calls more of IPv6 global
 _SHARED: Final = ip_network("100.64.0.0/10")
 
 
@@ -38,7 +39,7 @@ def kind_of(address: IpAddress) -> Kind:
         return Kind.SPECIAL
     if address.is_loopback or (address.version == 4 and address in _SHARED):
         return Kind.PRIVATE
-    if address.is_global:
+    if address.is_global and (address.version == 4 or address in _UNICAST):
         return Kind.PUBLIC
     return Kind.PRIVATE if address.is_private and not address.is_reserved else Kind.SPECIAL
 

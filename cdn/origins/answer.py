@@ -63,11 +63,11 @@ Event = Interim | Head | bytes | End
 class AnswerReader:
     """Reads the answer to one request. Feeding the same bytes in any split yields the same answer.
 
-    method: of the request. upgrade: whether 101 was asked for.
+    method: of the request. upgrade: whether 101 was asked for. conditional: whether 304 was.
     """
 
-    def __init__(self, method: str, *, upgrade: bool = False) -> None:
-        self._method, self._upgrade = method, upgrade
+    def __init__(self, method: str, *, upgrade: bool = False, conditional: bool = False) -> None:
+        self._method, self._upgrade, self._conditional = method, upgrade, conditional
         self._head = bytearray()
         self._scanned = 0
         self._interim = 0
@@ -182,6 +182,8 @@ class AnswerReader:
         length = self._length(status, minor, fields, named)
         if status == 101 and not self._upgrade:
             raise AnswerError("101 came without being asked for")
+        if status == 304 and not self._conditional:
+            raise AnswerError("304 came to a request without a condition")
         return Head(status, first[3] or b"", kept, length, status == 101)
 
     def _length(self, status: int, minor: int, fields: Fields, named: set[bytes]) -> int | None:

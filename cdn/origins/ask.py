@@ -9,6 +9,7 @@ from nova.cdn.ports import FetchRequest
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))  # RFC 9110, 9.2.2
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+CONDITIONS: Final = frozenset((b"if-none-match", b"if-modified-since"))  # those that 304 answers (RFC 9110, 15.4.5)
 VIA_EDGE: Final = b"x-nova-shield"  # what an edge tells a shield node: ask the origins, not another node
 
 _OURS: Final = frozenset((VIA_EDGE, b"host", b"content-length", b"transfer-encoding", b"connection"))

@@ -45,15 +45,16 @@ class Counts:
 
 
 class Answer:
-    """`FetchAnswer`: the body goes on over another connection when it breaks off and a strong entity tag allows it."""
+    """`FetchAnswer`: the body goes on over another connection when it breaks off and a strong entity tag allows it. ours: it is that of
+    one of the site's origins, who all have the same."""
 
-    def __init__(self, origins: Origins, request: FetchRequest, origin: Origin, exchange: Exchange) -> None:
+    def __init__(self, origins: Origins, request: FetchRequest, origin: Origin, exchange: Exchange, *, ours: bool = True) -> None:
         self._origins, self._request, self._origin, self._exchange = origins, request, origin, exchange
         self.head: Head = exchange.head
         self.origin = origin.config.url
         self._received = 0
         self._resumes = 0
-        self._resumable: Resumable | None = resumable(request.method, self.head)
+        self._resumable: Resumable | None = resumable(request.method, self.head) if ours else None
         self.stream: trio.abc.Stream | None = None
 
     @property
@@ -84,6 +85,8 @@ class Answer:
                 await self._resume(error)
                 continue
             self._received += len(piece)
+            if self.head.length is not None and self._received > self.head.length:
+                raise OriginBroken("who went on with the answer sent more than was missing")
             return piece
 
     async def _resume(self, broken: OriginBroken) -> None:
@@ -214,16 +217,17 @@ class Origins:
         failure: OriginError | None = None
         origins, anyway = self._candidates(request)
         for origin in origins:
-            if not origin.enter(anyway=anyway):
+            trial = origin.enter(anyway=anyway)
+            if trial is None:
                 continue
             try:
                 exchange = await origin.open(request)
             except OriginError as error:
                 failure = error
-                origin.failed(error)
+                origin.failed(error, trial)
                 continue
             except BaseException:
-                origin.breaker.cancel()
+                origin.breaker.cancel(trial)
                 raise
             with exchange:
                 async with one_error(), trio.open_nursery() as nursery:
@@ -235,12 +239,12 @@ class Origins:
                         await exchange.answer(informational)
                     except OriginError as error:
                         self.counts.failed += 1
-                        origin.failed(error)
+                        origin.failed(error, trial)
                         raise
                     except BaseException:
-                        origin.breaker.cancel()
+                        origin.breaker.cancel(trial)
                         raise
-                    origin.answered(exchange.head.status, sender.ended or began)
+                    origin.answered(exchange.head.status, sender.ended or began, trial)
                     answer = Answer(self, request, origin, exchange)
                     if exchange.head.upgrade:
                         while await exchange.read():
@@ -277,7 +281,7 @@ class Origins:
                 answer.end()
                 raise
             answer.end()
-            answer = Answer(self, request, *found)
+            answer = Answer(self, request, *found, ours=inside is not None)
         return answer
 
     def _inside(self, url: str) -> bytes | None:

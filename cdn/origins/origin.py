@@ -108,55 +108,60 @@ class Origin:
         A kept connection that was closed over there meanwhile is no failure of the origin: the request goes over a new one.
         Raises OriginError; Unreachable: nothing was asked. The breaker hears of what happened. anyway: it is asked though it is open.
         """
-        if not self.enter(anyway=anyway):
-            raise Unreachable(f"{self.where.host} is left alone after its failures")
+        trial = self.enter(anyway=anyway)
+        if trial is None:
+            raise LeftAlone(f"{self.where.host} is left alone after its failures")
         began = self._clock.monotonic()
         try:
             exchange = await self._ask(request, informational)
         except OriginError as error:
-            self.failed(error)
+            self.failed(error, trial)
             raise
         except BaseException:
-            self.breaker.cancel()
+            self.breaker.cancel(trial)
             raise
-        self.answered(exchange.head.status, began)
+        self.answered(exchange.head.status, began, trial)
         return exchange
 
-    def enter(self, *, anyway: bool = False) -> bool:
-        """Whether one request may go there now. Then exactly one of `answered`, `failed` and `breaker.cancel` follows."""
-        if not self.breaker.allow(self._clock.monotonic()) and not anyway:
-            return False
-        self.requests += 1
-        return True
+    def enter(self, *, anyway: bool = False) -> int | None:
+        """Whether one request may go there now; None: it may not. Then exactly one of `answered`, `failed` and `breaker.cancel` follows,
+        with this number: of the breaker's trials, 0: it is none. Who goes anyway takes part in the trials only when one is due."""
+        if self.breaker.allow(self._clock.monotonic()):
+            self.requests += 1
+            return self.breaker.trial
+        if anyway:
+            self.requests += 1
+            return 0
+        return None
 
-    def answered(self, status: int, began: float) -> None:
+    def answered(self, status: int, began: float, trial: int) -> None:
         """began: monotonic seconds, when it was asked."""
         now = self._clock.monotonic()
         if status in SICK:
-            self._failed(answers=True)
+            self._failed(trial, answers=True)
         else:
-            self.breaker.success(now)
+            self.breaker.success(now, trial)
             self.latencies.observe(now - began)
 
-    def failed(self, error: OriginError) -> None:
+    def failed(self, error: OriginError, trial: int) -> None:
         if error.code == "origin_busy":
-            self.breaker.cancel()  # our own lack of connections says nothing about the origin
+            self.breaker.cancel(trial)  # our own lack of connections says nothing about the origin
         else:
-            self._failed(answers=isinstance(error, OriginBroken))
+            self._failed(trial, answers=isinstance(error, OriginBroken))
 
     def too_slow(self) -> None:
         """Another one's answer came first, although this one was asked before: a failure, or one that is frozen would never count."""
-        self._failed()
+        self._failed(self.breaker.trial)
 
     def broke(self) -> None:
         """Its answer broke off in the middle."""
-        self._failed(answers=True)
+        self._failed(self.breaker.trial, answers=True)
 
-    def _failed(self, *, answers: bool = False) -> None:
+    def _failed(self, trial: int, *, answers: bool = False) -> None:
         self.failures += 1
         self._answers = answers
         was = self.breaker.state
-        self.breaker.failure(self._clock.monotonic())
+        self.breaker.failure(self._clock.monotonic(), trial)
         if self.breaker.state is State.OPEN and was is not State.OPEN:
             _log.warning("origin_breaker_open", origin=self.config.url, wait=round(self.breaker.retry_at - self._clock.monotonic(), 1))
 
@@ -202,6 +207,7 @@ class Origin:
         return Exchange(
             lease, request.method, self._patience, first_byte=config.first_byte_timeout, idle=config.idle_timeout,
             upgrade=request.upgrade is not None,
+            conditional=any(name in ask.CONDITIONS for name, _ in request.fields),
         )  # fmt: skip
 
     async def probe(self) -> None:
@@ -244,3 +250,7 @@ class Unreachable(OriginError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("origin_unreachable", detail)
+
+
+class LeftAlone(Unreachable):
+    """Its breaker is open: of what is wrong with it, an earlier attempt of the same request says more."""

@@ -142,16 +142,18 @@ class Exchange:
     """One request and its answer on a leased connection. A context manager: leaving ends the lease, complete or not.
 
     first_byte, idle: seconds until the answer's head, and until the next step of any body. Who waits longer loses the connection.
+    conditional: 304 is an answer.
     """
 
     def __init__(
-        self, lease: Lease, method: str, patience: Patience, *, first_byte: float, idle: float, upgrade: bool = False
+        self, lease: Lease, method: str, patience: Patience, *, first_byte: float, idle: float, upgrade: bool = False,
+        conditional: bool = False,
     ) -> None:  # fmt: skip
         self._lease = lease
         self._stream = lease.connection.stream
         self.reused = lease.connection.used > 0
         lease.connection.used += 1
-        self._reader = AnswerReader(method, upgrade=upgrade)
+        self._reader = AnswerReader(method, upgrade=upgrade, conditional=conditional)
         self._patience, self._first_byte, self._idle = patience, first_byte, idle
         self._events: Iterator[Event] = iter(())
         self._ended = False

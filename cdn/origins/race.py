@@ -12,7 +12,7 @@ import trio
 
 from nova.cdn.errors import OriginError
 from nova.cdn.failover.budget import RetryBudget
-from nova.cdn.origins.origin import Origin, Unreachable
+from nova.cdn.origins.origin import LeftAlone, Origin, Unreachable
 from nova.cdn.origins.pool import Exchange
 from nova.cdn.ports import FetchRequest, Informational
 
@@ -48,7 +48,7 @@ class Race:
         self.hedged = self.retried = 0
 
     async def run(self) -> tuple[Origin, Exchange]:
-        """The winner, whose exchange is the caller's to end. Raises OriginError: the last one of them all."""
+        """The winner, whose exchange is the caller's to end. Raises OriginError: the last one that says what is wrong."""
         return await (self._in_turn() if self._hedge is None else self._side_by_side())
 
     async def _in_turn(self) -> tuple[Origin, Exchange]:
@@ -63,7 +63,7 @@ class Race:
                 try:
                     exchange = await origin.attempt(self._request, self._informational, anyway=self._anyway)
                 except OriginError as error:
-                    failure, free = error, costs_nothing(error)
+                    failure, free = telling(failure, error), costs_nothing(error)
                     continue
                 if exchange.head.status in self._retry and self._waiting:
                     free = False
@@ -108,7 +108,7 @@ class Race:
                     origin, outcome = found
                     self._running = [each for each in self._running if each[0] is not origin]
                     if isinstance(outcome, OriginError):
-                        failure, free = outcome, costs_nothing(outcome)
+                        failure, free = telling(failure, outcome), costs_nothing(outcome)
                     elif outcome.head.status in self._retry and (self._waiting or self._running):
                         free = False
                         if kept is None:
@@ -175,6 +175,11 @@ class Race:
                 return
             if isinstance(outcome, Exchange):
                 outcome.end()
+
+
+def telling(before: OriginError | None, error: OriginError) -> OriginError:
+    """Of two failures of one request the one that says what is wrong."""
+    return before if before is not None and isinstance(error, LeftAlone) else error
 
 
 def nobody() -> OriginError:

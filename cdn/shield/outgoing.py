@@ -48,7 +48,9 @@ def background(keeper: Keeper, site: int, key: bytes, old: Answer, *, host_in_ke
         for field_name, value in zip(varies.lines.split(b"\n"), key.partition(b"\0")[2].split(b"\n"), strict=False):
             if field_name == b"accept-encoding":
                 bits = value[0] - 48 if value else 0
-                value = b", ".join(coding for bit, coding in ((1, b"gzip"), (2, b"br"), (4, b"zstd")) if bits & bit) or b"identity"
+                if bits & f.SAYS_NOTHING:
+                    continue
+                value = b", ".join(coding for bit, coding in f.CODINGS if bits & bit) or b"identity"
             if field_name and value != b"\x01":
                 fields.append((field_name, value))
     fields += validation.conditions(list(f.split_lines(old.lines)))

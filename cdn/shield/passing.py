@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Final
 
 from nova.cdn.cache import fields as f
 from nova.cdn.cache import status as cache_status
 from nova.cdn.cache import validation
 from nova.cdn.cache.entry import TAG_FIELDS, assemble, dated
-from nova.cdn.cache.freshness import judge
+from nova.cdn.cache.keeper import primary
 from nova.cdn.errors import OriginError
 from nova.cdn.ports import FetchAnswer, FetchRequest
 from nova.cdn.shield import reply
@@ -17,6 +18,7 @@ from nova.cdn.shield.early import Early
 from nova.cdn.shield.ground import Ground
 from nova.cdn.shield.outgoing import cleaned, hops
 from nova.cdn.shield.request import SAFE, Incoming, Receive, Send
+from nova.cdn.shield.sliced import Match
 from nova.ext import kept as k
 from nova.ext.kept import Answer
 
@@ -29,6 +31,13 @@ class Passing:
     def __init__(self, ground: Ground, forget: Callable[[Collection[bytes]], None]) -> None:
         self._ground, self._forget = ground, forget
         self._number, self._keeper, self._clock, self._via = ground.number, ground.keeper, ground.clock, ground.via
+        self._heads: dict[int, bytes] = {}  # the names of what HEAD is being asked about, by id of the request
+
+    def doom(self, match: Match) -> None:
+        """What HEAD under way says of objects that match is older than the purge."""
+        for id, name in list(self._heads.items()):
+            if match(primary(name), self._keeper.tags_of(self._number, name)):
+                del self._heads[id]
 
     async def serve(
         self,
@@ -60,6 +69,8 @@ class Passing:
         self._ground.counters.passed += 1
         early = Early(send, incoming, self._ground)
         requested_at = self._clock.wall()
+        if incoming.method == "HEAD" and name is not None and old is not None:
+            self._heads[id(incoming)] = name
         try:
             fetch = self._ground.fetcher.fetch(request, informational=early.informational)
             async with early, self._ground.slots.slot(), fetch as answer:
@@ -67,7 +78,7 @@ class Passing:
                     await early.told()
                     await reply.tunnel(incoming.switch, answer, incoming.upgrade or b"")
                     return
-                self._consequences(incoming, answer, old, name, requested_at)
+                self._consequences(incoming, request, answer, old, name, requested_at)
                 line = cache_status.forwarded(why)
                 if marked and name is not None and answer.status not in CONDITIONAL:
                     verdict = self._ground.judge_new(request, answer, requested_at, self._clock.wall())
@@ -85,31 +96,37 @@ class Passing:
             self._ground.counters.stale += 1
             line = cache_status.stale(old.fresh_until - now, asked=True, detail="stale-if-error")
             await self._ground.counted(incoming, reply.send_answer(send, incoming, old, line, now))
+        finally:
+            self._heads.pop(id(incoming), None)
 
-    def _consequences(self, incoming: Incoming, answer: FetchAnswer, old: Answer | None, name: bytes | None, requested_at: float) -> None:
+    def _consequences(
+        self, incoming: Incoming, request: FetchRequest, answer: FetchAnswer, old: Answer | None, name: bytes | None, requested_at: float
+    ) -> None:
         """What an answer that passes says about what is kept: unsafe methods (RFC 9111, 4.4) and HEAD (4.3.5)."""
-        now = self._clock.wall()
         if incoming.method not in SAFE and 200 <= answer.status < 400:
             host = incoming.key[: len(incoming.key) - len(incoming.target)]
             self._forget({host + target for target in reply.same_origin(incoming, answer.fields, self._ground.own_hosts)})
-        elif incoming.method == "HEAD" and answer.status == 200 and old is not None and name is not None and old.status == 200:
-            kept = list(f.split_lines(old.lines))
-            if not validation.same_object(kept, old.total, answer.fields):
-                self._keeper.table.soften(self._number, name, int(now))
-                return
-            found = validation.freshened(kept, [field for field in answer.fields if field[0] not in TAG_FIELDS and field[0] != b"via"])
-            if f.value(answer.fields, b"date") is None:
-                found = dated(found, now)
-            verdict = judge("GET", (), 200, found, requested_at=requested_at, received_at=now, rules=self._ground.rules)
-            if verdict.keep:
-                found = [field for field in found if field[0] not in verdict.strip]
-                entry = assemble(
-                    200,
-                    old.status_line[13:-2],
-                    found,
-                    verdict,
-                    received_at=now,
-                    total=old.total,
-                    tags=self._keeper.tags_of(self._number, name),
-                )
-                self._keeper.keep(self._number, name, entry, old.body())
+        elif id(incoming) in self._heads and answer.status == 200 and old is not None and name is not None and old.status == 200:
+            found = self._keeper.table.find(self._number, name)
+            if found is not None and found.same(old):  # else it was forgotten, or is another one by now
+                self._heard(request, answer, old, name, requested_at)
+
+    def _heard(self, request: FetchRequest, answer: FetchAnswer, old: Answer, name: bytes, requested_at: float) -> None:
+        """An answer to HEAD describes what is kept: it holds on, or is stale."""
+        now = self._clock.wall()
+        kept = list(f.split_lines(old.lines))
+        if not validation.same_object(kept, old.total, answer.fields):
+            self._keeper.table.soften(self._number, name, int(now))
+            return
+        found = validation.freshened(kept, [field for field in answer.fields if field[0] not in TAG_FIELDS and field[0] != b"via"])
+        if f.value(answer.fields, b"date") is None:
+            found = dated(found, now)
+        as_get = replace(request, method="GET")  # whose answer may be for one client alone, too
+        verdict = self._ground.judge(as_get, 200, found, requested_at, now)
+        if b"\0" not in name and set(verdict.vary) - {b"accept-encoding"}:
+            self._keeper.table.soften(self._number, name, int(now))  # for which requests the kept answer is, nobody knows
+        elif verdict.keep:
+            found = [field for field in found if field[0] not in verdict.strip]
+            tags = self._keeper.tags_of(self._number, name)
+            entry = assemble(200, old.status_line[13:-2], found, verdict, received_at=now, total=old.total, tags=tags)
+            self._keeper.keep(self._number, name, entry, old.body())

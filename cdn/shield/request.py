@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nova.cdn.cache import fields as f
+from nova.cdn.ports import Fields
 from nova.core.reactor.stream import RawStream
 
 Scope = MutableMapping[str, Any]
@@ -14,6 +15,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+_OF_HTTP: Final = frozenset((b"http", b"h2", b"h2c", b"h3", b"tls"))
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
     host = f.value(fields, b"host") or b""
     length = f.value(fields, b"content-length")
     chunked = f.value(fields, b"transfer-encoding") is not None
-    upgrade = f.value(fields, b"upgrade") if b"upgrade" in f.connection_named(fields) else None
+    upgrade = _upgrade(fields) if b"upgrade" in f.connection_named(fields) else None
     body = (
         chunked or (length is not None and length != b"0") or (scope["http_version"] not in ("1.0", "1.1") and scope["method"] not in SAFE)
     )
@@ -64,3 +66,10 @@ def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:
         int(length) if length is not None and length.isdigit() else None, upgrade, scope.get("scheme") == "https", nova.get("switch"),
         "http.response.early_hint" in (scope.get("extensions") or {}),
     )  # fmt: skip
+
+
+def _upgrade(fields: Fields) -> bytes | None:
+    """What the client would like to speak instead, as far as it passes. Not other forms of HTTP, nor TLS under it: through those a client
+    would ask an origin for whatever it likes, behind every rule of the site (RFC 9113, 3.1 has given up `h2c`)."""
+    wanted = [item for item in f.items(fields, b"upgrade") if item.partition(b"/")[0].lower() not in _OF_HTTP]
+    return b", ".join(wanted) or None

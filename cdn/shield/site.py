@@ -103,6 +103,7 @@ class Site:
         """Fetches under way that match will not be kept; who asks from now on begins a new one. The number of objects. tagged: whether
         `match` looks at tags."""
         self._slicing.doom(match, tagged=tagged)
+        self._passing.doom(match)
         return self._collapse.doom(match, soft=soft, tagged=tagged)
 
     def _forget(self, keys: Collection[bytes]) -> None:

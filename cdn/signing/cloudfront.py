@@ -53,7 +53,7 @@ class Signed:
                 raise PolicyError("expired")
         else:
             self.policy.check(self.url, peer, now, leeway)
-            if "*" in self.policy.resource and AMBIGUOUS.search(self.target.partition(b"?")[0]):
+            if self.policy.resource != self.url and AMBIGUOUS.search(self.target.partition(b"?")[0]):
                 raise PolicyError("ambiguous_path")
 
 

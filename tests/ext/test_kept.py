@@ -22,7 +22,7 @@ def oracle(key: bytes, names: list[str], fields: list[tuple[bytes, bytes]]) -> b
         lines = [value.strip(b" \t") for found, value in fields if found == name.encode()]
         if name == "accept-encoding":
             taken = {item.strip(b" \t") for line in lines for item in line.lower().split(b",")}
-            out += b"%d" % sum(bit for bit, coding in ((1, b"gzip"), (2, b"br"), (4, b"zstd")) if coding in taken)
+            out += b"%d" % (sum(bit for bit, coding in ((1, b"gzip"), (2, b"br"), (4, b"zstd")) if coding in taken) if lines else 8)
         elif not lines:
             out += b"\x01"
         else:

@@ -96,6 +96,15 @@ def answer(peer: Peer, method: str, target: str, fields: dict[str, str], raw: by
         whole, again = body_of(number), count <= int(asked.get("times", "1"))
         send_range(send, method, fields, whole, asked.get("after", '"v1"') if count > 1 else asked.get("etag", '"v1"'), half=again)
         return not again
+    elif kind == "over":  # breaks off, and then gives more than is missing
+        whole = body_of(number)
+        if count == 1:
+            send_range(send, method, fields, whole, '"v1"', half=True)
+            return False
+        first = int(fields["range"].removeprefix("bytes=").partition("-")[0])
+        more = whole[first:] + b"more"
+        extra = ['ETag: "v1"', f"Content-Range: bytes {first}-{number - 1}/{number}", "Transfer-Encoding: chunked"]
+        send(head("206 Partial Content", extra) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(more), more))
     elif kind == "status":
         send(head(f"{number} Said", ["Content-Length: 2"]) + b"no")
     elif kind == "slow":

@@ -11,7 +11,7 @@ from nova.cdn.origins.answer import MAX_HEAD, MAX_INTERIM, AnswerError, AnswerRe
 
 
 def read(data: bytes, method: str = "GET", cuts: tuple[int, ...] = (), *, eof: bool = False, upgrade: bool = False) -> list[Event]:
-    reader, events = AnswerReader(method, upgrade=upgrade), list[Event]()
+    reader, events = AnswerReader(method, upgrade=upgrade, conditional=True), list[Event]()
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
     for begin, end in pairwise(edges):
         events += list(reader.feed(data[begin:end]))

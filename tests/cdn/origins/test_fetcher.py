@@ -104,6 +104,7 @@ BAD = {
     "both framings": "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "cut head": "HTTP/1.1 200 OK\r\nConte",
     "nothing": "",
+    "not asked whether it has changed": 'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\n\r\n',
 }
 
 
@@ -139,7 +140,7 @@ async def test_lengths_are_kept_or_broken(shared: list[Process], said: str, body
         else:
             keep = "" if body == b"until the end" else "&keep=1"
             for _ in range(2):  # what came too much is not the next answer
-                assert (await whole(origins, get(raw(said) + keep)))[2] == body
+                assert (await whole(origins, get(raw(said) + keep, (b"if-none-match", b'"a"'))))[2] == body
 
 
 async def test_what_stalls_is_given_up(shared: list[Process]) -> None:
@@ -170,6 +171,41 @@ async def test_bytes_of_two_versions_are_never_joined(shared: list[Process], que
     async with fetching(site(shared[:1])) as origins:
         with pytest.raises(OriginBroken):
             await whole(origins, get(f"/torn/4000?{query}"))
+
+
+async def test_who_goes_on_with_an_answer_gives_no_more_than_is_missing(shared: list[Process]) -> None:
+    async with fetching(site(shared[:1])) as origins, origins.fetch(get("/over/4000")) as answer:
+        got = b""
+        with pytest.raises(OriginBroken):
+            while piece := await answer.read():
+                got += piece
+        assert got == body_of(4000)[: len(got)]
+
+
+async def test_an_answer_from_elsewhere_is_not_gone_on_with_by_an_origin(shared: list[Process], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tag says nothing of two addresses: the same path here may be another thing."""
+    monkeypatch.setattr("nova.cdn.origins.dial.public_only", list)  # a test has no public address to lead to
+    elsewhere = shared[1]
+    async with fetching(site(shared[:1], redirects=1)) as origins:
+        with pytest.raises(OriginBroken):
+            await whole(origins, get(f"/redirect?to=http://127.0.0.1:{elsewhere.port}/torn/4000?e=1"))
+        assert origins.counts.resumes == 0
+
+
+async def test_304_that_was_not_asked_for_goes_to_the_next_origin(shared: list[Process]) -> None:
+    said = raw("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n")
+    async with fetching(site(shared)) as origins:
+        with pytest.raises(OriginError):
+            await whole(origins, get(said))
+        assert origins.counts.retries == 1
+        assert (await whole(origins, get(said, (b"if-none-match", b'"a"'))))[0] == 304
+
+
+async def test_what_went_wrong_is_told_and_not_that_the_breaker_stopped_the_next_attempt(shared: list[Process]) -> None:
+    config = site([{"url": shared[0].url, "breaker_failures": 1, "breaker_wait": "30s"}])
+    async with fetching(config) as origins:
+        with pytest.raises(OriginBroken, match="HTTP/1"):
+            await whole(origins, get(raw("garbage\r\n\r\n")))
 
 
 async def test_a_killed_primary_is_not_seen_by_requests(pair: list[Process]) -> None:

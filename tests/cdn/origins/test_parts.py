@@ -45,6 +45,9 @@ from nova.core.tls.client import ClientTls
         ("64:ff9b::a00:1", Kind.PRIVATE),
         ("64:ff9b::a9fe:a9fe", Kind.SPECIAL),
         ("2002:a00:1::", Kind.PRIVATE),
+        ("::127.0.0.1", Kind.SPECIAL),
+        ("fec0::1", Kind.SPECIAL),
+        ("4000::1", Kind.SPECIAL),
     ],
 )
 def test_addresses_have_a_kind(text: str, kind: Kind) -> None:

@@ -639,6 +639,9 @@ async def test_9110_13_1_5_a_date_is_strong_only_when_the_answer_is_later(house:
         ("gzip;q=0, *", b"gzip", False),
         ("identity", b"gzip", False),
         ("br", b"identity", True),
+        ("gzip;\tq=0", b"gzip", False),
+        ("gzip;Q=0", b"gzip", False),
+        ("gzip; a=b; q=0.0", b"gzip", False),
     ],
 )
 async def test_9111_4_1_codings_that_the_key_does_not_know_are_not_kept(house: ModuleType, asked: str, coding: bytes, suits: bool) -> None:
@@ -707,3 +710,81 @@ async def test_9111_4_4_a_fetch_that_nobody_waits_for_is_not_kept_either_when_a_
         gate.set()
         assert (await reader.answer())[2] == b"before"
         assert (await site.get("/a"))[2] == b"after"
+
+
+async def test_9110_12_5_3_what_anybody_may_get_is_not_for_who_takes_identity_alone(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        coding = [] if b"accept-encoding" in dict(request.fields) else [(b"content-encoding", b"gzip")]
+        swr = (b"cache-control", b"max-age=60, stale-while-revalidate=60")
+        return reply(house, b"packed" if coding else b"plain", swr, (b"vary", b"accept-encoding"), *coding)
+
+    async with house.site(script) as site:
+        assert (await site.get("/a"))[2] == b"packed"
+        for asked in ("identity", "gzip;q=0", ""):
+            assert (await site.get("/a", f"Accept-Encoding: {asked}"))[2] == b"plain"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+        site.advance(61)
+        assert (await site.get("/a"))[2] == b"packed"
+        await house.served.until(lambda: len(site.origin.asked) == 3)
+        assert b"accept-encoding" not in dict(site.origin.asked[2].fields)  # as it was asked for
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_9111_4_3_5_head_brings_nothing_back_that_was_forgotten_meanwhile(house: ModuleType, soft: bool) -> None:
+    gate = trio.Event()
+    bodies = [b"before", b"after"]
+
+    def script(request: Any) -> Any:
+        if request.method == "HEAD":
+            return reply(house, b"", FRESH, ETAG, gate=gate)
+        return reply(house, bodies.pop(0))
+
+    async with house.site(script) as site, site.client() as header:
+        await site.get("/a")
+        site.advance(61)
+        await header.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        await house.served.until(lambda: len(site.origin.asked) == 2)
+        site.site.doom(lambda key, tags: key == b"h/a", soft=soft)
+        site.keeper.drop_object(1, b"h/a", soft=soft, now=site.clock.wall())
+        gate.set()
+        assert (await header.answer(head_only=True))[0] == 200
+        assert (await site.get("/a"))[2] == b"after"
+
+
+async def test_9111_4_3_5_head_of_one_client_adds_nothing_to_what_all_get(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        if request.method == "HEAD":
+            return reply(house, b"", FRESH, ETAG, (b"x-user", b"ann"))
+        return reply(house)
+
+    async with house.site(script) as site, site.client() as header:
+        await site.get("/a")
+        site.advance(61)
+        await header.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\nAuthorization: x\r\n\r\n")
+        assert (await header.answer(head_only=True))[0] == 200
+        assert "x-user" not in (await site.get("/a"))[1]
+
+
+async def test_9111_4_3_5_head_that_varies_ends_what_is_kept_for_all(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        if request.method == "HEAD":
+            return reply(house, b"", FRESH, ETAG, (b"vary", b"accept-language"))
+        return reply(house, dict(request.fields).get(b"accept-language", b"any"))
+
+    async with house.site(script) as site, site.client() as header:
+        await site.get("/a")
+        site.advance(61)
+        await header.send(b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await header.answer(head_only=True))[0] == 200
+        assert (await site.get("/a", "Accept-Language: de"))[2] == b"de"
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [("h2c", None), ("HTTP/2.0", None), ("TLS/1.0", None), ("h2c, websocket", b"websocket"), ("websocket", b"websocket")],
+)
+async def test_9113_3_1_no_other_http_is_spoken_behind_the_sites_rules(house: ModuleType, asked: str, passed: bytes | None) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        await site.get("/a", f"Upgrade: {asked}", "Connection: upgrade", "HTTP2-Settings: AAMAAABk")
+        (request,) = site.origin.asked
+        assert (request.upgrade, dict(request.fields).get(b"http2-settings")) == (passed, None)

@@ -154,6 +154,13 @@ def test_policies_bind_address_time_and_folder() -> None:
     assert gate.ask("https://cdn.example.org/film/%2e%2e/other?" + query, peer="192.0.2.9") == "ambiguous_path"
 
 
+def test_question_marks_of_a_policy_are_no_dots() -> None:
+    url = "https://cdn.example.org/film/%s/other"
+    query = cloudfront.sign_url(url % "ab", ID, sha1, Policy(url % "??", NOW + 60)).partition("?")[2]
+    assert Gate().ask(url % "ab" + "?" + query) == b"/film/ab/other"
+    assert Gate().ask(url % ".." + "?" + query) == "ambiguous_path"
+
+
 @pytest.mark.parametrize("policy", [NOW + 60, Policy("https://cdn.example.org/film/*", NOW + 60)])
 def test_cookies_let_in_and_leave_the_target_alone(policy: int | Policy) -> None:
     cookies = cloudfront.sign_cookies(URL, ID, sha1, policy)

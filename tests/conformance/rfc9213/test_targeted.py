@@ -39,6 +39,14 @@ def test_targeted_field(section: str, target: str | list[str], plain: str, secon
     assert fresh(target, plain) == seconds
 
 
+@pytest.mark.parametrize("argument", ['"set-cookie, X-User"', '("set-cookie" "x-user")', "(set-cookie x-user)"])
+def test_2_1_fields_that_are_named_are_not_kept(argument: str) -> None:
+    for name in ("no-cache", "private"):
+        fields = [(b"cdn-cache-control", f"max-age=60, {name}={argument}".encode()), (b"set-cookie", b"a=b"), (b"x-user", b"ann")]
+        found = judge("GET", [], 200, fields, requested_at=NOW, received_at=NOW, rules=Rules())
+        assert (found.keep, found.strip) == (True, {b"set-cookie", b"x-user"})
+
+
 @pytest.mark.parametrize("text", [b"a=(1 2);x", b"a=:aGk=:", b'a, b;c;d="e,f"', b"*x=tok/en:1", b"a=?1"])
 def test_dictionaries_of_structured_fields_parse(text: bytes) -> None:
     assert dictionary([text]) is not None

@@ -50,7 +50,7 @@ def variants(data: bytes) -> object:
 
 def _read(*pieces: bytes) -> tuple[list[Event], bytes, bool]:
     """Events but for the body, the body in one piece, and whether all of it was an answer."""
-    reader, events, body = AnswerReader("GET"), list[Event](), b""
+    reader, events, body = AnswerReader("GET", conditional=True), list[Event](), b""
     try:
         for piece in pieces:
             for event in reader.feed(piece):

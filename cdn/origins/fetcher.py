@@ -17,6 +17,7 @@ from nova.cdn.failover.budget import RetryBudget
 from nova.cdn.failover.order import Order
 from nova.cdn.origins import ask
 from nova.cdn.origins.answer import Head
+from nova.cdn.origins.bounds import depth
 from nova.cdn.origins.origin import Origin, OriginStatus
 from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.pool import Exchange
@@ -295,9 +296,10 @@ class Origins:
                 and (parts.port or (443 if where.secure else 80)) == where.port
             )
             path = parts.path.encode("latin-1", "replace") or b"/"
-            if same and path.startswith(where.path):
+            below = path.removeprefix(where.path)
+            if same and path.startswith(where.path) and below[:1] in (b"", b"/") and depth(below) is not None:
                 query = f"?{parts.query}".encode("latin-1", "replace") if parts.query else b""
-                return (path[len(where.path) :] or b"/") + query
+                return (below or b"/") + query
         return None
 
 

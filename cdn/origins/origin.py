@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
@@ -13,6 +13,7 @@ from nova.cdn.failover.health import Health
 from nova.cdn.failover.hedge import Latencies
 from nova.cdn.origins import ask
 from nova.cdn.origins.ask import Where
+from nova.cdn.origins.bounds import object_of
 from nova.cdn.origins.dial import Dialer
 from nova.cdn.origins.patience import Patience
 from nova.cdn.origins.pool import Exchange, Pool
@@ -189,6 +190,7 @@ class Origin:
         """The head's bytes. Raises OriginBroken: it cannot be written."""
         extra = self._extra
         if self._sign is not None:
+            request = replace(request, target=object_of(request.target))
             extra = (*extra, *await self._sign(request.method, self.where, self.where.target(request.target)))
         try:
             return ask.head(request, self.where, own_host=self.own_host, extra=extra)

@@ -16,6 +16,7 @@ from nova.cdn.cache import status as cache_status
 from nova.cdn.cache import validation
 from nova.cdn.cache.freshness import wish
 from nova.cdn.cache.keeper import Keeper
+from nova.cdn.origins.bounds import Bounds
 from nova.cdn.ports import Admission, Fetcher, FetchRequest, Refusal, Warmed
 from nova.cdn.shield import reply
 from nova.cdn.shield.collapse import Collapse, Outcome
@@ -61,6 +62,7 @@ class Site:
         self.host_in_key, self.counters, self.slots = self._ground.host_in_key, self._ground.counters, self._ground.slots
         self._admission, self._counted_by = admission, counted_by
         self._prefix = (config.prefix or "").encode()
+        self._bounds = Bounds(config.origins)
         self._rates: RateLimit[Hashable] | None = None if config.client_rate is None else RateLimit(config.client_rate)
         self._collapse, self._slicing, self._passing = Collapse(self._ground), Slicing(self._ground), Passing(self._ground, self._forget)
         self.stale = self._collapse.stale
@@ -129,7 +131,8 @@ class Site:
         return found
 
     async def prewarm(self, target: bytes, host: bytes) -> Warmed:
-        """Fetch an object as a client's request would."""
+        """Fetch an object as a client's request would. Raises NovaError."""
+        self._bounds.check("GET", target)
         key = (host.lower() if self.host_in_key else b"") + target
         request = FetchRequest("GET", target, host, [(b"via", b"1.1 " + self._via)], key=key)
         name, found = self._keeper.find(self.number, key, [])
@@ -175,6 +178,7 @@ class Site:
                 raise of(admitted.code, admitted.detail)
             incoming.key = incoming.key[: len(incoming.key) - len(incoming.target)] + admitted
             incoming.target = admitted
+        self._bounds.check(incoming.method, incoming.target)
         if incoming.method not in ("GET", "HEAD") or incoming.has_body or incoming.upgrade is not None:
             await self._passing.serve(incoming, receive, send, "method" if incoming.method not in ("GET", "HEAD") else "bypass")
             return

@@ -420,6 +420,16 @@ async def test_redirects_lead_to_no_inside(shared: list[Process], to: str) -> No
             await whole(origins, get(f"/redirect?to={to}"))
 
 
+@pytest.mark.parametrize("to", ["/size/7", "/echo/base/../../size/7", "/echo/base/%2e%2e/x", "/echo/basement", "../../size/7"])
+async def test_redirects_do_not_lead_above_the_path_of_an_origin(shared: list[Process], to: str) -> None:
+    """A private address may only be asked for what its URL says."""
+    async with fetching(site([f"{shared[0].url}/redirect"], redirects=3)) as origins:
+        with pytest.raises(OriginError, match="kind"):
+            await whole(origins, get(f"/?to={shared[0].url}{to}" if to[0] == "/" else f"/?to={to}"))
+    async with fetching(site([f"{shared[0].url}/redirect"], redirects=1)) as origins:
+        assert (await whole(origins, get(f"/?to={shared[0].url}/redirect/x/../y?to=z")))[0] == 302
+
+
 async def test_shield_nodes_are_asked_first_and_gone_round(pair: list[Process], shared: list[Process]) -> None:
     config = site(shared[:1], shield=[each.url for each in pair])
     async with fetching(config) as origins:

@@ -52,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         from botocore.exceptions import ClientError
 
+        assert "?" not in self.path  # what S3 would be asked for then is no object
         bucket, _, key = unquote(self.path[1:]).partition("/")
         asked = {"Range": self.headers.get("range"), "IfNoneMatch": self.headers.get("if-none-match")}
         fields: dict[str, str] = {}
@@ -112,6 +113,12 @@ async def test_objects_of_a_bucket_come_by_the_keys_of_the_settings_or_the_envir
         # What a client says of itself is not what is signed.
         forged = ((b"authorization", b"AWS4-HMAC-SHA256 forged"), (b"x-amz-date", b"never"))
         assert (await whole(origins, get("/film.mp4", *forged)))[2] == b"film.mp4"
+
+
+async def test_parameters_of_a_bucket_are_not_asked_for_in_our_name(bucket: str) -> None:
+    async with fetching(site([{"url": bucket, "s3_region": "us-east-1"}])) as origins:
+        for query in ("?acl", "?list-type=2", "?response-content-type=text/html&uploads"):
+            assert (await whole(origins, get("/film.mp4" + query)))[2] == b"film.mp4"
 
 
 async def test_wrong_keys_are_the_buckets_refusal(bucket: str) -> None:

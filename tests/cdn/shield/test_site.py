@@ -465,3 +465,14 @@ async def test_hop_by_hop_fields_stay_and_the_others_pass(house: ModuleType) -> 
         assert not sent.keys() & {b"x-hop", b"te", b"connection", b"host"}
         assert headers["x-all"] == "2"
         assert not headers.keys() & {"x-mine", "surrogate-key"}
+
+
+async def test_a_bucket_is_read_and_nothing_else_and_a_path_is_not_left(house: ModuleType) -> None:
+    origins = [{"url": "http://bucket", "s3_region": "us-east-1"}]
+    async with house.site(lambda request: house.origin.Reply(body=b"x"), origins=origins) as site, site.client() as client:
+        assert (await client.get("/a"))[0] == 200
+        assert (await client.get("/"))[0] == 403
+        assert (await client.get("/a/../../b"))[0] == 400
+        await client.send(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")
+        assert (await client.answer())[0] == 403
+        assert [request.target for request in site.origin.asked] == [b"/a"]

@@ -51,6 +51,18 @@ async def test_room_in_two_windows(browser: Browser, nova: Served) -> None:
         at_peace(page, nova)
 
 
+async def test_words_from_right_to_left_leave_name_and_time_where_they_are(browser: Browser, nova: Served) -> None:
+    page = await browser.page()
+    await page.open(f"{base(nova)}/room/bidi")
+    await page.until(CONNECTED)
+    await write(page, "مرحبا بالجميع")
+    await page.until(says("مرحبا بالجميع"))
+    parts = "[...document.querySelector('.message:has(.message-time)').children]"
+    places = f"{parts}.map(e => [...e.getClientRects()].map(r => [r.left, r.right]))"
+    (name,), (text,), (time,) = await page.evaluate(places)
+    assert name[1] <= text[0] + 1 <= text[1] <= time[0] + 1
+
+
 @pytest.mark.slow
 async def test_room_comes_back_and_misses_nothing(browser: Browser, nova: Served) -> None:
     one, two = await browser.page(), await browser.page()

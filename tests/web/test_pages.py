@@ -196,3 +196,16 @@ async def test_nothing_is_wider_than_a_small_phone(browser: Browser, site: Site,
     await page.until("document.querySelector('h1') !== null")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 320
     at_peace(page, site)
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+@pytest.mark.parametrize("path", ["/", "/go-live", "/status", "/room", "/nothing"])
+async def test_a_phones_header_has_a_name_for_everything(browser: Browser, site: Site, path: str, signed_in: bool) -> None:
+    if signed_in:
+        site.state.session = ADA
+    page = await browser.page(width=390, height=800, phone=True)
+    await page.open(site.url + path)
+    await page.until(f"document.querySelector('{'#account-menu' if signed_in else '#sign-in'}') !== null")
+    controls = "[...document.querySelectorAll('header :is(a, button, summary)')].filter(e => e.checkVisibility())"
+    unnamed = f"{controls}.filter(e => !(e.ariaLabel || e.innerText.trim())).map(e => e.outerHTML)"
+    assert await page.evaluate(unnamed) == []

@@ -71,6 +71,10 @@ async def test_it_asks_who_is_nobody_to_sign_in_and_says_when_the_server_is_gone
     page = await browser.page()
     await page.open(f"{site.url}/status")
     await page.until("document.querySelector('#note').innerText.includes('Sign in')")
+    assert "Edges" not in await page.text("#main")  # nothing is said to be empty that was not asked for
+    await page.click("#note button")
+    await page.until("document.querySelector('dialog[open]') !== null")
+    await page.key("Escape")
     site.state.cdn = metrics()
     await page.look_again()
     await page.until("document.querySelector('[data-site]') !== null && document.querySelector('#note').innerText === ''")

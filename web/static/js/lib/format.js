@@ -35,7 +35,7 @@ export const bitrate = (bitsPerSecond) =>
 export function hue(id) {
   let sum = 0;
   for (const letter of id) sum = (sum * 31 + letter.charCodeAt(0)) >>> 0;
-  return sum % 360;
+  return (Math.imul(sum, 2654435761) >>> 0) % 360; // names that differ in their last letter get other colours too
 }
 
 /** @type {Record<string, string>} */

@@ -26,7 +26,7 @@ const STANDING = { connected: "Connected", waiting: "Reconnecting", stopped: "No
 const room = /^[A-Za-z0-9._~-]{1,128}$/.exec(decodeURIComponent(location.pathname.split("/")[2] ?? ""))?.[0] ?? "lobby";
 const messages = new MessageList("Messages");
 const standing = must("#standing");
-const facts = { offset: h("dd"), epoch: h("dd"), client: h("dd"), trip: h("dd") };
+const facts = { offset: h("dd"), epoch: h("dd"), client: h("dd"), trip: h("dd", {}, "–") };
 
 wireTheme();
 const known = wireAccount();

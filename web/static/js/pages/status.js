@@ -32,20 +32,23 @@ async function refresh(signal) {
 
 /** @param {unknown} error */
 function failed(error) {
-  if (error instanceof ApiError && (error.status === 401 || error.status === 403)) say("warn", "Sign in to see how the CDN does.");
+  if (error instanceof ApiError && (error.status === 401 || error.status === 403)) say("warn", "Sign in to see how the CDN does.", signIn());
   else say("bad", "The server does not answer. What you see may be old; the page keeps asking.");
 }
 
 /**
  * @param {""|"warn"|"bad"} kind
  * @param {string} text
+ * @param {HTMLElement} [remedy] what to press
  */
-function say(kind, text) {
+function say(kind, text, remedy) {
   const note = must("#note");
-  if (note.textContent === text) return;
-  if (text) fill(note, h("p", { class: "notice", "data-kind": kind, role: "status" }, text));
-  else fill(note);
+  if (note.dataset.said === text) return;
+  note.dataset.said = text;
+  fill(note, ...(text ? [h("p", { class: "notice", "data-kind": kind, role: "status" }, text), remedy] : []));
 }
+
+const signIn = () => h("button", { class: "button primary", type: "button", click: () => must("#sign-in").click() }, "Sign in");
 
 /** @param {Record<string, number>} total */
 function showFigures(total) {

@@ -18,7 +18,7 @@ export async function wireAccount() {
         ? menu()
         : h(
             "button",
-            { class: "button", type: "button", id: "sign-in", click: () => dialog.open() },
+            { class: "button", type: "button", id: "sign-in", "aria-label": "Sign in", click: () => dialog.open() },
             icon("person"),
             h("span", { class: "wide" }, "Sign in"),
           ),
@@ -71,7 +71,7 @@ function menu() {
       h("div", {}, h("p", { class: "small soft" }, "Signed in as"), h("p", { class: "name" }, who.name ?? who.user)),
       session.may("stream:write")
         ? null
-        : h("p", { class: "small soft" }, "Guests can watch. Going live takes a sign-in link."),
+        : h("p", { class: "small soft" }, "Guests can watch and chat. Going live takes a sign-in link."),
       h("button", { class: "button", type: "button", id: "sign-out", click: leave }, "Sign out"),
     ),
   );

@@ -8,17 +8,20 @@ broke) the channel is read again as a whole. Members are rows of a table, and ho
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha1
 from typing import Final
 
 import trio
 
-from nova.core.bus import Added, Bus, Follower, Keep, Lease, Quota, Told
+from nova.core.bus import NOTHING_SEEN, Added, Bus, Follower, Keep, Lease, Quota, Seen, Told
 from nova.core.errors import NovaError, Unavailable
 from nova.core.log import Log
 from nova.core.values import Seconds
+from nova.realtime.channels import STREAM
 from nova.realtime.history import Place
 from nova.realtime.ports import Arrivals, Note
 from nova.realtime.presence import Member
@@ -29,6 +32,7 @@ NODES: Final = "realtime:nodes"
 BEAT: Final = 3.0  # seconds between two signs of life
 DEAD: Final = Seconds(10.0)  # without one: a node's members are gone after it
 RETRY: Final = 0.5  # seconds
+PLACED: Final = 65_536  # channels that nobody here follows, of which it is remembered how far they had got
 CHANGES: Final = 65_536  # comings and goings that wait to be told; one more, and everybody is told anew
 
 _log = Log("nova.cluster")
@@ -41,8 +45,7 @@ class _Followed:
     space: Namespace
     syncing: bool = True
     early: list[Told] = field(default_factory=list)
-    epoch: str = ""
-    number: int = 0
+    seen: Seen = NOTHING_SEEN
     mine: dict[str, Member] = field(default_factory=dict)
     wanted: bool = True
     turn: trio.Lock = field(default_factory=trio.Lock)
@@ -54,6 +57,7 @@ class Cluster:
     def __init__(self, bus: Bus, node: str) -> None:
         self._bus, self._node = bus, node
         self._followed: dict[str, _Followed] = {}
+        self._placed: OrderedDict[str, Seen] = OrderedDict()
         self._changes: dict[tuple[str, str], Member | None] = {}
         self._all_anew = False  # there were more changes than can wait
         self._changed = trio.Event()
@@ -85,7 +89,7 @@ class Cluster:
         while True:
             found = self._followed.get(channel)
             if found is None:
-                found = self._followed[channel] = _Followed(space)
+                found = self._followed[channel] = _Followed(space, seen=self._placed.get(channel, NOTHING_SEEN))
             async with found.turn:
                 if not found.wanted:
                     continue  # who was opening it has given up
@@ -105,10 +109,25 @@ class Cluster:
         if found is not None:
             found.wanted = False
             self._follower.remove(channel)
+            self._remember(channel, found.seen)
 
     async def place(self, channel: str, space: Namespace, note: Note, once: str, quotas: Sequence[Quota]) -> tuple[Place, bool]:
-        added: Added = await self._bus.add(channel, _packed(note), _keep(space), once=once, kept=note.keep, quotas=quotas)
+        found = self._followed.get(channel)
+        seen = self._placed.get(channel, NOTHING_SEEN) if found is None else found.seen
+        added: Added = await self._bus.add(channel, _packed(note), _keep(space), once=once, kept=note.keep, quotas=quotas, seen=seen)
+        if found is None and not added.again:
+            self._remember(channel, Seen(added.epoch, added.number, named=_named(space)))
         return Place(added.number, added.epoch), added.again
+
+    def _remember(self, channel: str, seen: Seen) -> None:
+        """How far a log has got that nobody here follows."""
+        before = self._placed.get(channel, NOTHING_SEEN)
+        if not seen.number or (before.epoch == seen.epoch and before.number > seen.number):
+            return
+        self._placed[channel] = seen
+        self._placed.move_to_end(channel)
+        if len(self._placed) > PLACED:
+            self._placed.popitem(last=False)
 
     def enter(self, channel: str, member: Member) -> None:
         found = self._followed.get(channel)
@@ -159,11 +178,13 @@ class Cluster:
     def _take(self, channel: str, found: _Followed, told: Told) -> None:
         if told.number == 0:
             self._note(channel, found, told.data)
-        elif told.epoch == found.epoch and told.number <= found.number:
+        elif told.epoch == found.seen.epoch and told.number <= found.seen.number:
             return  # it was in what was read as a whole
-        elif told.epoch == found.epoch and told.number == found.number + 1:
-            found.number = told.number
-            self._arrivals.arrived(channel, told.epoch, told.number, _unpacked(told.data))
+        elif told.epoch == found.seen.epoch and told.number == found.seen.number + 1:
+            note = _unpacked(told.data)
+            kept, digest = (told.number, _digest(told.data)) if note.keep else (found.seen.kept, found.seen.digest)
+            found.seen = replace(found.seen, number=told.number, kept=kept, digest=digest)
+            self._arrivals.arrived(channel, told.epoch, told.number, note)
         else:
             self._resync(channel, found)
 
@@ -193,13 +214,14 @@ class Cluster:
         """Read the whole of it, then what came meanwhile. Raises Unavailable."""
         if not found.wanted:
             raise Unavailable("unavailable", "the channel could not be opened", retry_after=RETRY)
-        tail = await self._bus.tail(channel, _keep(found.space))
+        tail = await self._bus.tail(channel, _keep(found.space), seen=found.seen)
         rows = await self._bus.rows(_members(channel))
         if self._followed.get(channel) is not found:
             return
         notes = [(number, _unpacked(data)) for number, data in tail.entries]
         self._arrivals.restarted(channel, tail.epoch, tail.number, tail.lost, notes)
-        found.epoch, found.number = tail.epoch, tail.number
+        kept, last = tail.entries[-1] if tail.entries else (0, b"")
+        found.seen = Seen(tail.epoch, tail.number, kept, _digest(last) if kept else "", _named(found.space))
         for client, data in rows.items():
             if not client.startswith(self._node + "-"):
                 user, since = json.loads(data)
@@ -324,6 +346,15 @@ class Cluster:
                 await self._bus.release(self._lease)
         except Unavailable as error:
             _log.warning("members_not_told", code=error.code)
+
+
+def _named(space: Namespace) -> bool:
+    """Comments are known by their place: also where they are stored, and to whoever moderates."""
+    return space.name == STREAM
+
+
+def _digest(data: bytes) -> str:
+    return sha1(data, usedforsecurity=False).hexdigest()
 
 
 def _packed(note: Note) -> bytes:

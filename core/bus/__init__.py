@@ -5,6 +5,7 @@ One port. `MemoryBus` lives in this process; `shared.RedisBus` joins several, an
 
 from nova.core.bus.memory import MemoryBus
 from nova.core.bus.port import (
+    NOTHING_SEEN,
     START,
     Added,
     Bus,
@@ -16,12 +17,13 @@ from nova.core.bus.port import (
     Message,
     Page,
     Quota,
+    Seen,
     Subscription,
     Tail,
     Told,
 )
 
 __all__ = [
-    "START", "Added", "Bus", "Cursor", "Entry", "Follower", "Keep", "Lease", "MemoryBus", "Message", "Page", "Quota", "Subscription",
-    "Tail", "Told",
+    "NOTHING_SEEN", "START", "Added", "Bus", "Cursor", "Entry", "Follower", "Keep", "Lease", "MemoryBus", "Message", "Page", "Quota",
+    "Seen", "Subscription", "Tail", "Told",
 ]  # fmt: skip

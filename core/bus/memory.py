@@ -15,6 +15,7 @@ from nova.core.bus.port import (
     AT_ONCE,
     FOLLOWED,
     MAX_DATA,
+    NOTHING_SEEN,
     ONCE,
     QUEUE,
     START,
@@ -27,6 +28,7 @@ from nova.core.bus.port import (
     Message,
     Page,
     Quota,
+    Seen,
     Tail,
     Told,
 )
@@ -269,7 +271,10 @@ class MemoryBus:
         if held is not None and held[0] == lease:
             del self._leases[lease.name]
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = (),
+        seen: Seen = NOTHING_SEEN,
+    ) -> Added:  # fmt: skip
         _bounded(data)
         await trio.lowlevel.checkpoint()
         found, now = self._log(log), self._clock.monotonic()
@@ -303,7 +308,7 @@ class MemoryBus:
         for follower in found.followers:
             follower.tell(Told(log, found.epoch, 0, data))
 
-    async def tail(self, log: str, keep: Keep) -> Tail:
+    async def tail(self, log: str, keep: Keep, *, seen: Seen = NOTHING_SEEN) -> Tail:
         await trio.lowlevel.checkpoint()
         found = self._log(log)
         return Tail(found.epoch, found.number, found.lost, tuple(found.entries.items()))

@@ -114,6 +114,24 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """How far somebody has read a log: what it had acknowledged, and lost if it has not got as far any more.
+
+    kept, digest: the newest entry seen that is kept, and the SHA-1 of its bytes in hex; 0 and empty: none. named: others know entries by
+    epoch and number, so that those of a log that was set back are not to be met again under other names.
+    """
+
+    epoch: str
+    number: int
+    kept: int = 0
+    digest: str = ""
+    named: bool = False
+
+
+NOTHING_SEEN: Final = Seen("", 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What a followed log says. number 0: a note. log empty: the connection was lost; whatever came meanwhile was missed, in every log."""
 
@@ -187,18 +205,26 @@ class Bus(Protocol):
     async def release(self, lease: Lease) -> None:
         """Give it back; nothing happens when it is not held any more."""
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = (),
+        seen: Seen = NOTHING_SEEN,
+    ) -> Added:  # fmt: skip
         """Number an entry, keep it (unless `kept` is false), and tell it to everybody who follows.
 
         once: an entry with the same word within `ONCE` is not added again. quotas: what it counts to, unless it had been there before.
+        seen: as with `tail`.
         Raises RateLimited: it is above one of them, counts to none, and nothing was added.
         """
 
     async def note(self, log: str, data: bytes) -> None:
         """Tell it to everybody who follows, in order with the entries; nothing is kept."""
 
-    async def tail(self, log: str, keep: Keep) -> Tail:
-        """What the log has; one that nobody wrote to begins with this."""
+    async def tail(self, log: str, keep: Keep, *, seen: Seen = NOTHING_SEEN) -> Tail:
+        """What the log has; one that nobody wrote to begins with this.
+
+        seen: a log that contradicts it was set back to an earlier state. It goes on with what it has, behind its number, in a new epoch:
+        under the old one numbers would mean two things.
+        """
 
     def follow(self) -> AbstractAsyncContextManager[Follower]:
         """Logs, as they are told."""

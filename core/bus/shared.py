@@ -23,6 +23,7 @@ from nova.core.bus.port import (
     AT_ONCE,
     FOLLOWED,
     MAX_DATA,
+    NOTHING_SEEN,
     ONCE,
     QUEUE,
     START,
@@ -35,6 +36,7 @@ from nova.core.bus.port import (
     Message,
     Page,
     Quota,
+    Seen,
     Tail,
     Told,
 )
@@ -81,9 +83,28 @@ _TAKE: Final = """
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 return redis.call('DEL', KEYS[1])
 """
-# meta: e epoch, n number of the newest, k how many were kept. KEYS: meta, stream, live channel, once, and the quotas', each with two
-# ARGV behind the eighth, in microseconds: what one entry costs, and the burst. They are counted as core.limits does.
-_ADD: Final = """
+# meta: e epoch, n number of the newest, k how many were kept. A log that has not got as far as was seen (epoch, number, named), or keeps
+# something else there (kept, digest), lost what it had acknowledged.
+_EPOCH: Final = """
+local function epoch_of(fresh, e, n, named, kept, digest)
+  local epoch = redis.call('HGET', KEYS[1], 'e')
+  local back = false
+  if epoch and epoch == e then
+    back = tonumber(redis.call('HGET', KEYS[1], 'n') or '0') < tonumber(n)
+    if not back and digest ~= '' then
+      local found = redis.call('XRANGE', KEYS[2], kept .. '-0', kept .. '-0')[1]
+      back = found and redis.sha1hex(found[2][2]) ~= digest
+    end
+  end
+  if epoch and not back then return epoch end
+  redis.call('HSET', KEYS[1], 'e', fresh)
+  if not epoch or named == '1' then redis.call('DEL', KEYS[2]) end
+  return fresh
+end
+"""
+# KEYS: meta, stream, live channel, once, and the quotas', each with two ARGV behind the eleventh, in microseconds: what one entry costs,
+# and the burst. They are counted as core.limits does.
+_ADD: Final = _EPOCH + """\
 if ARGV[4] ~= '' then
   local seen = redis.call('GET', KEYS[4])
   if seen then return {seen, 1} end
@@ -92,21 +113,16 @@ if #KEYS > 4 then
   local time = redis.call('TIME')
   local now, full = time[1] * 1000000 + time[2], {}
   for at = 5, #KEYS do
-    local burst = tonumber(ARGV[2 * at])
+    local burst = tonumber(ARGV[2 * at + 3])
     local before = math.min(tonumber(redis.call('GET', KEYS[at]) or now), now + burst)
-    full[at] = math.max(before, now) + tonumber(ARGV[2 * at - 1])
+    full[at] = math.max(before, now) + tonumber(ARGV[2 * at + 2])
     if full[at] > now + burst then return {'', at - 5, string.format('%.0f', full[at] - now - burst)} end
   end
   for at = 5, #KEYS do
     redis.call('SET', KEYS[at], string.format('%.0f', full[at]), 'PX', math.ceil((full[at] - now) / 1000))
   end
 end
-local epoch = redis.call('HGET', KEYS[1], 'e')
-if not epoch then
-  epoch = ARGV[2]
-  redis.call('HSET', KEYS[1], 'e', epoch)
-  redis.call('DEL', KEYS[2])
-end
+local epoch = epoch_of(ARGV[2], ARGV[9], ARGV[10], ARGV[11], 0, '')
 local number = redis.call('HINCRBY', KEYS[1], 'n', 1)
 if ARGV[6] == '1' then
   redis.call('HINCRBY', KEYS[1], 'k', 1)
@@ -121,16 +137,12 @@ if ARGV[4] ~= '' then redis.call('SET', KEYS[4], place, 'PX', ARGV[8]) end
 redis.call('SPUBLISH', KEYS[3], place .. ' ' .. ARGV[1])
 return {place, 0}
 """
-_TAIL: Final = """
-local epoch = redis.call('HGET', KEYS[1], 'e')
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('HSET', KEYS[1], 'e', epoch)
-  redis.call('DEL', KEYS[2])
-end
+_TAIL: Final = _EPOCH + """\
+local epoch = epoch_of(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local meta = redis.call('HMGET', KEYS[1], 'n', 'k')
-return {epoch, meta[1] or '0', meta[2] or '0', redis.call('XLEN', KEYS[2]), redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[3])}
+local length = redis.call('XLEN', KEYS[2])
+return {epoch, meta[1] or '0', meta[2] or '0', length, redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[3])}
 """
 
 
@@ -396,13 +408,17 @@ class RedisBus:
 
     # -- logs --------------------------------------------------------------------------------------------------------------
 
-    async def add(self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = ()) -> Added:
+    async def add(
+        self, log: str, data: bytes, keep: Keep, *, once: str = "", kept: bool = True, quotas: Sequence[Quota] = (),
+        seen: Seen = NOTHING_SEEN,
+    ) -> Added:  # fmt: skip
         _bounded(data)
         counts = [f"nova:{{{log}}}:q:{quota.name}" for quota in quotas]
         rates = [part for quota in quotas for part in _costs(quota.rate)]
         place, again, *wait_us = await self._link.one(
             "EVAL", _ADD, 4 + len(counts), f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}", *counts,
-            data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE), *rates,
+            data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
+            seen.epoch, seen.number, int(seen.named), *rates,
         )  # fmt: skip
         if not place:
             raise errors.RateLimited("rate_limited", f"too many {quotas[again].what}", retry_after=max(1, int(wait_us[0])) / 1e6)
@@ -413,10 +429,10 @@ class RedisBus:
         _bounded(data)
         await self._link.one("SPUBLISH", _live(log), b"- 0 " + data)
 
-    async def tail(self, log: str, keep: Keep) -> Tail:
+    async def tail(self, log: str, keep: Keep, *, seen: Seen = NOTHING_SEEN) -> Tail:
         epoch, number, kept, length, found = await self._link.one(
             "EVAL", _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_hex(6), META_TTL_MS + _ms(keep.ttl),
-            max(1, keep.items),
+            max(1, keep.items), seen.epoch, seen.number, int(seen.named), seen.kept, seen.digest,
         )  # fmt: skip
         entries = tuple((int(id.partition(b"-")[0]), fields[1]) for id, fields in reversed(found))
         lost = 0

@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from nova.core.bus import Bus, Keep, MemoryBus, Tail
+from nova.core.bus import NOTHING_SEEN, Bus, Keep, MemoryBus, Seen, Tail
 from nova.core.bus.port import ONCE
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
 from nova.core.secret import SecretUrl
+from nova.core.values import Seconds
 from nova.realtime import cluster as cluster_
+from nova.realtime.cluster import _packed
+from nova.realtime.ports import Note
 from tests.core.bus.redis_server import RedisServer
 from tests.realtime.talk import Client, Node, node
 
@@ -39,9 +43,9 @@ class Held(MemoryBus):
             self.reached.set()
             await self.go.wait()
 
-    async def tail(self, log: str, keep: Keep) -> Tail:
+    async def tail(self, log: str, keep: Keep, *, seen: Seen = NOTHING_SEEN) -> Tail:
         await self._hold("tail")
-        return await super().tail(log, keep)
+        return await super().tail(log, keep, seen=seen)
 
     async def put(self, table: str, rows: Mapping[str, bytes]) -> None:
         await self._hold(f"put {table}")
@@ -228,6 +232,56 @@ async def test_redis_that_forgot_everything_begins_a_new_epoch(server: RedisServ
         assert not again["recovered"] and again["epoch"] != epoch
         assert (await alice.ask(4, publish={"channel": "public:new", "data": 2}))["offset"] == 1
         assert (await alice.next("pub"))["pub"]["data"] == 2
+
+
+@pytest.mark.parametrize("said_before_anybody_looked", [0, 1, 8])
+async def test_redis_that_went_back_begins_a_new_epoch_and_hides_nothing(
+    server: RedisServer, tmp_path: Path, said_before_anybody_looked: int
+) -> None:
+    """Its numbers are given a second time: in the old epoch nobody would hear what comes now, and who recovers would learn of no loss."""
+    bus, other, room = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url)), f"public:back{said_before_anybody_looked}"
+    async with bus.opened(), node("public history=50 replay=0", shared_by=bus) as one:
+        alice = await one.client("alice")
+        epoch = (await alice.ask(1, subscribe={"channel": room}))["epoch"]
+        for number in range(3):
+            await alice.ask(2, publish={"channel": room, "data": number})
+        server.copy(tmp_path / "then")
+        for number in range(3, 8):
+            await alice.ask(2, publish={"channel": room, "data": number})
+        await alice.next(lambda item: "pub" in item and item["pub"]["data"] == 7)
+        server.kill()
+        server.go_back(tmp_path / "then")
+        server.start()
+        async with other.opened():  # a node without readers of the channel is quicker
+            for number in range(said_before_anybody_looked):
+                note = Note(b"%d" % (100 + number), int(one.clock.wall() * 1000), None, "", keep=True)
+                await other.add(room, _packed(note), Keep(50, Seconds(3600)))
+        assert (await alice.next("unsub"))["unsub"]["code"] == 4000
+        again = await alice.ask(3, subscribe={"channel": room, "recover": {"offset": 8, "epoch": epoch}})
+        assert not again["recovered"] and again["epoch"] != epoch
+        kept = await alice.ask(4, history={"channel": room})
+        assert [each["data"] for each in kept["publications"]] == [0, 1, 2, *range(100, 100 + said_before_anybody_looked)]
+        done = await alice.ask(5, publish={"channel": room, "data": "now"})
+        assert done["epoch"] == again["epoch"]
+        assert (await alice.next("pub"))["pub"]["data"] == "now"
+
+
+async def test_who_publishes_to_a_redis_that_went_back_is_answered_in_the_new_epoch(server: RedisServer, tmp_path: Path) -> None:
+    bus, room = RedisBus(SecretUrl(server.url)), "public:returned"
+    async with bus.opened(), node("public history=50", shared_by=bus) as one:
+        alice = await one.client("alice")
+        await alice.ask(1, subscribe={"channel": room})
+        await alice.ask(2, publish={"channel": room, "data": 0})
+        server.copy(tmp_path / "then")
+        old = await alice.ask(2, publish={"channel": room, "data": 1})
+        server.kill()
+        server.go_back(tmp_path / "then")
+        server.start()
+        while (done := await alice.ask(3, publish={"channel": room, "data": 2})).get("code") == "unavailable":
+            await trio.sleep(0.05)
+        assert done["epoch"] != old["epoch"] and (await alice.next("unsub"))["unsub"]["code"] == 4000
+        now = await alice.ask(4, history={"channel": room})
+        assert now["epoch"] == done["epoch"] and [each["data"] for each in now["publications"]] == [0, 2]
 
 
 async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) -> None:

@@ -54,6 +54,15 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def copy(self, to: Path) -> None:
+        """What it has written down until now; it may go on writing."""
+        shutil.copytree(self._folder, to)
+
+    def go_back(self, copy: Path) -> None:
+        """While it is down: to what it had then, as one does that was not to write down everything at once, or a backup."""
+        self.forget()
+        shutil.copytree(copy, self._folder, dirs_exist_ok=True)
+
     def forget(self) -> None:
         """While it is down: all that it had."""
         for path in self._folder.iterdir():

@@ -1,13 +1,14 @@
 """The contract of `Bus`. Every adapter gets it whole; so it says nothing that only one process could promise."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from hashlib import sha1
 
 import pytest
 import trio
 import trio.testing
 
 from nova.core import errors
-from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Quota, Told, memory, shared
+from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Quota, Seen, Told, memory, shared
 from nova.core.bus.port import MAX_DATA
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
@@ -282,6 +283,22 @@ async def test_log_is_numbered_told_and_kept_in_one_order(bus: Bus) -> None:
         tail = await bus.tail("a", KEEP)
         assert tail.epoch == first.epoch and tail.number == 5 and tail.entries[-3:] == ((3, b"3"), (4, b"4"), (5, b"5"))
         assert tail.lost == tail.entries[0][0] - 1
+
+
+async def test_log_that_was_set_back_goes_on_in_another_epoch(server: RedisServer) -> None:
+    flush(server)
+    bus = RedisBus(SecretUrl(server.url))
+    async with bus.opened():
+        first = await bus.add("a", b"one", KEEP)
+        digest = sha1(b"one").hexdigest()
+        for seen in (Seen(first.epoch, 1, 1, digest), Seen("other", 9), Seen(first.epoch, 1, 9, "trimmed"), Seen(first.epoch, 0)):
+            assert (await bus.tail("a", KEEP, seen=seen)).epoch == first.epoch
+        second = await bus.add("a", b"two", KEEP, seen=Seen(first.epoch, 2))
+        assert second.epoch != first.epoch and second.number == 2
+        third = await bus.tail("a", KEEP, seen=Seen(second.epoch, 2, 2, digest))
+        assert third.epoch != second.epoch and third.entries == ((1, b"one"), (2, b"two")) and third.lost == 0
+        named = await bus.tail("a", KEEP, seen=Seen(third.epoch, 3, named=True))
+        assert named.epoch != third.epoch and (named.number, named.lost, named.entries) == (2, 2, ())
 
 
 async def test_log_keeps_what_it_is_told_to(bus: Bus) -> None:

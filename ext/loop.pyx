@@ -45,7 +45,7 @@ from nova.ext.wire cimport (
     CM_WAKE_AT, CM_WS_ITEM, EV_EMPTY, EV_OPENED, OW_DRAINED, OpenedInfo, R_DRAIN, R_LIMIT, R_LOCAL, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT, R_TLS,
 )
 from nova.ext.ws_deflate cimport ws_zip_free, ws_zip_init
-from nova.ext.ws_send cimport ws_dirty
+from nova.ext.ws_send cimport ws_dirty, ws_items
 from nova.ext.ws_serve cimport ws_again, ws_drain, ws_input, ws_output, ws_timeout
 from nova.ext.ws_talk cimport talk_command
 
@@ -540,7 +540,9 @@ cdef void carry_out(Thread* t, Record* r) noexcept nogil:
             else:
                 conn_close(t, c, R_LOCAL)
     elif r.kind == CM_MARK:
-        if c != NULL:
+        if c != NULL and c.proto == P_WS and ws_items(t, c) < 0:
+            conn_close(t, c, R_RESET)
+        elif c != NULL:
             if c.out_bytes <= 65536:
                 conn_owe(t, c, OW_DRAINED)
             else:

@@ -13,7 +13,7 @@ from nova.ext.conn cimport conn_again, conn_owe, timer_clear
 from nova.ext.fanout cimport fan_pump
 from nova.ext.identity cimport NO_TOKEN, cookie_of, host_allowed, identify, origin_allowed
 from nova.ext.io cimport (
-    CF_CLOSE_AFTER, CF_KEEP, CF_PARTIAL_HEAD, CF_RATED, CF_STARTED, CF_STARVED, H_HEAD, P_WS, RECV_SIZE,
+    CF_CLOSE_AFTER, CF_DRAIN, CF_KEEP, CF_PARTIAL_HEAD, CF_RATED, CF_STARTED, CF_STARVED, H_HEAD, P_WS, RECV_SIZE,
 )
 from nova.ext.lifecycle cimport conn_close
 from nova.ext.peers cimport peers_admit
@@ -23,7 +23,7 @@ from nova.ext.token cimport TOKEN_E_EXPIRED, TOKEN_E_REVOKED
 from nova.ext.token_cache cimport TokenResult
 from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_copy, tx_flush
 from nova.ext.values cimport FORM_JSON, FORM_MSGPACK
-from nova.ext.wire cimport OW_INPUT, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT
+from nova.ext.wire cimport OW_DRAINED, OW_INPUT, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT
 from nova.ext.ws cimport (
     WS_CLOSE, WS_DEFLATE, WS_FIN, WS_NO_BINARY, WS_NO_TEXT, WS_PING, WS_PONG, WsMessage, ws_close_frame, ws_next, ws_reader_init,
 )
@@ -47,6 +47,7 @@ cdef enum:
     ECHO_MOST = 33554432        # bytes of a message on /v1/echo
     UNSENT = 16384              # bytes that the kernel takes ahead of what the peer has room for: the rest waits here, where it is counted
     CLOSE_WAIT_MS = 5000
+    BACKLOG_LOW = 65536         # bytes below which trio is told to go on
 
 
 cdef int route_of(Thread* t, const uint8_t* path, size_t size) noexcept nogil:
@@ -278,6 +279,9 @@ cdef void ws_output(Thread* t, Conn* c) noexcept nogil:
     if out_resume(t, c) < 0:
         conn_close(t, c, R_RESET)
         return
+    if c.flags & CF_DRAIN and c.out_bytes <= BACKLOG_LOW:
+        c.flags &= ~<uint32_t> CF_DRAIN
+        conn_owe(t, c, OW_DRAINED)
     if c.out_count == 0:
         fan_pump(t, c)
         if c.fd < 0 or c.proto != P_WS:

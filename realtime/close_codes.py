@@ -36,7 +36,6 @@ class CloseCode(NamedTuple):
 # fmt: off
 TABLE: Final[dict[int, CloseCode]] = {row[0]: CloseCode(*row) for row in (
     (1000, "normal",             "The client closed first, or everything was said."),
-    (1001, "going_away",         "The server process ends without having been able to say 4002."),
     (1002, "protocol",           "A frame broke RFC 6455; the reason names the rule."),
     (1003, "kind",               "A text on a binary subprotocol, or a binary on a text one."),
     (1007, "content",            "A text is not UTF-8, or deflated data is damaged."),

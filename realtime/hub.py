@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from operator import itemgetter
@@ -39,6 +39,7 @@ from nova.realtime.seam import Channel, Command, Reader, Sockets, Who
 PAGE: Final = 100  # publications of a history page when no limit is given
 PAGE_MOST: Final = 1000
 MEMBERS: Final = 1000  # members that one answer lists
+LONG: Final = 32_768  # bytes of a reply behind which the next one waits until it has been taken
 SWEEP_EVERY: Final = 5.0  # seconds
 CHANNELS_MOST: Final = 1000  # of one broadcast, and of one list
 RESUBSCRIBE: Final = 4000  # code of `unsub` when a channel begins anew, or may be for fewer from now on: subscribe again
@@ -71,6 +72,7 @@ class _Line:
 
     waiting: deque[tuple[Who, Command]]
     gone: bool = False
+    full: bool = False  # it was sent much: what it asked more waits until it has taken that
 
 
 class Chat(Protocol):
@@ -94,7 +96,7 @@ class Hub:
         self._public, self._hooks, self.shared = public, hooks, shared
         self._asks = frozenset[str]() if hooks is None else hooks.asks
         self.rooms = Rooms(sockets, most=most_channels, most_bytes=most_bytes, gone=self._forgotten)
-        self._once = Once()
+        self._once = Once[Published]()
         self._under_way: dict[tuple[str, str, str], trio.Event] = {}  # publications with a key that the backend is asked about
         self._lines: dict[int, _Line] = {}
         self._refused: set[int] = set()  # connections that the backend does not want, until they have ended
@@ -118,9 +120,15 @@ class Hub:
             task_status.started()
             while True:
                 await trio.sleep(SWEEP_EVERY)
-                self.rooms.sweep(self._clock.monotonic(), self._now_ms())
+                for _slice in self.rooms.sweep(self._clock.monotonic(), self._now_ms()):
+                    await trio.lowlevel.checkpoint()
 
     # -- what holders of connections call --------------------------------------------------------------------------------
+
+    async def admit(self, who: Who) -> None:
+        """A connection without commands, such as an answer of server-sent events: the backend is asked about it. Raises NovaError."""
+        if self._hooks is not None and "connect" in self._asks:
+            _raise(await self._hooks.connect(who))
 
     def commands(self, conn: int, who: Who, commands: list[Command]) -> None:
         """One frame of a client."""
@@ -131,11 +139,22 @@ class Hub:
             if line is None:
                 if self._answers_at_once(command):
                     instantly(self._answer(conn, who, command, None))
+                    line = self._lines.get(conn)
                     continue
-                assert self._nursery is not None
-                line = self._lines[conn] = _Line(deque())
-                self._nursery.start_soon(self._work, conn, line)
+                line = self._line(conn)
             line.waiting.append((who, command))
+
+    def _line(self, conn: int) -> _Line:
+        assert self._nursery is not None
+        line = self._lines[conn] = _Line(deque())
+        self._nursery.start_soon(self._work, conn, line)
+        return line
+
+    def _say(self, conn: int, line: _Line | None, item: bytes) -> None:
+        """A reply that may be long. Who asks for many and takes none is sent no more, however many were asked for at once."""
+        self.sockets.reply(conn, item)
+        if len(item) > LONG:
+            (line or self._line(conn)).full = True
 
     def gone(self, conn: int, who: Who, reason: str, channels: list[str]) -> None:
         """The connection has ended; it was in `channels`."""
@@ -152,7 +171,12 @@ class Hub:
     async def _work(self, conn: int, line: _Line) -> None:
         """Everything in `line`, in order; then there is none any more."""
         try:
-            while line.waiting:
+            while line.waiting or line.full:
+                if line.full:
+                    line.full = False
+                    if not line.gone:
+                        await self.sockets.taken(conn)
+                    continue
                 who, command = line.waiting.popleft()
                 await self._answer(conn, who, command, line)
         finally:
@@ -216,12 +240,8 @@ class Hub:
         room, found = await self.subscribe(who, command.channel, place)
         if line is not None and line.gone:
             return
-        self.sockets.reply(
-            conn,
-            pushes.subscribed(
-                JSON, command.id, room.history.offset, room.history.epoch.encode(), found.recovered, _encoded(found.publications)
-            ),
-        )
+        said = _encoded(found.publications)
+        self._say(conn, line, pushes.subscribed(JSON, command.id, room.history.offset, room.history.epoch.encode(), found.recovered, said))
         self._enter(room, Member(who.user, who.client, self._now_ms()))
         self.sockets.subscribe(conn, room.channel)
 
@@ -239,15 +259,13 @@ class Hub:
     async def _on_presence(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         count, members, more = await self.presence(who, command.channel, 0, MEMBERS)
         shown = [(None if each.user is None else each.user.encode(), each.client.encode(), each.since) for each in members]
-        self.sockets.reply(conn, pushes.presence(JSON, command.id, count, more, shown))
+        self._say(conn, line, pushes.presence(JSON, command.id, count, more, shown))
 
     async def _on_history(self, conn: int, who: Who, command: Command, line: _Line | None) -> None:
         since = None if command.place is None else Place(*command.place)
         room, page = await self.history(who, command.channel, since, command.limit or PAGE)
-        self.sockets.reply(
-            conn,
-            pushes.history(JSON, command.id, room.history.offset, room.history.epoch.encode(), page.more, _encoded(page.publications)),
-        )
+        said = _encoded(page.publications)
+        self._say(conn, line, pushes.history(JSON, command.id, room.history.offset, room.history.epoch.encode(), page.more, said))
 
     # -- decisions, for every road ----------------------------------------------------------------------------------------
 
@@ -282,17 +300,18 @@ class Hub:
         space, rest = self.rules.of(channel)
         now = self._clock.monotonic()
         self._limits.command(who.user, who.peer, now)
-        await self._may_publish(who, space, channel, rest, now)
+        await self._may_publish(who, space, rest)
+        publisher = _publisher(who)
+        if key:
+            while (other := self._under_way.get((channel, publisher, key))) is not None:
+                await other.wait()  # the backend is being asked about the first one with this key
+            if (known := self._once.seen(channel, publisher, key, now)) is not None:
+                return known._replace(again=True)  # it counts to nothing
+        self._limits.publish(space, channel, publisher, who.peer, now)
         if len(data) > space.size:
             raise _large(space)
-        if not key:
-            return await self._publish(who, space, channel, rest, await self._asked(who, space, channel, data), "", "", conflate_key)
-        publisher = _publisher(who)
-        while (other := self._under_way.get((channel, publisher, key))) is not None:
-            await other.wait()  # the backend is being asked about the first one with this key
-        if (known := self._once.seen(channel, publisher, key, now)) is not None:
-            return Published(known, False, again=True)
-        if "publish" not in self._asks:
+        if not key or "publish" not in self._asks:
+            data = await self._asked(who, space, channel, data)
             return await self._publish(who, space, channel, rest, data, publisher, key, conflate_key)
         ended = self._under_way[channel, publisher, key] = trio.Event()
         try:
@@ -307,25 +326,31 @@ class Hub:
     ) -> Published:
         """What may be said, and was not said before."""
         if space.name == channels.STREAM and self._chat is not None:
-            return await self._chat.publish(who, rest, data, key=key)
+            done = await self._chat.publish(who, rest, data, key=key)
+            if key and not done.again:
+                self._once.done(channel, publisher, key, done, self._clock.monotonic())
+            return done
         once = f"{publisher}\0{key}" if key else ""
         quotas = () if self.shared is None else quotas_of(space, _publisher(who))
         done = await self.place(channel, space, rest, Note(data, self._now_ms(), None, conflate_key, keep=True), once, quotas)
         if key and not done.again:  # else its time has begun before
-            self._once.done(channel, publisher, key, done.place, self._clock.monotonic())
+            self._once.done(channel, publisher, key, done, self._clock.monotonic())
         return done
 
     async def admit_publish(self, who: Who, channel: str, data: bytes) -> bytes:
         """A publication that comes by another door: counted, and asked about; what is to be published. Raises NovaError."""
         space, rest = self.rules.of(channel)
-        await self._may_publish(who, space, channel, rest, self._clock.monotonic())
+        await self._may_publish(who, space, rest)
+        self._limits.publish(space, channel, _publisher(who), who.peer, self._clock.monotonic())
         return await self._asked(who, space, channel, data)
 
-    async def _may_publish(self, who: Who, space: Namespace, channel: str, rest: str, now: float) -> None:
+    async def _may_publish(self, who: Who, space: Namespace, rest: str) -> None:
         if space.name == channels.PUBLIC and who.user is None and not self._public:
             raise Unauthenticated("unauthenticated", "without a token this server's public channels are read only")
+        chats = space.name == channels.STREAM and who.user is not None and "publish" not in self._asks
+        if chats and (space.publish == "watch" or (space.publish == "chat" and who.scopes & self._scopes.chat)):
+            return  # the chat looks whether the stream may be seen, perhaps on another node: it is not asked twice
         await self._may(who, rest, space.publish)
-        self._limits.publish(space, channel, _publisher(who), who.peer, now)
 
     async def _asked(self, who: Who, space: Namespace, channel: str, data: bytes) -> bytes:
         """What the backend makes of it, when it wants to be asked. Raises NovaError."""
@@ -445,16 +470,33 @@ class Hub:
             raise _large(space)
         now, publisher = self._clock.monotonic(), f" service {by}"
         if once and (known := self._once.seen(channel, publisher, once, now)) is not None:
-            return Published(known, False, again=True)
+            return known._replace(again=True)
         note = Note(data, self._now_ms(), None, conflate_key, keep)
         done = await self.place(channel, space, rest, note, f"{publisher}\0{once}" if once else "")
         if once and not done.again:
-            self._once.done(channel, publisher, once, done.place, now)
+            self._once.done(channel, publisher, once, done, now)
         return done
 
     async def disconnect(self, user: str, code: int, reason: str) -> None:
         """End every connection of a user, on every node."""
         await self._everywhere({"do": "disconnect", "user": user, "code": code, "reason": reason})
+
+    def revoke(self, *, jti: str | None = None, user: str | None = None, before_ms: int = 0) -> None:
+        """End what lives on a revoked token, or on a user's tokens issued at before_ms or earlier; what waits for its turn is not done."""
+        self.sockets.revoke(jti=jti, user=user, before_ms=before_ms)
+
+        def ends(who: Who) -> bool:
+            claims = json.loads(who.claims) if who.claims else {}
+            of_user = user is not None and who.user == user and int(claims.get("iat", 0) * 1000) <= before_ms
+            return of_user or (jti is not None and claims.get("jti") == jti)
+
+        self._silence(ends)
+
+    def _silence(self, whom: Callable[[Who], bool]) -> None:
+        """Their connections end: what they asked for and is not begun is not done any more."""
+        for line in self._lines.values():
+            if line.waiting and whom(line.waiting[-1][0]):
+                line.waiting.clear()
 
     async def unsubscribe(self, user: str, channel: str, code: int, reason: str) -> None:
         """Take a user out of a channel, on every node."""
@@ -507,6 +549,7 @@ class Hub:
         match control["do"]:
             case "disconnect":
                 self.sockets.disconnect_user(control["user"], control["code"], control["reason"])
+                self._silence(lambda who: who.user == control["user"])
             case "unsubscribe":
                 self._sent_away += 1
                 room = self.rooms.get(control["channel"])

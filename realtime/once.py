@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from nova.core.bus.port import ONCE
-from nova.realtime.history import Place
 
 TTL: Final = ONCE  # as long as the bus, which knows what other nodes were told
 ENTRIES: Final = 65536  # about 20 MB; one more forgets the oldest
 
 
-class Once:
+A = TypeVar("A")
+
+
+class Once(Generic[A]):
     """The answers of earlier publishes.
 
     A key belongs to a channel and to its publisher: nobody finds out another's.
@@ -20,17 +22,17 @@ class Once:
 
     def __init__(self, *, entries: int = ENTRIES, ttl: float = TTL) -> None:
         self._entries, self._ttl = entries, ttl
-        self._known: OrderedDict[tuple[str, str, str], tuple[Place, float]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str], tuple[A, float]] = OrderedDict()
 
-    def seen(self, channel: str, publisher: str, key: str, now: float) -> Place | None:
-        """Where this publish went the first time; None: it is new."""
+    def seen(self, channel: str, publisher: str, key: str, now: float) -> A | None:
+        """What this publish was answered the first time; None: it is new."""
         self._sweep(now)
         found = self._known.get((channel, publisher, key))
         return None if found is None else found[0]
 
-    def done(self, channel: str, publisher: str, key: str, place: Place, now: float) -> None:
-        """It went there."""
-        self._known[channel, publisher, key] = (place, now + self._ttl)
+    def done(self, channel: str, publisher: str, key: str, answer: A, now: float) -> None:
+        """It was answered so."""
+        self._known[channel, publisher, key] = (answer, now + self._ttl)
         if len(self._known) > self._entries:
             self._known.popitem(last=False)
 

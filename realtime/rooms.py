@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
 from typing import Final
 
 from nova.core.errors import Unavailable
@@ -14,7 +15,8 @@ from nova.realtime.rules import Namespace
 from nova.realtime.seam import Channel, ChannelRules, Sockets
 
 IDLE: Final = 60.0  # seconds that a channel without readers and history is remembered
-SWEEP: Final = 512  # rooms that one sweep looks at: a few hundred microseconds
+SWEEP: Final = 512  # rooms of one slice of a sweep: a few hundred microseconds
+FULL: Final = 1.0  # seconds for which it is believed that all are in use: to look costs milliseconds
 
 
 class Room:
@@ -40,6 +42,7 @@ class Rooms:
         self._sockets, self._most, self._most_bytes, self._gone = sockets, most, most_bytes, gone
         self._rooms: OrderedDict[str, Room] = OrderedDict()
         self._bytes = 0
+        self._full_until = float("-inf")
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -54,11 +57,10 @@ class Rooms:
         """The room of that name, made when needed. Raises Unavailable `overloaded`: there are too many, and all in use."""
         room = self._rooms.get(name)
         if room is None:
-            if len(self._rooms) >= self._most and not self.sweep(now, force=True):
+            if len(self._rooms) >= self._most and not self._spare(now):
                 raise Unavailable("overloaded", f"{self._most} channels are in use", retry_after=IDLE)
             room = self._rooms[name] = self._make(name, space, rest, epoch or new_epoch())
-        room.used = now
-        self._rooms.move_to_end(name)
+        self._use(room, now)
         return room
 
     def renumber(self, room: Room, epoch: str) -> None:
@@ -86,25 +88,47 @@ class Rooms:
             oldest.history.forget()
             self._count(oldest)
 
-    def sweep(self, now: float, now_ms: int | None = None, *, force: bool = False) -> int:
-        """Forget what is idle; how many that were. force: what has only a history, too."""
-        gone = 0
-        for room in list(self._rooms.values())[:SWEEP]:
-            if now_ms is not None:
+    def sweep(self, now: float, now_ms: int) -> Iterator[int]:
+        """Forget what is idle: how many of each slice of those that were not used for a while. Others may be used between two."""
+        due = iter(list(takewhile(lambda room: room.used + IDLE < now, self._rooms.values())))
+        while slice := list(islice(due, SWEEP)):
+            gone = 0
+            for room in slice:
+                if self._rooms.get(room.name) is not room or room.used + IDLE >= now:
+                    continue
                 room.history.expire(now_ms)
                 self._count(room)
-            busy = room.channel.subscribers or len(room.members)
-            if not busy and (force or (room.used + IDLE < now and len(room.history) == 0)):
-                self._bytes -= room.kept
-                del self._rooms[room.name]
-                self._gone(room)
-                gone += 1
-                if force:
-                    break
-            elif busy:
-                room.used = now
-                self._rooms.move_to_end(room.name)
-        return gone
+                if self._busy(room):
+                    self._use(room, now)
+                elif len(room.history) == 0:
+                    self._forget(room)
+                    gone += 1
+            yield gone
+
+    def _spare(self, now: float) -> bool:
+        """Make room: of those that only have a history the one that was used longest ago is forgotten. False: there is none."""
+        if now < self._full_until:
+            return False
+        for _ in range(len(self._rooms)):
+            room = next(iter(self._rooms.values()))
+            if not self._busy(room):
+                self._forget(room)
+                return True
+            self._use(room, now)
+        self._full_until = now + FULL
+        return False
+
+    def _busy(self, room: Room) -> bool:
+        return bool(room.channel.subscribers or len(room.members))
+
+    def _use(self, room: Room, now: float) -> None:
+        room.used = now
+        self._rooms.move_to_end(room.name)
+
+    def _forget(self, room: Room) -> None:
+        self._bytes -= room.kept
+        del self._rooms[room.name]
+        self._gone(room)
 
     def _count(self, room: Room) -> None:
         self._bytes += room.history.size_bytes - room.kept

@@ -85,6 +85,7 @@ class _Conn:
     peer: str
     session: Session
     identity: Identity | None
+    counts: dict[str, int]
     name: str = ""
     asked: bool = False  # the hub has had commands of it
     outbox: deque[tuple[bytes, int]] = field(default_factory=deque)  # item, id of the command that it answers
@@ -108,7 +109,7 @@ class _Conn:
 
     def put(self, item: bytes, answers: int = 0) -> None:
         if self.size > OUTBOX_MOST:
-            self.end(_SLOW, "slow_reader")
+            self.too_slow()
             return
         self.outbox.append((item, answers))
         self.size += len(item)
@@ -126,6 +127,10 @@ class _Conn:
         self.size -= size
         self.room.unpark_all()
         return items
+
+    def too_slow(self) -> None:
+        self.counts["slow"] += self.closing is None
+        self.end(_SLOW, "slow_reader")
 
     def end(self, code: int, reason: str) -> None:
         if self.closing is None:
@@ -180,6 +185,11 @@ class TrioSockets:
             id, subscribes = found.replies.popleft() if found.replies else (0, False)
             found.session.asked -= subscribes
             found.put(item, id)
+
+    async def taken(self, conn: int) -> None:
+        """Of those in trio nothing more is read by itself."""
+        if conn < FIRST and self._inner is not None:
+            await self._inner.taken(conn)
 
     def push(self, conn: int, item: bytes) -> None:
         if conn < FIRST:
@@ -292,7 +302,7 @@ class TrioSockets:
         """
         number = next(self._ids)
         session = Session(form, connected=identity is not None, channels=self._life.channels)
-        conn = _Conn(number, f"{self.node}-{number - FIRST:x}t", peer, session, identity)
+        conn = _Conn(number, f"{self.node}-{number - FIRST:x}t", peer, session, identity, self.counts)
         with self._known(conn):
             async with trio.open_nursery() as nursery:
                 conn.nursery = nursery
@@ -444,8 +454,7 @@ class TrioSockets:
                     if item.kind == "unsub":
                         conn.subscriptions.pop(name, None)
             except SlowReader:
-                self.counts["slow"] += 1
-                conn.end(_SLOW, "slow_reader")
+                conn.too_slow()
 
     def _stop(self, conn: _Conn, name: str) -> None:
         found = conn.subscriptions.pop(name, None)

@@ -56,7 +56,7 @@ def who(principal: Principal | None, peer: str) -> Who:
 
 def holder(principal: Principal) -> Holder:
     """Who holds a connection."""
-    claims = json.dumps({"sub": principal.user, "name": principal.name}).encode()
+    claims = json.dumps({"sub": principal.user, "name": principal.name, "iat": principal.issued_at, "jti": principal.jti}).encode()
     return Holder(principal.user, bits(principal.scopes), claims, principal.expires_at, round(principal.issued_at * 1000), principal.jti)
 
 
@@ -103,7 +103,7 @@ class Realtime:
 
     def revoked(self, revocation: Revocation) -> None:
         """identity.revocations.Listener: what lives on a token that is refused now ends."""
-        self.sockets.revoke(jti=revocation.jti, user=revocation.user, before_ms=revocation.not_before_ms)
+        self.hub.revoke(jti=revocation.jti, user=revocation.user, before_ms=revocation.not_before_ms)
 
 
 def build(

@@ -113,7 +113,8 @@ def close_codes_page() -> str:
         MADE.format("realtime/close_codes.py") + "# Close codes\n\n"
         "Why the server closes a WebSocket. The number alone says what a client does next, also for codes that it does not know:\n"
         "4000 to 4199 come back with back-off, 4200 to 4299 get a new token first, 4300 to 4499 stay away. A connection that breaks\n"
-        "without a close frame (1006, which is never sent) is worth another try. [WebSocket](websocket.md) has the rules.\n\n"
+        "without a close frame (1006, which is never sent) is worth another try, and so is one that a proxy closes (1001, 1012, 1013).\n"
+        "[WebSocket](websocket.md) has the rules.\n\n"
         + close_codes.markdown()
     )
 

@@ -308,6 +308,8 @@ class Reactor:
             waiting = self._exchanges.get(conn) or self._streams.get(conn)
             if waiting is not None:
                 waiting.drained()
+            else:
+                self.websockets.drained(conn)
         elif kind == ext.RENDER:
             if event[2]:
                 if (site := self._sites.get(event[2])) is not None:

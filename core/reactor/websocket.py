@@ -12,6 +12,8 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+import trio
+
 from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.core.reactor.channel import Channel
@@ -126,6 +128,7 @@ class WebSockets:
         self._engine = engine
         self._listener = listener
         self._connections: Connections | None = None
+        self._untaken: dict[int, trio.Event] = {}  # connections whose backlog somebody waits for
 
     def configure(self, rules: WsRules) -> None:
         """Before the first listener."""
@@ -154,6 +157,12 @@ class WebSockets:
     def reply(self, conn: int, item: bytes) -> None:
         """The reply (JSON) to the oldest command of the connection that is not answered yet."""
         self._engine.ws_item(conn, item, True)
+
+    async def taken(self, conn: int) -> None:
+        """Until the client has taken what was sent to it, but for little, or has gone; `gone` must not have told of that before."""
+        waiting = self._untaken.setdefault(conn, trio.Event())
+        self._engine.mark(conn)
+        await waiting.wait()
 
     def push(self, conn: int, item: bytes) -> None:
         """A push (JSON) to one connection."""
@@ -206,8 +215,14 @@ class WebSockets:
             self._engine.ws_close(conn, 4000, b"internal")
         self._engine.let_go()
 
+    def drained(self, conn: int) -> None:
+        waiting = self._untaken.pop(conn, None)
+        if waiting is not None:
+            waiting.set()
+
     def gone(self, event: tuple[Any, ...]) -> None:
         _, conn, who, channels, reason = event
+        self.drained(conn)
         if self._connections is not None:
             with guarded(_log):
                 self._connections.gone(conn, self._who(conn, who), reason, channels)

@@ -54,7 +54,7 @@ class Chat:
     ) -> None:  # fmt: skip
         self._hub, self._store, self._streams, self._clock, self._new_id = hub, store, streams, clock, new_id
         self._words, self._kept = tuple(word.casefold() for word in words), kept
-        self._once = Once()
+        self._once = Once[Place]()
         self._rates = ChannelRates()  # of what comes by all nodes; each has counted its own before
         self._under_way: dict[tuple[str, ...], trio.Event] = {}
         self.elsewhere: set[str] = set()

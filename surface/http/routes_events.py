@@ -62,6 +62,7 @@ class EventRoutes:
             raise Unavailable("overloaded", "many clients come at once", retry_after=wait)
         places = _decode(call.headers.get("Last-Event-ID", "") or call.query["cursor"])
         asks, hub = who(call.principal, call.peer), self.realtime.hub
+        await hub.admit(asks)
 
         async def source(name: str, place: Place | None) -> _Source:
             room, recovery, reader = await hub.reader(asks, name, place)
@@ -163,8 +164,8 @@ class _Follow:
         channel, epoch, offset, recovery, place, _ = source
         name, parts = channel.encode(), []
         first = recovery.publications[0].offset if recovery.publications else offset + 1
-        missed = 0 if place is None or place.epoch != epoch else place.offset
-        if place is not None and not recovery.recovered and missed + 1 < first:
+        missed = place.offset if place is not None and place.epoch == epoch and place.offset <= offset else 0
+        if place is not None and not recovery.recovered:  # in another epoch it may end at 0: what was missed had numbers of the old one
             self._places[channel] = (epoch, first - 1)
             parts.append(self._event(b"gap", pushes.gap(JSON, name, epoch.encode(), missed + 1, first - 1)))
         for each in recovery.publications:

@@ -145,7 +145,7 @@ class Node:
         if user == "bad":
             raise Unauthenticated("bad_token", "no token")
         scopes = {"": 1, "none": 0, "service": 3, "admin": 5}[scope]
-        claims = json.dumps({"sub": user, "name": user.title()}).encode()
+        claims = json.dumps({"sub": user, "name": user.title(), "iat": self.clock.wall(), "jti": f"jti-{user}"}).encode()
         return Identity(user, scopes, claims, self.clock.wall() + 3600, int(self.clock.wall() * 1000), f"jti-{user}")
 
     async def client(self, user: str | None = None, *, peer: str = "127.0.0.1", form: int = JSON) -> Client:

@@ -280,8 +280,11 @@ async def test_who_publishes_to_a_redis_that_went_back_is_answered_in_the_new_ep
         while (done := await alice.ask(3, publish={"channel": room, "data": 2})).get("code") == "unavailable":
             await trio.sleep(0.05)
         assert done["epoch"] != old["epoch"] and (await alice.next("unsub"))["unsub"]["code"] == 4000
-        now = await alice.ask(4, history={"channel": room})
-        assert now["epoch"] == done["epoch"] and [each["data"] for each in now["publications"]] == [0, 2]
+        await alice.ask(4, subscribe={"channel": room})
+        await alice.ask(5, publish={"channel": room, "data": 3})
+        await alice.next(lambda item: "pub" in item and item["pub"]["data"] == 3)
+        now = await alice.ask(6, history={"channel": room})
+        assert now["epoch"] == done["epoch"] and [each["data"] for each in now["publications"]] == [0, 2, 3]
 
 
 async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) -> None:

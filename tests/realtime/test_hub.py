@@ -2,13 +2,34 @@
 
 import json
 
+import pytest
 import trio
 import trio.testing
 
-from nova.ext.values import MSGPACK
+from nova.ext.values import JSON, MSGPACK
+from nova.realtime.seam import Command, Who
 from tests.realtime.talk import PRIVATE, STREAM, Client, node
 
 LOBBY = "public:lobby"
+
+
+class Taking:
+    """A client's end of `Sockets` that takes one reply when told to."""
+
+    node = "n"
+
+    def __init__(self) -> None:
+        self.replies = 0
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def reply(self, conn: int, item: bytes) -> None:
+        self.replies += 1
+
+    async def taken(self, conn: int) -> None:
+        await self._lot.park()
+
+    def takes(self) -> None:
+        self._lot.unpark_all()
 
 
 async def test_publisher_and_readers_get_publications_in_order() -> None:
@@ -163,6 +184,80 @@ async def test_revocation_and_a_service_close_connections() -> None:
         assert len(here.sockets) == 0 and await here.hub.occupied() == []
 
 
+@pytest.mark.parametrize("how", ["jti", "user", "service"])
+async def test_what_waits_for_its_turn_when_the_token_is_revoked_is_not_done(how: str) -> None:
+    async with node() as here:
+        claims = (await here.verify("alice")).claims
+        commands = [
+            Command(at, "publish", f"stream:{STREAM}", b'{"text":"%d"}' % at, "", "", None, 0, False, None) for at in range(1, 11)
+        ]  # fmt: skip
+        for conn, user in ((1, "alice"), (2, "bob")):
+            who = Who(f"c{conn}", user, 1, claims.replace(b"alice", user.encode()), "", "127.0.0.1", "", JSON)
+            here.hub.commands(conn, who, commands)
+        if how == "jti":
+            here.hub.revoke(jti="jti-alice")
+        elif how == "user":
+            here.hub.revoke(user="alice", before_ms=int(here.clock.wall() * 1000))
+        else:
+            await here.hub.disconnect("alice", 4312, "disconnected")
+        await trio.testing.wait_all_tasks_blocked()
+        said = [json.loads(each.info or b"")["user"] for each in here.hub.rooms.get(f"stream:{STREAM}").history.last(99)]  # type: ignore[union-attr]
+        assert said.count("alice") <= 1 and said.count("bob") == 10
+        here.hub.revoke(user="bob", before_ms=int(here.clock.wall() * 1000) - 1)
+
+
+async def test_long_replies_wait_until_those_before_have_been_taken() -> None:
+    async with node("public history=100 channel_rate=off rate=off") as here:
+        for _ in range(90):
+            await here.hub.say(LOBBY, json.dumps("x" * 10_000).encode())
+        inner, sockets = Taking(), here.hub.sockets
+        here.hub.sockets = inner  # type: ignore[assignment]
+        commands = [Command(at, "history", LOBBY, b"", "", "", None, 0, False, None) for at in range(1, 21)]
+        who = Who("c1", "alice", 1, b"", "", "127.0.0.1", "", JSON)
+        here.hub.commands(1, who, commands[:10])
+        here.hub.commands(1, who, commands[10:])
+        await trio.testing.wait_all_tasks_blocked()
+        assert inner.replies == 1
+        for number in range(2, 21):
+            inner.takes()
+            await trio.testing.wait_all_tasks_blocked()
+            assert inner.replies == number
+        inner.takes()
+        await trio.testing.wait_all_tasks_blocked()
+        here.hub.commands(1, who, commands[:1])
+        assert inner.replies == 21  # at once again
+        here.hub.gone(1, who, "closed", [])
+        inner.takes()
+        here.hub.sockets = sockets
+
+
+async def test_who_publishes_again_what_was_acknowledged_is_not_told_that_it_is_too_much() -> None:
+    async with node("public rate=2/min channel_rate=3/min", "stream rate=1/min") as here:
+        alice = await here.client("alice")
+        for channel, data, rate in ((LOBBY, 1, 2), (f"stream:{STREAM}", {"text": "hello"}, 1)):
+            first = [
+                await alice.ask(at, publish={"channel": channel, "data": data, "idempotency_key": f"k{at}"}) for at in range(1, rate + 1)
+            ]  # fmt: skip
+            assert all("offset" in each for each in first)
+            for at, done in enumerate(first, 1):
+                assert await alice.ask(at, publish={"channel": channel, "data": data, "idempotency_key": f"k{at}"}) == done
+            assert (await alice.ask(9, publish={"channel": channel, "data": data, "idempotency_key": "new"}))["code"] == "rate_limited"
+
+
+async def test_who_reads_nothing_and_is_closed_for_it_is_counted() -> None:
+    async with node("public history=100 channel_rate=off rate=off") as here:
+        client = await here.client("alice")
+        client.stuck = trio.Event()
+        await trio.testing.wait_all_tasks_blocked()
+        for conn in list(here.sockets._conns):
+            for _ in range(10):
+                here.sockets.push(conn, b'{"x":"' + b"x" * 2**20 + b'"}')
+        assert here.sockets.counts["slow"] == 1
+        client.stuck.set()
+        assert await client.ended() == (4005, "slow_reader")
+        assert here.sockets.counts["slow"] == 1
+
+
 async def test_service_takes_a_user_out_of_a_channel() -> None:
     async with node() as here:
         alice = await here.client("alice")
@@ -236,7 +331,7 @@ async def test_idle_channels_are_forgotten() -> None:
         client = await here.client("alice")
         await client.ask(1, publish={"channel": LOBBY, "data": 1})
         here.clock.advance(100)
-        assert here.hub.rooms.sweep(here.clock.monotonic(), int(here.clock.wall() * 1000)) == 1 and len(here.hub.rooms) == 0
+        assert list(here.hub.rooms.sweep(here.clock.monotonic(), int(here.clock.wall() * 1000))) == [1] and len(here.hub.rooms) == 0
 
 
 async def test_msgpack_clients_see_the_same() -> None:

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 import zlib
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -252,6 +253,49 @@ async def test_events_go_on_behind_the_last_one_on_every_road(server: Served, to
         await until(b": ready\n\n")
         await trio.to_thread.run_sync(ask, server, "POST", "/v1/realtime/disconnect", {"user": "bob", "code": 4009}, tokens["svc"])
         assert b'"code":4009,"reason":"asked_to_reconnect"' in (await until(b"event: bye\n") + await until(b"\n\n")).replace(b" ", b"")
+
+
+@OVER
+async def test_events_of_another_epoch_begin_with_a_gap_also_where_nothing_is(server: Served, over: str) -> None:
+    name = f"public:anew-{over[-1]}"
+
+    async def first(place: list[Any]) -> Any:
+        last = urlsafe_b64encode(json.dumps({name: place}).encode()).decode()
+        async with events(server, name, over=over, last=last) as until:
+            said = (await until(b": ready\n\n")).decode()
+        return json.loads(said.partition("data: ")[2].partition("\n")[0])["gap"] if "event: gap" in said else None
+
+    gap = await first(["old", 7])
+    epoch = gap["epoch"]
+    assert gap == {"channel": name, "epoch": epoch, "from": 1, "to": 0}  # what it missed had numbers of the old epoch
+    assert await first([epoch, 0]) is None
+    await trio.to_thread.run_sync(ask, server, "POST", f"/v1/channels/{name}/publish", {"data": 1})
+    assert await first([epoch, 0]) is None
+    for place in (["old", 7], [epoch, 9]):
+        assert await first(place) == {"channel": name, "epoch": epoch, "from": 1, "to": 1}
+
+
+def test_client_that_asks_for_much_at_once_and_reads_nothing_takes_no_memory(tmp_path: Path) -> None:
+    async def talks(server: Served) -> None:
+        def resident() -> int:
+            return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
+
+        async with talk(server) as writer:
+            await writer.ask(1, connect={})
+            for _ in range(20):
+                await writer.ask(2, publish={"channel": "public:much", "data": "x" * 50_000})
+            before = resident()
+            async with talk(server) as client, talk(server) as other:
+                await client.say({"id": 1, "connect": {}}, *({"id": at, "history": {"channel": "public:much"}} for at in range(2, 129)))
+                await other.ask(1, connect={})
+                for at in range(2, 200):  # the server has heard both for long
+                    await other.ask(at, ping={})
+                assert resident() - before < 40_000_000  # of 120 MB
+                for at in range(2, 129):
+                    assert len((await client.next("history"))["publications"]) == 20, at
+
+    with serve(tmp_path / "data") as server:
+        trio.run(talks, server)
 
 
 @OVER
@@ -598,12 +642,18 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
             async with talk(server, eve, over=over) as client:
                 await client.say({"id": 2, "publish": {"channel": "public:eve", "data": 1}})
                 assert await client.ended() == 4301
+            async with events(server, LOBBY, over=over, token=ada) as until:
+                await until(b": ready\n\n")
             async with talk(server, over=over) as client:
                 hello = await client.ask(1, connect={"token": ada})
                 assert hello["user"] == "ada" and hello["expires_in"] > 3000
                 assert (await client.ask(2, publish={"channel": LOBBY, "data": 1}))["offset"] > 0
         assert (await trio.to_thread.run_sync(ask, server, "GET", "/v1/channels/public:eve/history"))["offset"] == 0
         await trio.to_thread.run_sync(comments, server, ada)
+        with pytest.raises(urllib.error.HTTPError) as caught:  # events are a connection, too
+            await trio.to_thread.run_sync(ask, server, "GET", f"/v1/events?channels={LOBBY}", None, eve)
+        with caught.value as answer:
+            assert answer.code == 403
 
     def comments(server: Served, ada: str) -> None:
         """Over HTTP the same backend is asked."""
@@ -625,7 +675,7 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
         }  # fmt: skip
         with serve(tmp_path / "data", **settings) as server:
             trio.run(talks, server)
-        assert asked.count("realtime.connect") == 8 and asked.count("realtime.publish") == 4
+        assert asked.count("realtime.connect") == 11 and asked.count("realtime.publish") == 4
     finally:
         backend.shutdown()
         backend.server_close()

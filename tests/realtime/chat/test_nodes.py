@@ -54,6 +54,25 @@ async def test_who_is_on_another_node_reads_and_writes(buses: tuple[Bus, Bus]) -
         assert (await bob.ask(5, presence={"channel": ROOM}))["count"] == 2
 
 
+async def test_what_is_said_from_afar_is_one_question(buses: tuple[Bus, Bus]) -> None:
+    async with two(buses) as (keeper, other, _):
+        assert keeper.chats is not None
+        asked, work = [], keeper.chats._work
+
+        async def heard(ticket: str, what: str, *more: Any) -> Any:
+            asked.append(what)
+            return await work(ticket, what, *more)
+
+        keeper.chats._work = heard  # type: ignore[method-assign]
+        bob, eve = await other.client("bob"), await other.client("eve/none")
+        assert "offset" in await bob.ask(1, publish={"channel": ROOM, "data": {"text": "from afar"}})
+        assert asked == ["publish"]
+        hidden = f"stream:{PRIVATE}"
+        assert (await bob.ask(2, publish={"channel": hidden, "data": {"text": "x"}}))["code"] == "not_found"
+        assert (await eve.ask(3, publish={"channel": hidden, "data": {"text": "x"}}))["code"] == "not_found"
+        assert (await eve.ask(4, publish={"channel": ROOM, "data": {"text": "x"}}))["code"] == "missing_scope"
+
+
 async def test_comments_and_what_moderators_do_is_the_keepers(buses: tuple[Bus, Bus]) -> None:
     async with two(buses) as (keeper, other, chats):
         bob = await other.client("bob")

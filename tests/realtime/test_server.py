@@ -300,7 +300,7 @@ def test_client_that_asks_for_much_at_once_and_reads_nothing_takes_no_memory(tmp
 
 @OVER
 async def test_token_that_expires_ends_and_one_that_is_refreshed_goes_on(server: Served, over: str) -> None:
-    short, long = [await trio.to_thread.run_sync(token, server, f"brief{over[-1]}", "--ttl", ttl) for ttl in ("3s", "1h")]
+    long, short = [await trio.to_thread.run_sync(token, server, f"brief{over[-1]}", "--ttl", ttl) for ttl in ("1h", "3s")]
     async with talk(server, short, over=over) as ends, talk(server, short, over=over) as stays:
         for client in (ends, stays):
             assert "offset" in await client.ask(1, subscribe={"channel": f"user:brief{over[-1]}"})

@@ -32,7 +32,7 @@ NODES: Final = "realtime:nodes"
 BEAT: Final = 3.0  # seconds between two signs of life
 DEAD: Final = Seconds(10.0)  # without one: a node's members are gone after it
 RETRY: Final = 0.5  # seconds
-PLACED: Final = 65_536  # channels that nobody here follows, of which it is remembered how far they had got
+PLACED: Final = 65_536  # channels that were written to here, or followed before, of which it is remembered how far they had got
 CHANGES: Final = 65_536  # comings and goings that wait to be told; one more, and everybody is told anew
 
 _log = Log("nova.cluster")
@@ -89,7 +89,7 @@ class Cluster:
         while True:
             found = self._followed.get(channel)
             if found is None:
-                found = self._followed[channel] = _Followed(space, seen=self._placed.get(channel, NOTHING_SEEN))
+                found = self._followed[channel] = _Followed(space)
             async with found.turn:
                 if not found.wanted:
                     continue  # who was opening it has given up
@@ -112,15 +112,20 @@ class Cluster:
             self._remember(channel, found.seen)
 
     async def place(self, channel: str, space: Namespace, note: Note, once: str, quotas: Sequence[Quota]) -> tuple[Place, bool]:
-        found = self._followed.get(channel)
-        seen = self._placed.get(channel, NOTHING_SEEN) if found is None else found.seen
+        seen = self._seen(channel)
         added: Added = await self._bus.add(channel, _packed(note), _keep(space), once=once, kept=note.keep, quotas=quotas, seen=seen)
-        if found is None and not added.again:
+        if not added.again:
             self._remember(channel, Seen(added.epoch, added.number, named=_named(space)))
         return Place(added.number, added.epoch), added.again
 
+    def _seen(self, channel: str) -> Seen:
+        """How far the log has got, by what was told of it and by what was answered to those who wrote."""
+        found, placed = self._followed.get(channel), self._placed.get(channel, NOTHING_SEEN)
+        if found is None or found.seen is NOTHING_SEEN:
+            return placed
+        return replace(found.seen, number=max(found.seen.number, placed.number)) if placed.epoch == found.seen.epoch else found.seen
+
     def _remember(self, channel: str, seen: Seen) -> None:
-        """How far a log has got that nobody here follows."""
         before = self._placed.get(channel, NOTHING_SEEN)
         if not seen.number or (before.epoch == seen.epoch and before.number > seen.number):
             return
@@ -214,7 +219,7 @@ class Cluster:
         """Read the whole of it, then what came meanwhile. Raises Unavailable."""
         if not found.wanted:
             raise Unavailable("unavailable", "the channel could not be opened", retry_after=RETRY)
-        tail = await self._bus.tail(channel, _keep(found.space), seen=found.seen)
+        tail = await self._bus.tail(channel, _keep(found.space), seen=self._seen(channel))
         rows = await self._bus.rows(_members(channel))
         if self._followed.get(channel) is not found:
             return

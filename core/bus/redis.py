@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from hashlib import sha1
 from typing import Any, Final
 
 import redis
@@ -33,6 +34,14 @@ Command = tuple[Any, ...]
 Message = tuple[str, bytes]  # channel, data
 
 _log = Log("nova.bus")
+
+
+class Script:
+    """Lua that Redis keeps once it has had it, and then knows by its digest."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Call:
@@ -106,10 +115,17 @@ class Link:
 
     async def one(self, *command: Any) -> Any:
         """The reply of one command. Raises Unavailable, also for an error reply: all of ours are well-formed."""
-        reply = (await self.call(command))[0]
-        if isinstance(reply, redis.ResponseError):
-            raise Unavailable("unavailable", f"Redis refuses {command[0]}: {str(reply)[:100]}", retry_after=RETRY_AFTER)
-        return reply
+        return _sound((await self.call(command))[0], command[0])
+
+    async def run(self, script: Script, keys: int, *rest: Any) -> Any:
+        """The reply of a script; `rest` are so many keys and then what it is told. Raises Unavailable, as `one`.
+
+        A Redis that was restarted or told to forget its scripts has not run anything, and is sent the whole.
+        """
+        reply = (await self.call(("EVALSHA", script.digest, keys, *rest)))[0]
+        if isinstance(reply, redis.exceptions.NoScriptError):
+            return await self.one("EVAL", script.text, keys, *rest)
+        return _sound(reply, "EVALSHA")
 
     async def listen(self, channel: str) -> None:
         """From its return on, messages of this channel come. Raises Unavailable."""
@@ -262,3 +278,10 @@ class Link:
             self._messages(heard)
         for call in done:
             call.done.set()
+
+
+def _sound(reply: Any, command: str) -> Any:
+    """Raises Unavailable: it is an error."""
+    if isinstance(reply, redis.ResponseError):
+        raise Unavailable("unavailable", f"Redis refuses {command}: {str(reply)[:100]}", retry_after=RETRY_AFTER)
+    return reply

@@ -40,7 +40,7 @@ from nova.core.bus.port import (
     Tail,
     Told,
 )
-from nova.core.bus.redis import RETRY_AFTER, Link
+from nova.core.bus.redis import RETRY_AFTER, Link, Script
 from nova.core.secret import SecretUrl
 from nova.core.values import Rate, Seconds
 
@@ -51,38 +51,38 @@ BROUGHT_BYTES: Final = 2**20  # ... and their bytes; who is further behind asks 
 META_TTL_MS: Final = 7 * 86_400_000  # a log that nobody wrote to or asked for is forgotten: it begins anew, with another epoch
 _CURSOR: Final = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
-_ACQUIRE: Final = """
+_ACQUIRE: Final = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])
 return token
-"""
-_RENEW: Final = """
+""")
+_RENEW: Final = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-_RELEASE: Final = """
+""")
+_RELEASE: Final = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0
-"""
+""")
 # KEYS: stream, bell. The bell says which entry stands before this one: whoever has that one has missed nothing.
-_APPEND: Final = """
+_APPEND: Final = Script("""
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', ARGV[2], ARGV[3])
 redis.call('SPUBLISH', KEYS[2], (last and last[1] or '-') .. ' ' .. id .. ' ' .. ARGV[3])
 return id
-"""
-_DROP: Final = """
+""")
+_DROP: Final = Script("""
 for at = 2, #ARGV do
   if redis.call('HGET', KEYS[1], ARGV[at]) == ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[at]) end
 end
 return 0
-"""
+""")
 # KEYS: ticket, lease. ARGV: what the lease must say; nothing: there is none.
-_TAKE: Final = """
+_TAKE: Final = Script("""
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 return redis.call('DEL', KEYS[1])
-"""
+""")
 # meta: e epoch, n number of the newest, k how many were kept. A log that has not got as far as was seen (epoch, number, named), or keeps
 # something else there (kept, digest), lost what it had acknowledged.
 _EPOCH: Final = """
@@ -104,7 +104,7 @@ end
 """
 # KEYS: meta, stream, live channel, once, and the quotas', each with two ARGV behind the eleventh, in microseconds: what one entry costs,
 # and the burst. They are counted as core.limits does.
-_ADD: Final = _EPOCH + """\
+_ADD: Final = Script(_EPOCH + """\
 if ARGV[4] ~= '' then
   local seen = redis.call('GET', KEYS[4])
   if seen then return {seen, 1} end
@@ -136,14 +136,14 @@ local place = epoch .. ' ' .. number
 if ARGV[4] ~= '' then redis.call('SET', KEYS[4], place, 'PX', ARGV[8]) end
 redis.call('SPUBLISH', KEYS[3], place .. ' ' .. ARGV[1])
 return {place, 0}
-"""
-_TAIL: Final = _EPOCH + """\
+""")
+_TAIL: Final = Script(_EPOCH + """\
 local epoch = epoch_of(ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local meta = redis.call('HMGET', KEYS[1], 'n', 'k')
 local length = redis.call('XLEN', KEYS[2])
 return {epoch, meta[1] or '0', meta[2] or '0', length, redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[3])}
-"""
+""")
 
 
 class _Subscriber:
@@ -300,7 +300,7 @@ class RedisBus:
 
     async def take(self, ticket: str, lease: Lease | None = None) -> bool | None:
         name, says = ("", "") if lease is None else (lease.name, _says(lease))
-        taken = await self._link.one("EVAL", _TAKE, 2, _ticket(ticket), _lease(name), says)
+        taken = await self._link.run(_TAKE, 2, _ticket(ticket), _lease(name), says)
         return None if taken < 0 else bool(taken)
 
     @asynccontextmanager
@@ -320,7 +320,7 @@ class RedisBus:
 
     async def append(self, stream: str, data: bytes) -> Cursor:
         _bounded(data)
-        id = await self._link.one("EVAL", _APPEND, 2, stream, _bell(stream), self._window, FIELD, data)
+        id = await self._link.run(_APPEND, 2, stream, _bell(stream), self._window, FIELD, data)
         return Cursor(id.decode())
 
     async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
@@ -393,18 +393,18 @@ class RedisBus:
     # -- leases ------------------------------------------------------------------------------------------------------------
 
     async def acquire(self, name: str, holder: str, ttl: Seconds) -> Lease | None:
-        token = await self._link.one("EVAL", _ACQUIRE, 2, _lease(name), "nova:lease-token", holder, _ms(ttl))
+        token = await self._link.run(_ACQUIRE, 2, _lease(name), "nova:lease-token", holder, _ms(ttl))
         return Lease(name, holder, token) if token else None
 
     async def renew(self, lease: Lease, ttl: Seconds) -> bool:
-        return bool(await self._link.one("EVAL", _RENEW, 1, _lease(lease.name), _says(lease), _ms(ttl)))
+        return bool(await self._link.run(_RENEW, 1, _lease(lease.name), _says(lease), _ms(ttl)))
 
     async def held(self, name: str) -> Seconds | None:
         left_ms = await self._link.one("PTTL", _lease(name))
         return Seconds(left_ms / 1000) if left_ms > 0 else None
 
     async def release(self, lease: Lease) -> None:
-        await self._link.one("EVAL", _RELEASE, 1, _lease(lease.name), _says(lease))
+        await self._link.run(_RELEASE, 1, _lease(lease.name), _says(lease))
 
     # -- logs --------------------------------------------------------------------------------------------------------------
 
@@ -415,8 +415,8 @@ class RedisBus:
         _bounded(data)
         counts = [f"nova:{{{log}}}:q:{quota.name}" for quota in quotas]
         rates = [part for quota in quotas for part in _costs(quota.rate)]
-        place, again, *wait_us = await self._link.one(
-            "EVAL", _ADD, 4 + len(counts), f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}", *counts,
+        place, again, *wait_us = await self._link.run(
+            _ADD, 4 + len(counts), f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", _live(log), f"nova:{{{log}}}:o:{once}", *counts,
             data, secrets.token_hex(6), keep.items, once, _ms(keep.ttl), int(kept), META_TTL_MS + _ms(keep.ttl), _ms(ONCE),
             seen.epoch, seen.number, int(seen.named), *rates,
         )  # fmt: skip
@@ -430,8 +430,8 @@ class RedisBus:
         await self._link.one("SPUBLISH", _live(log), b"- 0 " + data)
 
     async def tail(self, log: str, keep: Keep, *, seen: Seen = NOTHING_SEEN) -> Tail:
-        epoch, number, kept, length, found = await self._link.one(
-            "EVAL", _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_hex(6), META_TTL_MS + _ms(keep.ttl),
+        epoch, number, kept, length, found = await self._link.run(
+            _TAIL, 2, f"nova:{{{log}}}:m", f"nova:{{{log}}}:s", secrets.token_hex(6), META_TTL_MS + _ms(keep.ttl),
             max(1, keep.items), seen.epoch, seen.number, int(seen.named), seen.kept, seen.digest,
         )  # fmt: skip
         entries = tuple((int(id.partition(b"-")[0]), fields[1]) for id, fields in reversed(found))
@@ -457,7 +457,7 @@ class RedisBus:
 
     async def drop(self, table: str, rows: Collection[str], *, saying: bytes | None = None) -> None:
         if rows and saying is not None:
-            await self._link.one("EVAL", _DROP, 1, f"nova:table:{table}", saying, *rows)
+            await self._link.run(_DROP, 1, f"nova:table:{table}", saying, *rows)
         elif rows:
             await self._link.one("HDEL", f"nova:table:{table}", *rows)
 

@@ -1,6 +1,8 @@
 """The contract of `Bus`. Every adapter gets it whole; so it says nothing that only one process could promise."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from hashlib import sha1
 
 import pytest
@@ -283,6 +285,28 @@ async def test_log_is_numbered_told_and_kept_in_one_order(bus: Bus) -> None:
         tail = await bus.tail("a", KEEP)
         assert tail.epoch == first.epoch and tail.number == 5 and tail.entries[-3:] == ((3, b"3"), (4, b"4"), (5, b"5"))
         assert tail.lost == tail.entries[0][0] - 1
+
+
+async def test_scripts_are_sent_once_and_again_to_a_redis_that_has_forgotten_them(server: RedisServer) -> None:
+    def sent_whole() -> int:
+        found = re.search(rb"cmdstat_eval:calls=(\d+)", server.say("INFO commandstats"))
+        return 0 if found is None else int(found[1])
+
+    flush(server)
+    assert server.say("SCRIPT FLUSH") == server.say("CONFIG RESETSTAT") == b"+OK\r\n"
+    bus = RedisBus(SecretUrl(server.url))
+    async with bus.opened(), bus.follow() as follower:
+        await follower.add("a")
+        added = [(await bus.add("a", b"%d" % number, KEEP)).number for number in range(5)]
+        assert sent_whole() == 1
+        assert server.say("SCRIPT FLUSH") == b"+OK\r\n"
+        async with trio.open_nursery() as nursery:
+            for number in range(5, 10):
+                nursery.start_soon(partial(bus.add, "a", b"%d" % number, KEEP, once=f"n{number}"))
+        assert sent_whole() <= 6
+        again = await bus.add("a", b"5", KEEP, once="n5")
+        assert again.again and (await bus.tail("a", KEEP)).number == 10 and added == [1, 2, 3, 4, 5]
+        assert [each.number for each in await told(follower, 10)] == list(range(1, 11))
 
 
 async def test_log_that_was_set_back_goes_on_in_another_epoch(server: RedisServer) -> None:

@@ -165,19 +165,20 @@ class Invalidations:
                 await trio.sleep(BACK_OFF)
 
     async def _catch_up(self) -> Cursor:
-        """Everything that was told while this edge was away. The bus must be there: without the log it may not serve."""
-        place = await self._jobs.place(self.edge)
-        if not self._shared:
-            place = await self._end(LOG)
-            missed = await self._jobs.find(status=JobStatus.PENDING, limit=sys.maxsize)
-            for job in reversed(missed):
-                self._open[job.id] = job
+        """Everything that was told while this edge was away. The bus must be there: without the log it may not serve.
+
+        What it had begun, and had not said when it ended, stands in its own store: its place in the log may be behind that.
+        """
+        for job in reversed(await self._jobs.find(status=JobStatus.PENDING, limit=sys.maxsize)):
+            self._open[job.id] = job
+            mine = {each.status for each in job.edges if each.edge == self.edge}
+            if EdgeStatus.PENDING in mine or not self._shared:
                 await self._do(job)
-        elif place is None:
-            place = await self._end(LOG)  # its cache is as new as it is
-            await self._jobs.put((), {self.edge: place})
-        else:
-            place = await self._read_on(place)
+        place = await self._jobs.place(self.edge) if self._shared else await self._end(LOG)
+        if place is not None:
+            return await self._read_on(place) if self._shared else place
+        place = await self._end(LOG)  # its cache is as new as it is
+        await self._jobs.put((), {self.edge: place})
         return place
 
     async def _read_on(self, place: Cursor) -> Cursor:
@@ -222,9 +223,8 @@ class Invalidations:
                 await self._know(job)
             self._open.setdefault(job.id, job)
             await self._do(job)
-        # A log that was lost, and that nobody has written to since, begins anew: where this edge stood is no place in it.
-        self._done = page.cursor if page.entries or not page.gap else START
-        return self._done
+        self._done = page.cursor
+        return page.cursor
 
     async def _know(self, job: Job) -> None:
         """Who was away, or reads the log again, has written down already what some edges said of a job: that stays."""
@@ -235,6 +235,8 @@ class Invalidations:
     async def _do(self, job: Job) -> None:
         """This edge's part of a job. A task of its own fetches what is to be warm: no purge waits for that."""
         if job.warms:
+            async with self._lock:  # the place in the log goes on while this waits, and nothing would lead back to it
+                await self._jobs.put([self._open.get(job.id, job)])
             try:
                 self._to_warm.send_nowait(job)
             except trio.WouldBlock:

@@ -217,11 +217,11 @@ class MemoryBus:
             with trio.move_on_after(wait):
                 await found.readers.park()
         if found is None:
-            return Page((), after, number is None)
+            return Page((), after if number is not None else START, number is None)
         first = found.first if number is None else max(number + 1, found.first)
         entries = tuple(Entry(self._cursor(at), found.entries[at]) for at in range(first, min(first + limit, found.next)))
         gap = number is None or number + 1 < found.first
-        return Page(entries, entries[-1].cursor if entries else after, gap)
+        return Page(entries, entries[-1].cursor if entries else await self.end(stream) if gap else after, gap)
 
     @asynccontextmanager
     async def listening(self, stream: str) -> AsyncIterator[None]:

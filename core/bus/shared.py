@@ -384,11 +384,21 @@ class RedisBus:
             gap = int(facts.get(b"entries-added", 0)) > int(facts.get(b"length", 0))
         else:
             gap = not known  # the entry that it stands behind is gone, and nobody knows what else
-        return Page(entries, entries[-1].cursor if entries else after, gap)
+        if entries or not gap:
+            return Page(entries, entries[-1].cursor if entries else after, gap)
+        last = await self._last(stream)
+        return Page((), last, last != after)
 
     async def end(self, stream: str) -> Cursor:
         found = await self._link.one("XREVRANGE", stream, "+", "-", "COUNT", 1)
-        return Cursor(found[0][0].decode()) if found else START
+        return Cursor(found[0][0].decode()) if found else await self._last(stream)
+
+    async def _last(self, stream: str) -> Cursor:
+        """The place behind everything that was ever written to a stream without entries: somebody has trimmed it to nothing, or there is
+        none."""
+        (found,) = await self._link.call(("XINFO", "STREAM", stream))
+        last = "" if isinstance(found, Exception) else dict(zip(found[::2], found[1::2], strict=True))[b"last-generated-id"].decode()
+        return Cursor(last) if last not in ("", "0-0") else START
 
     # -- leases ------------------------------------------------------------------------------------------------------------
 

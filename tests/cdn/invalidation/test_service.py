@@ -399,3 +399,58 @@ async def test_a_log_that_was_lost_is_a_reason_to_forget_everything_once(tmp_pat
             job = await a.service.purge((Purge("key", b"/x", "s"),), "ada")
             assert (await a.service.wait(job.id)).status is JobStatus.DONE
             assert a.store.purged == [*A_TAG, Purge("all"), Purge("key", b"/x", "s")]
+
+
+async def test_a_log_that_was_trimmed_to_nothing_is_forgotten_for_once(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        bus = RedisBus(SecretUrl(server.url))
+        async with bus.opened(), Cluster(tmp_path, bus, shared=True).node("a") as a:
+            await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+            server.say(f"XTRIM {LOG} MAXLEN 0")
+            for _ in range(3):  # so that it has gone round
+                await bus.read(LOG, START)
+            job = await a.service.purge((Purge("key", b"/x", "s"),), "ada")
+            assert (await a.service.wait(job.id)).status is JobStatus.DONE
+            assert a.store.purged.count(Purge("all")) <= 1
+            server.say(f"XTRIM {LOG} MAXLEN 0")
+            async with Cluster(tmp_path, bus, shared=True).node("b") as b:  # one that is new finds an empty log
+                for _ in range(3):
+                    await bus.read(LOG, START)
+                assert b.store.purged == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_what_was_being_warmed_when_an_edge_was_killed_is_warmed_by_its_next_start(tmp_path: Path, shared: bool) -> None:
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=shared)
+    async with cluster.node("a") as a, cluster.node("b") as b:
+        b.store.gate = trio.Event()
+        if not shared:
+            a = b
+        warm = await a.service.prewarm((Warm("s", b"/1"),), "ada")
+        job = await a.service.purge(A_TAG, "ada")
+        await a.service.wait(job.id)
+        await b.service.wait(job.id)  # its place in the log is behind both now
+    if not shared:
+        cluster.bus = MemoryBus(CLOCK)
+    async with cluster.node("b") as b:
+        with trio.fail_after(10):
+            done = await b.service.wait(warm.id)
+        assert {edge.edge: edge.objects for edge in done.edges}["b"] == 1
+        assert b.store.warmed == [b"/1"]
+
+
+async def test_an_edge_that_left_while_nobody_was_here_is_not_awaited_for_ever(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.cdn.invalidation.service.LATE", 0.05)
+    cluster.there.append("ghost")
+    async with cluster.node("a") as a:
+        job = await a.service.purge(A_TAG, "ada")
+
+        async def said() -> bool:
+            return EdgeStatus.ACKED in {edge.status for edge in (await a.service.get(job.id)).edges}
+
+        await soon(said)
+    cluster.there.remove("ghost")
+    async with cluster.node("a") as a:
+        with trio.fail_after(10):
+            assert (await a.service.wait(job.id)).status is JobStatus.DONE

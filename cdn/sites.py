@@ -255,13 +255,34 @@ class Sites:
         for running in [*self._sites.values(), *self._leaving]:
             if what.site is None or running.site.config.name == what.site:
                 count += running.site.doom(match, soft=what.soft)
-        names = await self._names(what, site, match)
+        keys = self._keys(what)
+        names = await self._names(what, site, match) if keys is None else [
+            name for number, key in keys for name in self.keeper.names_of(number, key)
+        ]  # fmt: skip
         for at in range(0, len(names), _STRETCH):
             count += self.keeper.purge_names(names[at : at + _STRETCH], soft=what.soft, now=now)
             await trio.lowlevel.checkpoint()
         if self.disk is not None:
-            count += await self._purge_disk(what, match, {(self._name_of(number), key) for number, key in names})
+            count += await self._purge_disk(what, match, keys, {(self._name_of(number), key) for number, key in names})
         return count
+
+    def _keys(self, what: Purge) -> list[tuple[int, bytes]] | None:
+        """The keys that a purge by target means, on the sites that it is for; None: it is another one, or there are too many hosts."""
+        if what.kind != "key":
+            return None
+        found = [(k.PICTURES, what.value)] if what.site is None else []
+        for name, number in self._numbers.items():
+            if what.site not in (None, name):
+                continue
+            if what.host is not None:
+                hosts: set[bytes] | None = {what.host.lower(), b""}
+            else:
+                memory, disk = self.keeper.hosts.of(number), set() if self.disk is None else self.disk.hosts.of(name)
+                hosts = None if memory is None or disk is None else memory | disk
+            if hosts is None:
+                return None
+            found += [(number, host + what.value) for host in hosts]
+        return found
 
     def _match(self, what: Purge) -> Callable[[bytes, tuple[bytes, ...]], bool]:
         """Whether an object of that key (without its variant) and these tags is meant."""
@@ -297,10 +318,16 @@ class Sites:
             await trio.lowlevel.checkpoint()
         return found
 
-    async def _purge_disk(self, what: Purge, match: Callable[[bytes, tuple[bytes, ...]], bool], in_memory: set[tuple[str, bytes]]) -> int:
+    async def _purge_disk(
+        self, what: Purge, match: Callable[[bytes, tuple[bytes, ...]], bool], keys: list[tuple[int, bytes]] | None,
+        in_memory: set[tuple[str, bytes]],
+    ) -> int:  # fmt: skip
         assert self.disk is not None
         count, stuck, now = 0, self.disk.stuck, self._clock.wall()
-        names = self.disk.tagged(what.value, what.site) if what.kind == "tag" else self.disk.names(what.site)
+        if keys is not None:
+            names = [name for number, key in keys for name in self.disk.names_of(self._name_of(number), key)]
+        else:
+            names = self.disk.tagged(what.value, what.site) if what.kind == "tag" else self.disk.names(what.site)
         for at, name in enumerate(names):
             if what.kind == "tag" or match(primary(name[1]), ()):
                 hit = self.disk.soften(*name, now) if what.soft else self.disk.forget(*name)

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from nova.cdn.cache.entry import Entry
+from nova.cdn.cache.keeper import Hosts, primary
 from nova.core.clock import Clock
 from nova.core.errors import Unavailable
 from nova.core.log import Log
@@ -106,6 +107,13 @@ def scan(root: Path) -> Iterator[tuple[Path, str, bytes, Entry, int]]:
             path.unlink(missing_ok=True)
 
 
+class _Writing:
+    """One answer on its way to the disk; who forgets it takes it out of the list of them."""
+
+    def __init__(self, tags: tuple[bytes, ...]) -> None:
+        self.tags = tags
+
+
 class DiskTier:
     """At most `capacity` bytes below `root`."""
 
@@ -117,8 +125,9 @@ class DiskTier:
         self._varies: dict[Name, tuple[bytes, ...]] = {}
         self._tagged: dict[bytes, set[Name]] = {}
         self._variants: dict[Name, set[bytes]] = {}  # keys of what varies, by the object's name
-        self._writing: dict[Name, object] = {}
-        self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], object]](QUEUE)
+        self._writing: dict[Name, _Writing] = {}
+        self.hosts = Hosts()
+        self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], _Writing]](QUEUE)
         self._paused_until = 0.0
         self.writes = self.reads = self.failures = self.evictions = self.torn = 0
         self.stuck = 0  # what a purge was meant for and could not be taken from the disk: a restart would bring it back
@@ -156,12 +165,13 @@ class DiskTier:
         size = sum(map(len, body)) + len(entry.head)
         if not self._order.admits(_hash(name), size):
             return
-        token = object()
+        token = _Writing(entry.tags)
         try:
             self._give.send_nowait((name, entry, body, token))
         except trio.WouldBlock:
             return
         self._writing[name] = token
+        self.hosts.saw(site, key)
 
     async def find(self, site: str, key: bytes) -> tuple[Entry, list[Buffer]] | None:
         """The answer under a key, checked."""
@@ -209,9 +219,13 @@ class DiskTier:
 
     def forget_object(self, site: str, key: bytes) -> None:
         """`forget` for an object with its variants."""
-        writing = [name[1] for name in self._writing if name[0] == site and name[1].partition(b"\0")[0] == key]
-        for each in {key, *writing, *self._variants.get((site, key), ())}:
-            self.forget(site, each)
+        for name in self.names_of(site, key):
+            self.forget(*name)
+
+    def names_of(self, site: str, key: bytes) -> list[Name]:
+        """The names under which an object may lie, or is about to: its own, its variants'."""
+        writing = [name[1] for name in self._writing if name[0] == site and primary(name[1]) == key]
+        return [(site, name) for name in {key, *writing, *self._variants.get((site, key), ())}]
 
     def soften(self, site: str, key: bytes, now: float) -> bool:
         """From now on it is stale, after a crash too. False: it was not here."""
@@ -229,10 +243,12 @@ class DiskTier:
         return True
 
     def names(self, site: str | None) -> list[Name]:
-        return [name for name in self._places if site is None or name[0] == site]
+        """Everything that is here, or about to be."""
+        return [name for name in self._places.keys() | self._writing.keys() if site is None or name[0] == site]
 
     def tagged(self, tag: bytes, site: str | None) -> list[Name]:
-        return [name for name in self._tagged.get(tag, ()) if site is None or name[0] == site]
+        writing = {name for name, each in self._writing.items() if tag in each.tags}
+        return [name for name in writing | self._tagged.get(tag, set()) if site is None or name[0] == site]
 
     def info(self, name: Name) -> _Place | None:
         return self._places.get(name)
@@ -240,6 +256,7 @@ class DiskTier:
     # -- inside ----------------------------------------------------------------------------------------------------------
 
     def _add(self, name: Name, entry: Entry, size: int, path: Path) -> None:
+        self.hosts.saw(*name)
         old = self._places.get(name)
         if old is not None:
             self._order.remove(old.handle)
@@ -268,7 +285,7 @@ class DiskTier:
                 del self._variants[whole]
                 self._varies.pop(whole, None)
 
-    async def _write(self, name: Name, entry: Entry, body: Sequence[Buffer | bytes], token: object) -> None:
+    async def _write(self, name: Name, entry: Entry, body: Sequence[Buffer | bytes], token: _Writing) -> None:
         if self._writing.get(name) is not token:
             return
         path = self._root / file_name(*name)

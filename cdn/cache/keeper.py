@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Final
 
 from nova.cdn.cache.entry import Entry
@@ -16,12 +16,32 @@ from nova.ext.sequence import Sequence as Grown
 Name = tuple[int, bytes]  # site, key
 
 _SCAN: Final = 16_384  # places looked at in one stretch
+HOSTS: Final = 1000  # of one site
 SLICE_MARK: Final = b"\0#"  # behind a key: one slice of the object
 
 
 def primary(key: bytes) -> bytes:
     """The key without the values that its answer varies with, or the number of its slice."""
     return key.partition(b"\0")[0]
+
+
+class Hosts:
+    """The hosts whose objects a tier has had, by site: where a purge names none, it looks under each of them. Viewers make hosts up, so
+    above HOSTS of them nobody counts."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, set[bytes] | None] = {}
+
+    def saw(self, site: Hashable, key: bytes) -> None:
+        known = self._known.setdefault(site, set())
+        if known is not None and (host := key.partition(b"/")[0]) not in known:
+            known.add(host)
+            if len(known) > HOSTS:
+                self._known[site] = None
+
+    def of(self, site: Hashable) -> set[bytes] | None:
+        """Empty for keys without a host; None: too many to be known."""
+        return self._known.get(site, set())
 
 
 class Keeper:
@@ -36,11 +56,13 @@ class Keeper:
         self._tags: dict[Name, tuple[bytes, ...]] = {}
         self._usage: dict[Name, tuple[int, int]] = {}
         self._variants: dict[Name, dict[bytes, None]] = {}
+        self.hosts = Hosts()
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
     def keep(self, site: int, key: bytes, entry: Entry, body: Sequence[Buffer | bytes], *, flags: int = 0, asked: bool = False) -> None:
         """A whole answer. What has no room any more goes. asked: a fetch still looks after it, and who waits goes on waiting."""
+        self.hosts.saw(site, key)
         weight = entry.weight(key, sum(map(len, body)))
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, body, status=entry.status, flags=entry.flags | flags,
@@ -53,6 +75,7 @@ class Keeper:
 
     def grow(self, site: int, key: bytes, entry: Entry, sequence: Grown, total: int | None) -> None:
         """An answer whose body still comes; who waits for it follows."""
+        self.hosts.saw(site, key)
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, (), status=entry.status, flags=entry.flags, etag=entry.etag,
             sequence=sequence, total=-1 if total is None else total, **entry.times(),
@@ -69,17 +92,14 @@ class Keeper:
         """Answers under `key` differ by these fields; `variant` is the key of one of them. Above `most` the oldest goes."""
         listed = b"".join(b"%s\n" % name for name in names)
         found = self.table.find(site, key)
-        known = self._variants.setdefault((site, key), {})
         if found is None or not found.flags & k.VARY or found.lines != listed:
-            for old in list(known):
+            for old in list(self._variants.get((site, key), ())):
                 self.drop(site, old)
-            known.clear()
             self.table.keep(site, key, listed, 0, len(listed), (), status=0, flags=k.VARY, born=0, fresh_until=0, weight=len(key) + 256)
+        known = self._variants.setdefault((site, key), {})
         known[variant] = None
         while len(known) > most:
-            oldest = next(iter(known))
-            del known[oldest]
-            self.drop(site, oldest)
+            self.drop(site, next(iter(known)))
 
     def fit(self) -> None:
         """Let go what is above the capacity."""
@@ -111,7 +131,11 @@ class Keeper:
 
     def drop_object(self, site: int, key: bytes, *, soft: bool, now: float) -> int:
         """Forget an object with every variant and slice; the number of answers."""
-        return self.purge_names([(site, name) for name in (key, *self._variants.get((site, key), ()))], soft=soft, now=now)
+        return self.purge_names(self.names_of(site, key), soft=soft, now=now)
+
+    def names_of(self, site: int, key: bytes) -> list[Name]:
+        """The names under which an object may lie: its own, its variants', its slices'."""
+        return [(site, key), *((site, name) for name in self._variants.get((site, key), ()))]
 
     def tagged(self, tag: bytes, site: int | None) -> list[Name]:
         return [name for name in self._tagged.get(tag, ()) if site is None or name[0] == site]
@@ -185,12 +209,11 @@ class Keeper:
         if not self._variants:
             return
         for site, key in names:
-            if b"\0" in key:
-                known = self._variants.get((site, primary(key)))
-                if known is not None:
-                    known.pop(key, None)
-            else:
-                self._variants.pop((site, key), None)
+            # What an object's name goes without is still here, and is found by it: its variants and slices leave one by one.
+            if b"\0" in key and (known := self._variants.get(name := (site, primary(key)))) is not None:
+                known.pop(key, None)
+                if not known:
+                    del self._variants[name]
 
 
 MAX_STARS: Final = 8  # of one pattern: what it costs to match grows with each

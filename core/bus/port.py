@@ -50,8 +50,8 @@ class Entry:
 class Page:
     """Entries in order.
 
-    cursor: where to go on; behind the last entry, or when there is none as asked, and where nothing is left of what was asked for, behind all
-    of that.
+    cursor: where to go on; behind the last entry, or when there is none as asked; where nothing is left of what was asked for, behind all
+    of it.
     gap: entries between the cursor that was asked for and the first one here are no longer kept, or the stream lost its
     past: what follows from it must be rebuilt.
     """

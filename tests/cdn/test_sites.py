@@ -69,7 +69,10 @@ class Node:
 
 
 @asynccontextmanager
-async def node(*rows: dict[str, Any], disk: Path | None = None, called: bytes | None = None) -> AsyncIterator[Node]:
+async def node(
+    *rows: dict[str, Any], disk: Path | None = None, called: bytes | None = None, before: Purge | None = None
+) -> AsyncIterator[Node]:
+    """before: what is purged before the sites open."""
     clock, offload = FakeClock(), Offload()
     reactor = Reactor(clock, event_ring=1 << 20, command_ring=1 << 20)
     addresses: dict[str, tuple[str, int]] = {}
@@ -86,12 +89,16 @@ async def node(*rows: dict[str, Any], disk: Path | None = None, called: bytes | 
         except OSError:
             raise Unprocessable(detail="in use") from None
 
+    async def told() -> None:
+        if before is not None:
+            await sites.purge(before)
+
     config = make(Cdn, sites=list(rows), memory="8MiB")
     tier = None if disk is None else DiskTier(disk, 1 << 24, "s3fifo", offload, clock)
     sites = Sites(
         reactor, config, clock, offload, via=b"nova-t", fetcher=fetcher, listen=listen,
         close=lambda site: reactor.unlisten(f"site:{site.name}"), disk=tier,
-        called=lambda site: called,
+        called=lambda site: called, before=told,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:
         await nursery.start(reactor.run)
@@ -477,3 +484,69 @@ async def test_fetches_of_a_site_that_is_closed_are_not_kept_for_the_next_one() 
             gate.set()
             await leaving.idle()
         assert list(found.sites.objects()) == []
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("what", [Purge("key", b"/a/1"), Purge("tag", b"a"), Purge("prefix", b"/a/"), Purge("all")])
+async def test_what_is_being_written_to_disk_is_purged_too(
+    tmp_path: Path, what: Purge, soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the fetch and the file nothing on disk is known by that name yet."""
+    monkeypatch.setattr(DiskTier, "_write", stuck := Stuck(DiskTier._write))
+    async with node(row("one"), disk=tmp_path / "d") as made:
+        await made.get("one", "/a/1")
+        await house.served.until(lambda: stuck.waiting == 1)
+        await made.sites.purge(Purge(what.kind, what.value, "one", soft=soft))
+        stuck.go.set()
+        await house.served.until(lambda: stuck.waiting == 0)
+        made.sites.keeper.drop(1, b"h/a/1")  # as what is not asked for leaves memory
+        status = (await made.get("one", "/a/1"))[1]["cache-status"]
+        assert "hit" not in status, status
+
+
+class Stuck:
+    """`_write` of a disk that takes its time. waiting: answers that are being written."""
+
+    def __init__(self, write: Any) -> None:
+        self.write, self.waiting, self.go = write, 0, trio.Event()
+
+    def __get__(self, disk: DiskTier, kind: type[DiskTier]) -> Any:
+        async def run(*arguments: Any) -> None:
+            self.waiting += 1
+            await self.go.wait()
+            await self.write(disk, *arguments)
+            self.waiting -= 1
+
+        return run
+
+
+@pytest.mark.parametrize("host", ["client", "origin"])
+async def test_a_purge_by_url_looks_at_nothing_else(host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with node(row("one", host=host), row("two", host=host), disk=tmp_path / "d") as made:
+        for where in ("h", "other"):
+            await made.get("one", "/a/1", where)
+        await made.get("two", "/a/1")
+        await made.get("one", "/a/2")
+        monkeypatch.delattr("nova.cdn.cache.keeper.Keeper.names")
+        monkeypatch.delattr("nova.cdn.cache.disk.DiskTier.names")
+        await made.sites.purge(Purge("key", b"/a/1", "one"))
+        assert [await made.is_hit("one", "/a/1", where) for where in ("h", "other")] == [False, host == "origin"]
+        assert await made.is_hit("one", "/a/2") and await made.is_hit("two", "/a/1")
+        await made.sites.purge(Purge("key", b"/a/1", host=b"h"))
+        assert await made.is_hit("one", "/a/1", "other") is (host == "client")
+        assert not await made.is_hit("two", "/a/1")
+
+
+async def test_a_purge_by_url_finds_its_object_under_more_hosts_than_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.cdn.cache.keeper.HOSTS", 3)
+    async with node(row("one")) as made:
+        for number in range(5):
+            await made.get("one", "/a/1", f"h{number}")
+        await made.sites.purge(Purge("key", b"/a/1", "one"))
+        assert not any([await made.is_hit("one", "/a/1", f"h{number}") for number in range(5)])
+
+
+async def test_what_is_told_before_the_sites_open_is_forgotten_on_disk(tmp_path: Path) -> None:
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path, before=Purge("key", b"/a/1", "one")) as made:
+        assert not await made.is_hit("one", "/a/1") and await made.is_hit("one", "/a/2?x")

@@ -14,6 +14,7 @@ from nova.cdn.cache.keeper import MAX_STARS, Keeper, Name, glob, literal_prefix,
 from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
 from nova.cdn.shield.compress import Compressor
 from nova.cdn.shield.site import Site
+from nova.cdn.shield.sliced import Match
 from nova.core.clock import Clock
 from nova.core.errors import NotFound, NovaError, Unavailable, Unprocessable
 from nova.core.log import Log
@@ -256,15 +257,16 @@ class Sites:
             if what.site is None or running.site.config.name == what.site:
                 count += running.site.doom(match, soft=what.soft)
         keys = self._keys(what)
-        names = await self._names(what, site, match) if keys is None else [
-            name for number, key in keys for name in self.keeper.names_of(number, key)
-        ]  # fmt: skip
+        # The disk first: what comes up from there while this goes on is in memory before it is looked for in memory.
+        stuck = 0 if self.disk is None else self.disk.stuck
+        on_disk = set[tuple[str, bytes]]() if self.disk is None else await self._purge_disk(self.disk, what, match, keys)
+        names = await self._names(what, site, match, keys)
         for at in range(0, len(names), _STRETCH):
             count += self.keeper.purge_names(names[at : at + _STRETCH], soft=what.soft, now=now)
             await trio.lowlevel.checkpoint()
-        if self.disk is not None:
-            count += await self._purge_disk(what, match, keys, {(self._name_of(number), key) for number, key in names})
-        return count
+        if self.disk is not None and self.disk.stuck > stuck:
+            raise Unavailable("storage_failed", "what was forgotten still lies on the disk: a restart would bring it back")
+        return count + len(on_disk.difference((self._name_of(number), key) for number, key in names))
 
     def _keys(self, what: Purge) -> list[tuple[int, bytes]] | None:
         """The keys that a purge by target means, on the sites that it is for; None: it is another one, or there are too many hosts."""
@@ -284,7 +286,7 @@ class Sites:
             found += [(number, host + what.value) for host in hosts]
         return found
 
-    def _match(self, what: Purge) -> Callable[[bytes, tuple[bytes, ...]], bool]:
+    def _match(self, what: Purge) -> Match:
         """Whether an object of that key (without its variant) and these tags is meant."""
         if what.kind == "tag":
             return lambda key, tags: what.value in tags and _host_is(key, what.host)
@@ -303,7 +305,10 @@ class Sites:
             and _host_is(key, what.host)
         )
 
-    async def _names(self, what: Purge, site: int | None, match: Callable[[bytes, tuple[bytes, ...]], bool]) -> list[Name]:
+    async def _names(self, what: Purge, site: int | None, match: Match, keys: list[tuple[int, bytes]] | None) -> list[Name]:
+        """Those in memory."""
+        if keys is not None:
+            return [name for number, key in keys for name in self.keeper.names_of(number, key)]
         if what.kind == "tag":
             names = self.keeper.tagged(what.value, site)
             return names if what.host is None else [name for name in names if _host_is(primary(name[1]), what.host)]
@@ -318,25 +323,19 @@ class Sites:
             await trio.lowlevel.checkpoint()
         return found
 
-    async def _purge_disk(
-        self, what: Purge, match: Callable[[bytes, tuple[bytes, ...]], bool], keys: list[tuple[int, bytes]] | None,
-        in_memory: set[tuple[str, bytes]],
-    ) -> int:  # fmt: skip
-        assert self.disk is not None
-        count, stuck, now = 0, self.disk.stuck, self._clock.wall()
+    async def _purge_disk(self, disk: DiskTier, what: Purge, match: Match, keys: list[tuple[int, bytes]] | None) -> set[tuple[str, bytes]]:
+        """Those that were there, or on their way. keys: the objects, where they are known."""
         if keys is not None:
-            names = [name for number, key in keys for name in self.disk.names_of(self._name_of(number), key)]
+            names = [name for number, key in keys for name in disk.names_of(self._name_of(number), key)]
         else:
-            names = self.disk.tagged(what.value, what.site) if what.kind == "tag" else self.disk.names(what.site)
-        for at, name in enumerate(names):
-            if what.kind == "tag" or match(primary(name[1]), ()):
-                hit = self.disk.soften(*name, now) if what.soft else self.disk.forget(*name)
-                count += hit and name not in in_memory
-            if at % _STRETCH == _STRETCH - 1:
-                await trio.lowlevel.checkpoint()
-        if self.disk.stuck > stuck:
-            raise Unavailable("storage_failed", "what was forgotten still lies on the disk: a restart would bring it back")
-        return count
+            names = disk.tagged(what.value, what.site) if what.kind == "tag" else disk.names(what.site)
+        found, tags = set[tuple[str, bytes]](), (what.value,) if what.kind == "tag" else ()
+        for at in range(0, len(names), _STRETCH):
+            some = [name for name in names[at : at + _STRETCH] if match(primary(name[1]), tags)]
+            if some:
+                found |= await disk.purge(some, soft=what.soft, now=self._clock.wall())
+            await trio.lowlevel.checkpoint()
+        return found
 
     async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:
         found = self.site(site)

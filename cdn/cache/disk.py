@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -88,6 +89,32 @@ def _hash(name: Name) -> int:
     return int.from_bytes(blake2b(name[0].encode() + b"\n" + name[1], digest_size=8).digest(), "big")
 
 
+def _softened(path: Path) -> Path:
+    return path if path.suffix == _SOFT else path.with_suffix(_SOFT)
+
+
+def _soften(paths: Iterable[Path]) -> dict[Path, Exception]:
+    """Rename them; those that could not be. One that is gone is one of them."""
+    refused = dict[Path, Exception]()
+    for path in paths:
+        try:
+            os.replace(path, _softened(path))
+        except OSError as error:
+            refused[path] = error
+    return refused
+
+
+def _remove(paths: Iterable[Path]) -> dict[Path, Exception]:
+    """Those that could not be removed."""
+    refused = dict[Path, Exception]()
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            refused[path] = error
+    return refused
+
+
 def scan(root: Path) -> Iterator[tuple[Path, str, bytes, Entry, int]]:
     """(path, site, key, entry, bytes) of every file whose head can be read; the others, and what was being written, are removed."""
     for path in sorted(root.glob("??/*")):
@@ -126,6 +153,7 @@ class DiskTier:
         self._tagged: dict[bytes, set[Name]] = {}
         self._variants: dict[Name, set[bytes]] = {}  # keys of what varies, by the object's name
         self._writing: dict[Name, _Writing] = {}
+        self._moving: set[Path] = set()  # files that a purge takes away or renames just now
         self.hosts = Hosts()
         self._give, self._take = trio.open_memory_channel[tuple[Name, Entry, Sequence[Buffer | bytes], _Writing]](QUEUE)
         self._paused_until = 0.0
@@ -203,18 +231,14 @@ class DiskTier:
         """From now on it is not here, not after a crash either. False: it was not."""
         name = (site, key)
         was_written = self._writing.pop(name, None) is not None
-        place = self._places.pop(name, None)
+        place = self._drop(name)
         if place is None:
             return was_written
-        self._order.remove(place.handle)
-        del self._names[place.handle]
-        self._unlist(name, place)
         try:
-            os.unlink(place.path)
+            place.path.unlink(missing_ok=True)
         except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                self.stuck += 1
-                self._refused(error)
+            self.stuck += 1
+            self._refused(error)
         return True
 
     def forget_object(self, site: str, key: bytes) -> None:
@@ -227,20 +251,47 @@ class DiskTier:
         writing = [name[1] for name in self._writing if name[0] == site and primary(name[1]) == key]
         return [(site, name) for name in {key, *writing, *self._variants.get((site, key), ())}]
 
-    def soften(self, site: str, key: bytes, now: float) -> bool:
-        """From now on it is stale, after a crash too. False: it was not here."""
-        name = (site, key)
-        was_written = self._writing.pop(name, None) is not None  # what is on its way has the old times: memory alone has it
-        place = self._places.get(name)
-        if place is None:
-            return was_written
-        path = place.path if place.path.suffix == _SOFT else place.path.with_suffix(_SOFT)
+    async def purge(self, names: Sequence[Name], *, soft: bool, now: float) -> set[Name]:
+        """From now on they are not here, or stale; when it returns, no crash brings back what they were. Those that were here.
+
+        What is on its way here stays in memory alone. The loop works on the index; files are taken away and renamed beside it, and nothing
+        is written in their places meanwhile.
+        """
+        found, files = set(), list[tuple[Name, _Place]]()
+        for name in names:
+            if self._writing.pop(name, None) is not None:
+                found.add(name)
+            if soft:
+                place = self._places.get(name)
+                if place is not None:
+                    place = self._places[name] = place._replace(fresh_until=min(place.fresh_until, int(now)))
+            else:
+                place = self._drop(name)
+            if place is not None:
+                found.add(name)
+                files.append((name, place))
+        if not files:
+            return found
+        paths = {place.path for _, place in files}
+        self._moving |= paths
         try:
-            os.replace(place.path, path)
-        except OSError:
-            return self.forget(site, key)
-        self._places[name] = place._replace(fresh_until=min(place.fresh_until, int(now)), path=path)
-        return True
+            refused = await self._offload.run(DISK, partial(_soften if soft else _remove, paths))
+        except Unavailable as error:
+            refused = dict.fromkeys(paths, error)
+        finally:
+            self._moving -= paths
+        for why in refused.values():
+            self.stuck += not soft
+            self._refused(why)
+        for name, place in files if soft else ():
+            if place.path in refused:
+                self.forget(*name)
+            elif self._places.get(name) is place:
+                self._places[name] = place._replace(path=_softened(place.path))
+            else:  # forgotten meanwhile, by its name of before
+                with suppress(OSError):
+                    _softened(place.path).unlink(missing_ok=True)
+        return found
 
     def names(self, site: str | None) -> list[Name]:
         """Everything that is here, or about to be."""
@@ -254,6 +305,15 @@ class DiskTier:
         return self._places.get(name)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
+
+    def _drop(self, name: Name) -> _Place | None:
+        """It is not in the index any more; where its file is."""
+        place = self._places.pop(name, None)
+        if place is not None:
+            self._order.remove(place.handle)
+            del self._names[place.handle]
+            self._unlist(name, place)
+        return place
 
     def _add(self, name: Name, entry: Entry, size: int, path: Path) -> None:
         self.hosts.saw(*name)
@@ -299,7 +359,7 @@ class DiskTier:
 
         try:
             size = await self._offload.run(DISK, write)
-            if self._writing.get(name) is not token:  # forgotten, or another one has come
+            if self._writing.get(name) is not token or path in self._moving:  # forgotten, or another one has come
                 beside.unlink(missing_ok=True)
                 return
             os.replace(beside, path)  # in the loop: between the look above and this nobody can forget it

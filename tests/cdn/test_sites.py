@@ -241,6 +241,26 @@ async def test_a_purge_that_the_disk_refuses_fails(tmp_path: Path) -> None:
             await found.sites.purge(Purge("key", b"/a/1"))
 
 
+@pytest.mark.parametrize(("kind", "value"), [("tag", b"a"), ("key", b"/a/1"), ("all", b"")])
+async def test_what_comes_up_from_the_disk_meanwhile_is_purged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, value: bytes
+) -> None:
+    await on_disk_alone(tmp_path)
+    async with node(row("one"), disk=tmp_path) as found:
+        names = found.sites._names
+        found.origins["one"].script = lambda request: house.origin.Reply(200, [(b"cache-control", b"max-age=60")], b"new")
+
+        async def interrupted(*args: Any) -> Any:
+            """A client asks between two steps of the purge."""
+            listed = await names(*args)
+            await found.get("one", "/a/1")
+            return listed
+
+        monkeypatch.setattr(found.sites, "_names", interrupted)
+        await found.sites.purge(Purge(kind, value))
+        assert (await found.get("one", "/a/1"))[2] == b"new"
+
+
 @pytest.mark.parametrize("soft", [False, True])
 async def test_fetch_under_way_does_not_bring_back_what_was_purged(soft: bool) -> None:
     gate = trio.Event()

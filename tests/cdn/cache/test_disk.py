@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -86,13 +88,12 @@ async def test_what_was_softened_is_stale_also_after_a_restart(tmp_path: Path) -
     async with tier(tmp_path) as made:
         made.kept("one", b"h/a", kept, [b"hello"])
         await written(made, 1)
-        assert made.soften("one", b"h/a", NOW + 5)
-        assert not made.soften("one", b"h/b", NOW + 5)
+        assert await made.purge([("one", b"h/a"), ("one", b"h/b")], soft=True, now=NOW + 5) == {("one", b"h/a")}
         found = await made.find("one", b"h/a")
         assert found is not None
         assert (found[0].fresh_until, found[0].stale_until, body_of(found)) == (NOW + 5, NOW + 90, b"hello")
         made.kept("one", b"h/c", kept, [b"hello"])
-        assert made.soften("one", b"h/c", NOW + 5)  # before it was written: then it is not
+        assert await made.purge([("one", b"h/c")], soft=True, now=NOW + 5)  # before it was written: then it is not
         made.kept("one", b"h/d", kept, [b"hello"])
         await written(made, 2)
         assert len(made) == 2
@@ -109,7 +110,7 @@ async def test_what_was_softened_is_stale_also_after_a_restart(tmp_path: Path) -
         assert found is not None
         assert (found[0].fresh_until, body_of(found)) == (NOW + 60, b"newer")
         assert not list(tmp_path.glob("??/*.soft"))
-        assert made.soften("one", b"h/a", NOW)
+        assert await made.purge([("one", b"h/a")], soft=True, now=NOW)
         assert made.forget("one", b"h/a")
     assert len([*tmp_path.glob("??/*")]) == 1
 
@@ -124,6 +125,93 @@ async def test_a_crash_between_the_new_file_and_the_softened_one_leaves_the_new_
         assert found is not None
         assert (found[0].fresh_until, body_of(found)) == (NOW + 60, b"newer")
         assert not path.with_suffix(".soft").exists()
+
+
+class Slow:
+    """An offload whose work waits for a gate."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self.gate = inner, trio.Event()
+
+    async def run(self, *work: Any) -> Any:
+        await self.gate.wait()
+        return await self._inner.run(*work)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_nothing_is_written_where_a_purge_is_at_work(tmp_path: Path, soft: bool) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"older"])
+        await written(made, 1)
+        quick: Any = made._offload
+        slow: Any = Slow(quick)
+        async with trio.open_nursery() as nursery:
+            made._offload = slow
+            nursery.start_soon(partial(made.purge, [("one", b"h/a")], soft=soft, now=NOW))
+            await trio.testing.wait_all_tasks_blocked()
+            made._offload = quick
+            found = await made.find("one", b"h/a")
+            assert (found is not None) == soft
+            assert found is None or (found[0].fresh_until, body_of(found)) == (NOW, b"older")
+            made.kept("one", b"h/a", entry(), [b"newer"])  # memory alone has it
+            made.kept("one", b"h/b", entry(), [b"other"])
+            await written(made, 2)
+            slow.gate.set()
+        found = await made.find("one", b"h/a")
+        assert (found is not None) == soft
+        assert found is None or (found[0].fresh_until, body_of(found)) == (NOW, b"older")
+        made.kept("one", b"h/a", entry(), [b"newest"])
+        await written(made, 3)
+    async with tier(tmp_path) as made:
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, body_of(found), len(made)) == (NOW + 60, b"newest", 2)
+    assert len([*tmp_path.glob("??/*")]) == 2
+
+
+async def test_what_is_forgotten_while_it_is_softened_is_gone(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        inner: Any = made._offload
+
+        class Between:
+            async def run(self, *work: Any) -> Any:
+                done = await inner.run(*work)
+                assert made.forget("one", b"h/a")  # by its name of before
+                return done
+
+        made._offload = Between()  # type: ignore[assignment]
+        assert await made.purge([("one", b"h/a")], soft=True, now=NOW) == {("one", b"h/a")}
+        assert made.stuck == 0
+    assert not [*tmp_path.glob("??/*")]
+
+
+async def test_what_cannot_be_made_stale_goes(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        path = tmp_path / file_name("one", b"h/a")
+        path.with_suffix(".soft").mkdir()
+        (path.with_suffix(".soft") / "x").touch()
+        assert await made.purge([("one", b"h/a")], soft=True, now=NOW)
+        assert await made.find("one", b"h/a") is None
+        assert (made.stuck, made.failures, path.exists()) == (0, 1, False)
+
+
+async def test_a_purge_tells_of_every_file_that_stays(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        names = [("one", b"h/%d" % number) for number in range(5)]
+        for number, name in enumerate(names):
+            made.kept(*name, entry(), [b"hello"])
+            await written(made, number + 1)
+        for name in names[:2]:
+            path = tmp_path / file_name(*name)
+            path.unlink()
+            path.mkdir()
+        assert await made.purge(names, soft=False, now=NOW) == set(names)
+        assert (made.stuck, len(made)) == (2, 0)
+        assert not [path for path in tmp_path.glob("??/*") if path.is_file()]
 
 
 async def test_what_cannot_be_taken_from_the_disk_is_told(tmp_path: Path) -> None:
@@ -205,6 +293,7 @@ async def test_unusable_folder_stops_nobody(tmp_path: Path) -> None:
 WRITER = """
 import sys, trio
 from pathlib import Path
+from typing import Any
 sys.path.insert(0, {here!r})
 from nova.cdn.cache.disk import DiskTier
 from nova.cdn.cache.entry import make

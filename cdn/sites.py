@@ -320,6 +320,7 @@ class Sites:
         whole = prefix if site is not None and hosted.get(site) else b""
         for stretch in self.keeper.names(site, whole):
             found += [(number, key) for number, key, _ in stretch if match(primary(key), ())]
+            stretch.clear()  # what is looked at cannot go
             await trio.lowlevel.checkpoint()
         return found
 
@@ -384,7 +385,9 @@ class Sites:
     def stats(self) -> dict[str, dict[str, int]]:
         total: dict[str, int] = {
             "objects": self.keeper.table.count,
-            "bytes": self.keeper.table.bytes,
+            "bytes": self.keeper.account.bytes,
+            "stored_bytes": self.keeper.table.bytes,
+            "promised_bytes": self.keeper.account.promised,
             "evictions": self.keeper.evictions,
             "compressed": self._compressor.made,
         }

@@ -202,7 +202,7 @@ class Cdn(Section):
 
     disk: ByteSize = row("0B", "Bytes that objects may take in `<data>/cdn`; 0: memory only.", "A disk is worth its place when origins are slow or dear.", least="0B", most="1PiB")
     edge: str | None = row("off", "Name of this node among the edges; off: the host name and its port.")
-    memory: ByteSize = row("256MiB", "Bytes that objects, and results of pictures, may take in memory.", "A quarter of a small machine.", least="1MiB", most="1TiB")
+    memory: ByteSize = row("256MiB", "Bytes of memory that the CDN may hold: objects, results of pictures, bodies that come, and what slow readers still take.", "A quarter of a small machine.", least="1MiB", most="1TiB")
     policy: Literal["s3fifo", "lru", "sieve", "fifo"] = row("s3fifo", "What goes first when a tier is full.", "Best or close to it on most published traces, and a hit moves nothing.")
     region: str = row("local", "Where this node stands, as `/v1/cdn/edges` shows it.")
     sites: tuple[CdnSite, ...] = row([], "The sites, each a table `[[cdn.sites]]`.")

@@ -2,11 +2,12 @@
 
 A `Buf` is the C side: heap bytes, or a stretch of a memfd that `sendfile` can send from. A `Buffer` is a Python view of
 one (offset and length, buffer protocol). An `Arena` is the writer's side of a memfd: it appends, hands out `Buffer`s of
-what it wrote, and never changes a byte that it handed out.
+what it wrote, and never changes a byte that it handed out. An `Account` knows what of these a part of the server really holds: a
+buffer that is charged to it counts there until its last reference goes, whoever has that.
 """
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, PyBUF_SIMPLE, Py_buffer
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref, nova_sum64
@@ -48,6 +49,7 @@ cdef Buf* buf_new(size_t cap) noexcept nogil:
     buf.size = 0
     buf.cap = cap
     buf.lent = 0
+    buf.ledger = NULL
     nova_add64(&resident, <int64_t> cap)
     return buf
 
@@ -88,6 +90,7 @@ cdef Buf* buf_memfd(size_t cap) noexcept nogil:
     buf.size = 0
     buf.cap = cap
     buf.lent = 0
+    buf.ledger = NULL
     return buf
 
 
@@ -95,8 +98,30 @@ cdef inline size_t weight(Buf* buf) noexcept nogil:
     return buf.size if buf.fd >= 0 else buf.cap
 
 
+cdef void ledger_unref(Ledger* ledger) noexcept nogil:
+    if nova_add32(&ledger.refs, -1) == 0:
+        free(ledger)
+
+
+cdef size_t buf_cost(Buf* buf) noexcept nogil:
+    """Bytes for which it counts in an account."""
+    return weight(buf) + BUF_OVERHEAD
+
+
+cdef void buf_charge(Buf* buf, Ledger* ledger) noexcept nogil:
+    """It counts there until its last reference goes; nothing, when it counts somewhere already. The caller holds a reference, and is
+    the thread of its writer."""
+    if buf.ledger == NULL:
+        nova_ref(&ledger.refs)
+        buf.ledger = ledger
+        nova_add64(&ledger.bytes, <int64_t> buf_cost(buf))
+
+
 cdef void release(Buf* buf) noexcept nogil:
     nova_add64(&resident, -<int64_t> weight(buf))
+    if buf.ledger != NULL:
+        nova_add64(&buf.ledger.bytes, -<int64_t> buf_cost(buf))
+        ledger_unref(buf.ledger)
     if buf.fd >= 0:
         munmap(buf.data, buf.cap)
         close(buf.fd)
@@ -262,6 +287,8 @@ cdef class Arena:
         """The first `size` bytes at `reserve()` are written, and final."""
         self.buf.size += size
         nova_add64(&resident, <int64_t> size)
+        if self.buf.ledger != NULL:
+            nova_add64(&self.buf.ledger.bytes, <int64_t> size)
 
     def append(self, data) -> Buffer:
         """Append a copy of `data`; the Buffer of it. Raises ValueError when there is no room."""
@@ -298,6 +325,8 @@ cdef class Arena:
         if ftruncate(self.buf.fd, used) != 0 or ftruncate(self.buf.fd, <long> self.buf.cap) != 0:
             return False
         nova_add64(&resident, -<int64_t> self.buf.size)
+        if self.buf.ledger != NULL:
+            nova_add64(&self.buf.ledger.bytes, -<int64_t> self.buf.size)
         self.touched = <size_t> used
         self.buf.size = 0
         return True
@@ -314,3 +343,37 @@ cdef class Arena:
             munmap(self.buf.data + used, self.buf.cap - used)
             ftruncate(self.buf.fd, <long> used)
             self.buf.cap = used
+
+
+cdef class Account:
+    """What one part of the server holds in buffers: every thread that lets a last reference go takes it off.
+
+    promised: bytes that are on their way, as its one writer says by `promise`. They are held by nobody yet.
+    """
+
+    def __cinit__(self):
+        self.ledger = <Ledger*> calloc(1, sizeof(Ledger))
+        if self.ledger == NULL:
+            raise MemoryError
+        self.ledger.refs = 1
+        self.promised = 0
+
+    def __dealloc__(self):
+        if self.ledger != NULL:
+            ledger_unref(self.ledger)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the buffers that somebody still holds, with what each of them takes itself."""
+        return nova_add64(&self.ledger.bytes, 0)
+
+    def charge(self, what) -> None:
+        """This Buffer, or this Arena with all that will be appended, counts here from now on; nothing, when it counts already."""
+        if isinstance(what, Arena):
+            buf_charge((<Arena> what).buf, self.ledger)
+        elif (<Buffer?> what).buf != NULL:
+            buf_charge((<Buffer> what).buf, self.ledger)
+
+    def promise(self, int64_t size) -> None:
+        """So many bytes will come; less than 0: have come, or will not."""
+        self.promised += size

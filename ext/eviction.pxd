@@ -43,6 +43,7 @@ cdef void evict_hit(Evict* e, uint32_t handle) noexcept nogil
 cdef void evict_remove(Evict* e, uint32_t handle) noexcept nogil
 cdef void evict_first(Evict* e, uint32_t handle) noexcept nogil
 cdef uint32_t evict_victim(Evict* e) noexcept nogil
+cdef void evict_again(Evict* e, uint32_t handle) noexcept nogil
 cdef void evict_forget(Evict* e, uint32_t handle, uint64_t hash) noexcept nogil
 cdef bint evict_admits(Evict* e, uint64_t hash, uint64_t size) noexcept nogil
 cdef void evict_grow(Evict* e, uint32_t handle, uint64_t more) noexcept nogil

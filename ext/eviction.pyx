@@ -236,6 +236,13 @@ cdef void evict_first(Evict* e, uint32_t handle) noexcept nogil:
         e.hand = handle
 
 
+cdef void evict_again(Evict* e, uint32_t handle) noexcept nogil:
+    """The victim cannot go now: it is the newest of the main queue."""
+    pull(e, handle)
+    mark(&e.nodes[handle], 1, 0)
+    push(e, 1, handle)
+
+
 cdef void evict_grow(Evict* e, uint32_t handle, uint64_t more) noexcept nogil:
     """It weighs so much more."""
     e.nodes[handle].size += more

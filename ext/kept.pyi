@@ -1,7 +1,7 @@
 import builtins
 from collections.abc import Iterable
 
-from nova.ext.buffer import Buffer
+from nova.ext.buffer import Account, Buffer
 from nova.ext.objects import ObjectTable
 from nova.ext.sequence import Sequence
 
@@ -12,6 +12,7 @@ PIECE: int
 COOKIE: int
 WHOLE: int
 SPENT: int
+OVERHEAD: int
 PICTURES: int
 
 class Answer:
@@ -47,7 +48,7 @@ class Answer:
     def sent(self, size: int) -> None: ...
 
 class KeptTable:
-    def __init__(self, table: ObjectTable, policy: str, capacity: int) -> None: ...
+    def __init__(self, table: ObjectTable, policy: str, capacity: int, account: Account) -> None: ...
     @property
     def count(self) -> int: ...
     @property
@@ -74,7 +75,6 @@ class KeptTable:
         error_until: int = 0,
         modified: int = -1,
         etag: builtins.bytes = b"",
-        weight: int = 0,
         sequence: Sequence | None = None,
         total: int = -1,
         asked: bool = False,
@@ -99,7 +99,7 @@ class KeptTable:
     def soften(self, site: int, key: builtins.bytes, now: int) -> bool: ...
     def spend(self, site: int, key: builtins.bytes) -> bool: ...
     def admits(self, site: int, key: builtins.bytes, weight: int) -> bool: ...
-    def evict(self, capacity: int) -> list[tuple[int, builtins.bytes, int, int]]: ...
+    def evict(self, most: int) -> list[tuple[int, builtins.bytes, int, int]]: ...
     def scan(
         self, at: int, most: int = 4096, site: int = -1, prefix: builtins.bytes = b""
     ) -> tuple[list[tuple[int, builtins.bytes, Answer]], int]: ...

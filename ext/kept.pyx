@@ -10,11 +10,12 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-from nova.ext.atomics cimport nova_add64, nova_ref
-from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref, buffer_wrap
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+from nova.ext.buffer cimport BUF_OVERHEAD, Account, Buf, Buffer, Ledger, buf_charge, buf_copy, buf_cost, buf_unref, buffer_wrap
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
-    EV_NONE, Evict, Node, evict_add, evict_admits, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open, evict_remove, evict_victim,
+    EV_NONE, Evict, Node, evict_add, evict_admits, evict_again, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open,
+    evict_remove, evict_victim,
 )
 from nova.ext.http1 cimport HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, http1_parse
 from nova.ext.objects cimport (
@@ -29,6 +30,8 @@ from nova.ext.eviction import POLICIES as _POLICIES
 cdef enum:
     MAX_KEY = 16384             # bytes; a longer one is never kept
     MAX_VARY = 2048             # bytes of values that an answer varies with
+    K_OVERHEAD = 256            # bytes that an answer takes beside its key and its buffers: its struct, its places, and what trio knows of it
+    IN_USE_MOST = 128           # answers that are being read, and passed over, in one search for room
 
 
 # Keys
@@ -236,6 +239,7 @@ PIECE = K_PIECE
 COOKIE = K_COOKIE
 WHOLE = K_WHOLE
 SPENT = K_SPENT
+OVERHEAD = K_OVERHEAD + 2 * BUF_OVERHEAD  # of an answer whose body is one buffer
 PICTURES = PICTURES_SITE
 
 
@@ -350,7 +354,8 @@ cdef class Answer:
 
 
 cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status, int flags, uint32_t born, uint32_t fresh_until,
-                uint32_t stale_until, uint32_t error_until, int64_t modified, bytes etag, body, Sequence sequence, int64_t total) except NULL:
+                uint32_t stale_until, uint32_t error_until, int64_t modified, bytes etag, body, Sequence sequence, int64_t total,
+                Ledger* ledger, uint32_t key_size) except NULL:
     cdef Kept* kept = <Kept*> calloc(1, sizeof(Kept))
     cdef Buffer piece
     cdef Py_ssize_t i = 0, at
@@ -372,6 +377,9 @@ cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status
         kept.head = buf_copy(<const char*> head, <size_t> len(head))
         if kept.head == NULL:
             raise MemoryError
+        buf_charge(kept.head, ledger)
+        kept.charged = K_OVERHEAD + key_size
+        nova_add64(&ledger.bytes, <int64_t> kept.charged)
         if etag:
             at = head.find(etag, line_size, fields_size)
             if at < 0:
@@ -396,6 +404,7 @@ cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status
             if i and kept.slices[i - 1].buf == piece.buf and kept.slices[i - 1].offset + kept.slices[i - 1].size == piece.offset:
                 kept.slices[i - 1].size += piece.size
             else:
+                buf_charge(piece.buf, ledger)
                 nova_ref(&piece.buf.refs)
                 kept.slices[i].buf = piece.buf
                 kept.slices[i].offset = piece.offset
@@ -407,6 +416,30 @@ cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status
         kept_unref(kept)
         raise
     return kept
+
+
+cdef uint64_t weigh(Kept* kept) noexcept nogil:
+    """Bytes that go when it goes and nobody reads it, compressed forms not counted."""
+    cdef uint64_t size = kept.charged + buf_cost(kept.head)
+    cdef uint32_t i
+    for i in range(kept.count):
+        size += buf_cost(kept.slices[i].buf)
+    return size
+
+
+cdef bint in_use(Kept* kept) noexcept nogil:
+    """Whether somebody reads it, or its bytes, so that nothing is gained by its going. The table's lock is held: nobody can begin to."""
+    cdef uint32_t i
+    if nova_add32(&kept.refs, 0) > 1:
+        return True
+    for i in range(kept.count):
+        if nova_add32(&kept.slices[i].buf.refs, 0) > 1:
+            return True
+    if kept.alternates != NULL:
+        for i in range(3):
+            if kept.alternates[i] != NULL and in_use(kept.alternates[i]):
+                return True
+    return False
 
 
 cdef uint64_t _hash(ObjectTable table, int site, bytes key):
@@ -424,19 +457,21 @@ cdef Answer wrap(Kept* kept):
 cdef class KeptTable:
     """The trio thread's side: what is kept of every site, in one order of leaving.
 
-    policy, capacity: as `Eviction`. Raises ValueError: no such policy, or the table has one already.
+    policy, capacity: as `Eviction`. account: what is kept counts there until nobody holds it any more. Raises ValueError: no such policy,
+    or the table has one already.
     """
     cdef ObjectTable table
+    cdef Account account
     cdef Evict order
 
-    def __cinit__(self, ObjectTable table not None, str policy, uint64_t capacity):
+    def __cinit__(self, ObjectTable table not None, str policy, uint64_t capacity, Account account not None):
         if policy not in _POLICIES:
             raise ValueError(f"there is no policy {policy!r}")
         if table.map.order != NULL:
             raise ValueError("an object table has one order")
         if evict_open(&self.order, _POLICIES[policy], capacity) < 0:
             raise MemoryError
-        self.table = table
+        self.table, self.account = table, account
         table.map.order = &self.order
 
     def __dealloc__(self):
@@ -458,6 +493,7 @@ cdef class KeptTable:
 
     @property
     def bytes(self) -> int:
+        """Bytes of the answers that have a place in the order."""
         return self.order.bytes
 
     @property
@@ -472,15 +508,15 @@ cdef class KeptTable:
 
     def keep(self, int site, bytes key, bytes head, int line_size, int fields_size, body, *, int status, int flags, uint32_t born,
              uint32_t fresh_until, uint32_t stale_until=0, uint32_t error_until=0, int64_t modified=-1, bytes etag=b"",
-             uint64_t weight=0, Sequence sequence=None, int64_t total=-1, bint asked=False) -> tuple | None:
+             Sequence sequence=None, int64_t total=-1, bint asked=False) -> tuple | None:
         """Put an answer under its key, in place of the one before; who waits looks again.
 
-        head: status line, fields, Content-Length. weight: bytes for which it counts in the order, 0: it has no place there.
-        sequence: the body while it grows, of `total` bytes (-1: not known). asked: its leader is not done with it, who waits goes on
+        head: status line, fields, Content-Length. sequence: the body while it grows, of `total` bytes (-1: not known); it has no place in
+        the order, and what is appended is the writer's to charge. asked: its leader is not done with it, who waits goes on
         waiting. Answers what was asked of the one before: (requests, bytes), None when there was none.
         """
         cdef Kept* kept = make(head, <uint32_t> line_size, <uint32_t> fields_size, status, flags, born, fresh_until, stale_until, error_until,
-                               modified, etag, body, sequence, total)
+                               modified, etag, body, sequence, total, self.account.ledger, <uint32_t> len(key))
         cdef Entry* entry
         cdef Kept* old
         cdef uint32_t handle
@@ -495,8 +531,8 @@ cdef class KeptTable:
         if entry.tag:
             evict_remove(&self.order, entry.tag - 1)
             entry.tag = 0
-        if weight:
-            handle = evict_add(&self.order, entry.hash, weight, entry)
+        if sequence is None:
+            handle = evict_add(&self.order, entry.hash, weigh(kept), entry)
             entry.tag = 0 if handle == EV_NONE else handle + 1
         entry.body = <Body*> kept
         entry.flags = (entry.flags & E_ASKED if asked or sequence is not None else 0) | E_KEPT
@@ -511,7 +547,7 @@ cdef class KeptTable:
     def alternate(self, int site, bytes key, Answer of not None, int index, bytes head, int line_size, int fields_size, body, bytes etag) -> bool:
         """Keep the same in gzip (0), br (1) or zstd (2). False: another answer has come meanwhile."""
         cdef Kept* kept = make(head, <uint32_t> line_size, <uint32_t> fields_size, of.kept.status, of.kept.flags, of.kept.born, of.kept.fresh_until,
-                               of.kept.stale_until, of.kept.error_until, of.kept.modified, etag, body, None, -1)
+                               of.kept.stale_until, of.kept.error_until, of.kept.modified, etag, body, None, -1, self.account.ledger, 0)
         cdef Entry* entry
         cdef bint done = False
         pthread_mutex_lock(&self.table.map.lock)
@@ -523,7 +559,7 @@ cdef class KeptTable:
                 of.kept.alternates[index] = kept
                 done = True
                 if entry.tag:
-                    evict_grow(&self.order, entry.tag - 1, <uint64_t> (kept.total + kept.head.size))
+                    evict_grow(&self.order, entry.tag - 1, weigh(kept))
         pthread_mutex_unlock(&self.table.map.lock)
         if not done:
             kept_unref(kept)
@@ -641,20 +677,29 @@ cdef class KeptTable:
     def admits(self, int site, bytes key, uint64_t weight) -> bool:
         return evict_admits(&self.order, _hash(self.table, site, key), weight)
 
-    def evict(self, uint64_t capacity) -> list:
-        """Let answers go until the rest weighs at most `capacity`: [(site, key, requests, bytes)]."""
+    def evict(self, int64_t most) -> list:
+        """Let answers go until the account holds at most `most` bytes, or no more can go: [(site, key, requests, bytes)].
+
+        Those that are being read are passed over: their bytes would stay, and only be found no more.
+        """
         cdef uint32_t handle
         cdef Entry* entry
         cdef Kept* kept
         cdef list gone = []
-        while self.order.bytes > capacity:
+        cdef int patience = IN_USE_MOST
+        while nova_add64(&self.account.ledger.bytes, 0) > most:
             pthread_mutex_lock(&self.table.map.lock)
             handle = evict_victim(&self.order)
-            if handle == EV_NONE:
+            if handle == EV_NONE or patience == 0:
                 pthread_mutex_unlock(&self.table.map.lock)
                 break
             entry = <Entry*> self.order.nodes[handle].owner
             kept = kept_of(entry)
+            if in_use(kept):
+                evict_again(&self.order, handle)
+                patience -= 1
+                pthread_mutex_unlock(&self.table.map.lock)
+                continue
             nova_ref(&kept.refs)
             entry.tag = 0
             evict_forget(&self.order, handle, entry.hash)

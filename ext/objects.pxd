@@ -57,6 +57,7 @@ ctypedef struct Kept:           # an origin's answer
     uint32_t count
     uint32_t requests           # since somebody looked
     int64_t bytes
+    uint32_t charged            # bytes that count for it where its head counts, beside its buffers
 
 cdef enum EntryFlag:
     E_KEPT = 16                 # `body` is a Kept, `tag` its place in the eviction order plus one

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_load64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref
 from nova.ext.eviction cimport evict_remove
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
@@ -104,6 +104,8 @@ cdef void kept_unref(Kept* kept) noexcept nogil:
     if kept.slices != &kept.one:
         free(kept.slices)
     if kept.head != NULL:
+        if kept.charged:
+            nova_add64(&kept.head.ledger.bytes, -<int64_t> kept.charged)
         buf_unref(kept.head)
     if kept.seq != NULL:
         seq_unref(kept.seq)

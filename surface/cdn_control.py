@@ -45,7 +45,8 @@ from nova.surface.urls import Urls
 
 FOLDER: Final = "keys"
 NAME: Final = "cdn.json"
-COUNTED: Final = ("requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed", "bytes", "evictions")
+COUNTED: Final = ("requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed", "evictions")
+MEMORY: Final = (("held", "bytes"), ("stored", "stored_bytes"), ("promised", "promised_bytes"))
 
 
 class CdnControl:
@@ -82,6 +83,13 @@ class CdnControl:
             "What the sites of this node did, all together.",
             "counter",
             lambda: [((name,), self.sites.stats()[""].get(name, 0)) for name in COUNTED],
+            ("what",),
+        )
+        metrics.read(
+            "nova_cdn_memory_bytes",
+            "Bytes that the CDN holds in memory, those of them that are kept, and those that are on their way beside them.",
+            "gauge",
+            lambda: [((name,), self.sites.stats()[""][key]) for name, key in MEMORY],
             ("what",),
         )
         metrics.read(

@@ -201,6 +201,11 @@ class DiskTier:
         self._writing[name] = token
         self.hosts.saw(site, key)
 
+    def size(self, site: str, key: bytes) -> int:
+        """Bytes of the answer under a key, 0: it is not here."""
+        place = self._places.get((site, key))
+        return 0 if place is None else place.size
+
     async def find(self, site: str, key: bytes) -> tuple[Entry, list[Buffer]] | None:
         """The answer under a key, checked."""
         name = (site, key)

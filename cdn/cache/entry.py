@@ -15,7 +15,6 @@ from nova.cdn.cache.freshness import Verdict
 from nova.cdn.ports import Fields
 from nova.ext import kept as k
 
-OVERHEAD: Final = 256  # bytes that an answer takes beside its key, head and body
 MAX_TAGS: Final = 64  # of one answer
 MAX_TAG: Final = 256  # bytes
 TAG_FIELDS: Final = frozenset((b"surrogate-key", b"cache-tag"))
@@ -43,7 +42,7 @@ class Entry:
 
     def weight(self, key: bytes, body: int) -> int:
         """Bytes for which it counts."""
-        return len(key) + len(self.head) + body + OVERHEAD
+        return len(key) + len(self.head) + body + k.OVERHEAD
 
     def times(self) -> dict[str, Any]:
         """The keyword arguments of a table that stand for times."""

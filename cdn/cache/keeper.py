@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from nova.cdn.cache.entry import Entry
 from nova.ext import kept as k
-from nova.ext.buffer import Buffer
+from nova.ext.buffer import Account, Arena, Buffer
 from nova.ext.kept import Answer, KeptTable, variant_key
 from nova.ext.objects import ObjectTable
 from nova.ext.sequence import Sequence as Grown
@@ -44,14 +45,39 @@ class Hosts:
         return self._known.get(site, set())
 
 
+class Room:
+    """Bytes that will come, a context manager: what has not come by its end is given back."""
+
+    __slots__ = ("_account", "_left")
+
+    def __init__(self, account: Account, size: int) -> None:
+        self._account, self._left = account, size
+        account.promise(size)
+
+    def came(self, size: int) -> None:
+        """So many of them are held now."""
+        size = min(size, self._left)
+        self._left -= size
+        self._account.promise(-size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.came(self._left)
+
+
 class Keeper:
-    """Everything that is kept in memory, of every site, within `capacity` bytes."""
+    """Everything that is kept in memory, of every site, within `capacity` bytes.
+
+    account: what is really held: what is kept, and what grows, passes, or is still being read after it was forgotten.
+    """
 
     def __init__(self, objects: ObjectTable, *, policy: str, capacity: int) -> None:
-        self.table = KeptTable(objects, policy, capacity)
+        self.account = Account()
+        self.table = KeptTable(objects, policy, capacity, self.account)
         self.capacity = capacity
         self.evictions = 0
-        self.growing = 0  # bytes that bodies under way hold, or have said that they will; they have no place in the order yet
         self._tagged: dict[bytes, set[Name]] = {}
         self._tags: dict[Name, tuple[bytes, ...]] = {}
         self._usage: dict[Name, tuple[int, int]] = {}
@@ -63,13 +89,12 @@ class Keeper:
     def keep(self, site: int, key: bytes, entry: Entry, body: Sequence[Buffer | bytes], *, flags: int = 0, asked: bool = False) -> None:
         """A whole answer. What has no room any more goes. asked: a fetch still looks after it, and who waits goes on waiting."""
         self.hosts.saw(site, key)
-        weight = entry.weight(key, sum(map(len, body)))
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, body, status=entry.status, flags=entry.flags | flags,
-            etag=entry.etag, weight=weight, asked=asked, **entry.times(),
+            etag=entry.etag, asked=asked, **entry.times(),
         ))  # fmt: skip
         self._tag(site, key, entry.tags)
-        if flags & k.PIECE:
+        if b"\0" in key:
             self._variants.setdefault((site, primary(key)), {})[key] = None
         self.fit()
 
@@ -81,10 +106,11 @@ class Keeper:
             sequence=sequence, total=-1 if total is None else total, **entry.times(),
         ))  # fmt: skip
         self._tag(site, key, entry.tags)
+        self.fit()
 
     def mark(self, site: int, key: bytes, *, until: float) -> None:
         """Nothing of this is kept: until then each request goes to the origin by itself."""
-        self.table.keep(site, key, b"", 0, 0, (), status=0, flags=k.PASS, born=0, fresh_until=int(until), weight=len(key) + 256)
+        self.table.keep(site, key, b"", 0, 0, (), status=0, flags=k.PASS, born=0, fresh_until=int(until))
         self._tag(site, key, ())
         self.fit()
 
@@ -95,20 +121,37 @@ class Keeper:
         if found is None or not found.flags & k.VARY or found.lines != listed:
             for old in list(self._variants.get((site, key), ())):
                 self.drop(site, old)
-            self.table.keep(site, key, listed, 0, len(listed), (), status=0, flags=k.VARY, born=0, fresh_until=0, weight=len(key) + 256)
+            self.table.keep(site, key, listed, 0, len(listed), (), status=0, flags=k.VARY, born=0, fresh_until=0)
         known = self._variants.setdefault((site, key), {})
         known[variant] = None
         while len(known) > most:
             self.drop(site, next(iter(known)))
 
-    def fit(self) -> None:
-        """Let go what is above the capacity."""
-        if self.table.bytes > self.capacity:
-            gone = self.table.evict(self.capacity)
+    def lists(self, site: int, key: bytes) -> bool:
+        """False: a variant whose place among those of its object was given away, for newer ones came, or what varies has changed."""
+        return b"\0" not in key or key in self._variants.get((site, primary(key)), ())
+
+    # -- room ----------------------------------------------------------------------------------------------------------
+
+    def hold(self, what: Buffer | Arena) -> None:
+        """Bytes of the CDN's that are not kept, or not yet: they count until nobody holds them. What has no room any more goes."""
+        self.account.charge(what)
+        self.fit()
+
+    def room(self, size: int) -> Room | None:
+        """Room for bytes that will come; None: nothing more can go for them."""
+        return Room(self.account, size) if self.fit(size) else None
+
+    def fit(self, size: int = 0) -> bool:
+        """Let go what is above the capacity, or would be with `size` bytes more. False: that is not enough."""
+        most = self.capacity - self.account.promised - size
+        if self.account.bytes > most:
+            gone = self.table.evict(most)
             self.evictions += len(gone)
-            for site, key, requests, size in gone:
-                self._count(site, key, (requests, size))
+            for site, key, requests, sent in gone:
+                self._count(site, key, (requests, sent))
             self._forget([(site, key) for site, key, _, _ in gone])
+        return self.account.bytes <= most
 
     # -- finding -------------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,13 @@ from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.core.reactor.refusal import refusal
 from nova.ext import kept as k
+from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer
 
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
+LARGE_TIME: Final = 3600.0  # ... that had not said how long it would be, and was too long: one client in an hour sees that
 CROWD: Final = 64  # who wait for one answer: their heads take half a millisecond
+AHEAD: Final = 1  # pieces of what is not kept that wait for its client
 HEADS_FIRST: Final = 20  # milliseconds for which a body waits for them at most
 _log = Log("nova.cdn")
 
@@ -52,7 +55,7 @@ class Outcome:
     error: NovaError | None = None
     shared: bool = False
     head: tuple[int, bytes, Fields, int | None] | None = None  # of what is not shared
-    pieces: trio.MemoryReceiveChannel[bytes] | None = None
+    pieces: trio.MemoryReceiveChannel[bytes | Buffer] | None = None
     status: bytes = b""  # Cache-Status
     entry: Entry | None = None
     why: cache_status.Forward = "uri-miss"
@@ -148,12 +151,12 @@ class Collapse:
 
     def _finish(self, outcome: Outcome) -> None:
         key = outcome.key
-        if outcome.fill is not None:
-            outcome.fill.broken()  # nothing, when it has its end
         if self.jobs.get(key) is outcome:
             del self.jobs[key]
             if outcome.fill is not None and outcome.fill.failed:
                 self._keeper.drop(self._number, key)
+                if outcome.fill.too_large:
+                    self._keeper.mark(self._number, key, until=self._clock.wall() + LARGE_TIME)
             self._keeper.table.settle(self._number, key)
         self._alone.pop(id(outcome), None)
         self._doomed.discard(id(outcome))
@@ -217,7 +220,7 @@ class Collapse:
             entry = replace(entry, vary=())
         self._ground.counters.validated += 1
         self._backoff.worked(key)
-        if verdict.keep and id(outcome) not in self._doomed:
+        if verdict.keep and id(outcome) not in self._doomed and self._keeper.lists(self._number, key):
             body = old.body()
             alternates = [(i, old.alternate(i)) for i in range(3) if old.encodings >> i & 1]
             self._keeper.keep(self._number, key, entry, body)
@@ -240,7 +243,7 @@ class Collapse:
         now = self._clock.wall()
         seconds = self._backoff.failed(key, now)
         self._ground.counters.stale += 1
-        if leads and id(outcome) not in self._doomed:
+        if leads and id(outcome) not in self._doomed and self._keeper.lists(self._number, key):
             entry = entry_of(old, stale_until=min(old.error_until, int(now + seconds + 1)))
             self._keeper.keep(self._number, key, replace(entry, tags=self._keeper.tags_of(self._number, key)), old.body())
         outcome.answer = old
@@ -257,7 +260,7 @@ class Collapse:
         if old is not None and old.error_until > now and not old.growing:
             self._stand_in(key, old, outcome, leads, None)
             return
-        outcome.error = error
+        outcome.error = error.with_traceback(None)  # its frames hold this outcome, and what it would have replaced
         outcome.status = cache_status.forwarded(outcome.why, detail=error.code.replace("_", "-"))
         if leads and id(outcome) not in self._doomed:
             seconds = self._backoff.failed(key, now)
@@ -290,51 +293,42 @@ class Collapse:
         doomed = id(outcome) in self._doomed
         if answer.status not in FAILING:
             self._backoff.worked(key)
-        if not verdict.keep or doomed:
+        total = 0 if answer.status == 204 else length
+        room = self._keeper.room(total or 0) if verdict.keep and not doomed else None
+        if room is None:
+            if verdict.keep and not doomed:
+                verdict = Verdict(False, "memory")
             await self._hand_over(key, answer, outcome, leads and not doomed, verdict)
             return
-        read = answer.read if (digests := checked.said(answer.fields)) is None else checked.Checked(answer.read, digests, length).read
-        # What is short is shown when its first bytes are there: a wrong digest, or an origin that dies, is a whole error then.
-        first = await read() if length is not None and 0 < length <= checked.SHORT else b""
-        self._ground.counters.fills += 1
-        total = 0 if answer.status == 204 else length
-        entry = make(answer.status, answer.reason, answer.fields, verdict, received_at=received_at, total=total, via=self._via)
-        entry = self._with_encoding_vary(entry, answer.fields, verdict, total)
-        name = key
-        if verdict.vary:
-            varies = self._variant(key, request, verdict.vary, outcome, leads)
-            assert varies is not None  # else the verdict would be another
-            name = varies
-        elif b"\0" in key:  # it does not vary any more
-            name = primary(key)
-            if leads:
-                self._move(key, name, outcome)
-        fill = Fill(self._ground.feed(), total)
-        outcome.fill, outcome.entry = fill, entry
-        share = self.jobs.get(name) is outcome
-        if share:
-            self._keeper.grow(self._number, name, entry, fill.feed.sequence, total)
-        outcome.status = cache_status.forwarded(outcome.why, stored=True)
-        outcome.known.set()
-        if share:
-            await self._let_heads_go()
-        held = total or 0
-        self._keeper.growing += held
-        try:
-            while data := first or await read():
-                first = b""
-                fill.append(data)
-                if fill.size > held:
-                    self._keeper.growing += fill.size - held
-                    held = fill.size
-                    if held > self._config.max_object or self._keeper.growing > 2 * self._keeper.capacity:
-                        raise OriginError("origin_broken", "the object is larger than what can be kept of it")
-        except OriginError:
-            fill.broken()
-            raise
-        finally:
-            self._keeper.growing -= held
-        fill.end()
+        with room:
+            read = answer.read if (digests := checked.said(answer.fields)) is None else checked.Checked(answer.read, digests, length).read
+            # What is short is shown when its first bytes are there: a wrong digest, or an origin that dies, is a whole error then.
+            first = await read() if length is not None and 0 < length <= checked.SHORT else b""
+            self._ground.counters.fills += 1
+            entry = make(answer.status, answer.reason, answer.fields, verdict, received_at=received_at, total=total, via=self._via)
+            entry = self._with_encoding_vary(entry, answer.fields, verdict, total)
+            name = key
+            if verdict.vary:
+                varies = self._variant(key, request, verdict.vary, outcome, leads)
+                assert varies is not None  # else the verdict would be another
+                name = varies
+            elif b"\0" in key:  # it does not vary any more
+                name = primary(key)
+                if leads:
+                    self._move(key, name, outcome)
+            with Fill(self._keeper, room, self._ground.feed(), total, most=self._ground.largest) as fill:
+                outcome.fill, outcome.entry = fill, entry
+                share = self.jobs.get(name) is outcome
+                if share:
+                    self._keeper.grow(self._number, name, entry, fill.feed.sequence, total)
+                outcome.status = cache_status.forwarded(outcome.why, stored=True)
+                outcome.known.set()
+                if share:
+                    await self._let_heads_go()
+                while data := first or await read():
+                    first = b""
+                    fill.append(data)
+                fill.end()
         self._complete(name, answer.fields, entry, fill, outcome, share, verdict, answer, received_at)
 
     async def _let_heads_go(self) -> None:
@@ -350,6 +344,8 @@ class Collapse:
     ) -> None:  # fmt: skip
         """The body is whole: it is kept as such."""
         if id(outcome) in self._doomed or (share and self.jobs.get(name) is not outcome):
+            return
+        if not self._keeper.lists(self._number, name):
             return
         if fill.total is None:
             whole = make(answer.status, answer.reason, answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
@@ -414,28 +410,33 @@ class Collapse:
             if self.jobs.get(key) is outcome:
                 del self.jobs[key]
                 self._keeper.table.settle(self._number, key)
-        give, outcome.pieces = trio.open_memory_channel[bytes](4)
+        give, outcome.pieces = trio.open_memory_channel[bytes | Buffer](AHEAD)
         outcome.head = (answer.status, answer.reason, reply.outgoing(answer.fields, self._via), answer.length)
         outcome.status = cache_status.forwarded(outcome.why, detail=verdict.why.replace("_", "-"))
         outcome.known.set()
         try:
             async with give:
                 while data := await answer.read():
-                    await give.send(data)
+                    await give.send(self._ground.passing(data))
                 outcome.shared = True  # its end was reached
         except trio.BrokenResourceError:
             pass  # the client has left
 
     async def _from_disk(self, request: FetchRequest, outcome: Outcome) -> Answer | None:
         """What lies on disk comes up. It is the outcome, or it is stale, and then it is to be validated like what memory keeps."""
-        if self._ground.disk is None:
+        disk = self._ground.disk
+        if disk is None:
             return None
-        names = self._ground.disk.varies(self._config.name, outcome.key) if b"\0" not in outcome.key else ()
+        names = disk.varies(self._config.name, outcome.key) if b"\0" not in outcome.key else ()
         if names and self._variant(outcome.key, request, names, outcome, True) is None:
             return None
         key = outcome.key
-        found = await self._ground.disk.find(self._config.name, key)
-        if found is None or id(outcome) in self._doomed:
+        room = self._keeper.room(disk.size(self._config.name, key))
+        if room is None:
+            return None
+        with room:
+            found = await disk.find(self._config.name, key)
+        if found is None or id(outcome) in self._doomed or not self._keeper.lists(self._number, key):
             return None
         entry, body = found
         outcome.tags = entry.tags

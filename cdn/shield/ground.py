@@ -19,8 +19,10 @@ from nova.cdn.shield.slots import Slots
 from nova.core.clock import Clock
 from nova.core.reactor import Feed
 from nova.core.settings_table import CdnSite
+from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer, variant_key
 
+LONG: Final = 16_384  # bytes of a piece that connections share
 _MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
 
 
@@ -35,6 +37,9 @@ class Disk(Protocol):
 
     def kept(self, site: str, key: bytes, entry: Entry, body: Sequence[Any]) -> None:
         """Bring a whole answer to disk, in the background."""
+
+    def size(self, site: str, key: bytes) -> int:
+        """Bytes of the answer under a key, 0: none is here."""
 
     async def find(self, site: str, key: bytes) -> tuple[Entry, list[Any]] | None: ...
 
@@ -86,6 +91,7 @@ class Ground:
         self.rules = Rules(
             config.heuristic, config.heuristic_most, config.negative_ttl, config.stale_while_revalidate, config.stale_if_error
         )
+        self.largest = min(config.max_object, keeper.capacity // 2)  # bytes of an object that is kept
         self.slots = Slots(config.fetch_slots, config.fetch_queue)
         self.counters = Counters()
         self.misses: dict[bytes, tuple[int, int, int]] = {}
@@ -101,10 +107,7 @@ class Ground:
 
     def judge_new(self, request: FetchRequest, answer: FetchAnswer, requested_at: float, received_at: float) -> Verdict:
         """What is to become of a whole answer, its size and what it varies with included."""
-        length = answer.length or 0
-        if self.keeper.growing + length > self.keeper.capacity:
-            return Verdict(False, "memory")  # bodies under way take all that there is: this one goes by
-        if length > min(self.config.max_object, self.keeper.capacity // 2):
+        if (answer.length or 0) > self.largest:
             return Verdict(False, "too_large")
         verdict = self.judge(request, answer.status, answer.fields, requested_at, received_at)
         if verdict.keep and verdict.vary:
@@ -113,6 +116,15 @@ class Ground:
             if b"accept-encoding" in verdict.vary and not f.takes_coding(request.fields, f.value(answer.fields, b"content-encoding")):
                 return Verdict(False, "encoding")  # the key knows fewer codings than there are
         return verdict
+
+    def passing(self, data: bytes) -> bytes | Buffer:
+        """A piece of an answer that is not kept, in the form in which it counts until its client has it. A short one is copied into the
+        connection at once."""
+        if len(data) < LONG:
+            return data
+        piece = Buffer(data)
+        self.keeper.hold(piece)
+        return piece
 
     async def counted(self, incoming: Incoming, sending: Awaitable[int], *, hit: bool = False) -> None:
         """Count an answer of trio's, by its bytes."""

@@ -80,14 +80,20 @@ class Passing:
                     return
                 self._consequences(incoming, request, answer, old, name, requested_at)
                 line = cache_status.forwarded(why)
-                if marked and name is not None and answer.status not in CONDITIONAL:
+                may_be_kept = False
+                if marked and answer.status not in CONDITIONAL:
                     verdict = self._ground.judge_new(request, answer, requested_at, self._clock.wall())
-                    if not verdict.keep:
+                    may_be_kept = verdict.keep
+                    if not may_be_kept:
                         line = cache_status.forwarded(why, detail=verdict.why.replace("_", "-"))
-                    elif (mark := self._keeper.table.find(self._number, name)) is not None and mark.flags & k.PASS:
-                        self._keeper.drop(self._number, name)  # who asks next leads; what others have kept meanwhile stays
+                    elif answer.length is not None:
+                        self._unmark(name)
                 await early.told()
-                await reply.send_passed(send, incoming, answer, reply.outgoing(answer.fields, self._via), line)
+                size = await reply.send_passed(
+                    send, incoming, answer, reply.outgoing(answer.fields, self._via), line, self._ground.passing
+                )
+                if may_be_kept and answer.length is None and size <= self._ground.largest:
+                    self._unmark(name)  # only now is it known that it is not too large
         except OriginError as error:
             now = self._clock.wall()
             if old is None or old.error_until <= now or old.growing:
@@ -98,6 +104,11 @@ class Passing:
             await self._ground.counted(incoming, reply.send_answer(send, incoming, old, line, now))
         finally:
             self._heads.pop(id(incoming), None)
+
+    def _unmark(self, name: bytes | None) -> None:
+        """Who asks next leads; what others have kept meanwhile stays."""
+        if name is not None and (mark := self._keeper.table.find(self._number, name)) is not None and mark.flags & k.PASS:
+            self._keeper.drop(self._number, name)
 
     def _consequences(
         self, incoming: Incoming, request: FetchRequest, answer: FetchAnswer, old: Answer | None, name: bytes | None, requested_at: float

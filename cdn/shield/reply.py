@@ -23,6 +23,7 @@ from nova.core.reactor.exchange import ClientDisconnected
 from nova.core.reactor.refusal import refusal
 from nova.core.reactor.stream import RawStream
 from nova.ext import kept as k
+from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer
 
 _PIECE: Final = 262_144
@@ -253,7 +254,7 @@ async def send_pieces(
     send: Send,
     incoming: Incoming,
     head: tuple[int, bytes, Fields, int | None],
-    pieces: trio.MemoryReceiveChannel[bytes],
+    pieces: trio.MemoryReceiveChannel[bytes | Buffer],
     line: bytes,
     complete: Callable[[], bool],
 ) -> None:
@@ -267,17 +268,22 @@ async def send_pieces(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def send_passed(send: Send, incoming: Incoming, answer: FetchAnswer, fields: list[tuple[bytes, bytes]], line: bytes) -> None:
-    """The origin's answer as it comes."""
+async def send_passed(
+    send: Send, incoming: Incoming, answer: FetchAnswer, fields: list[tuple[bytes, bytes]], line: bytes, hold: Callable[[bytes], Any]
+) -> int:
+    """The origin's answer as it comes; its bytes. hold: counts a piece while it is on its way."""
     await _begin(send, answer.status, finish(incoming, fields, line), answer.length)
-    data, left = await answer.read(), answer.length
+    data, left, sent = await answer.read(), answer.length, 0
     while data and (left is None or left > len(data)):
-        await send({"type": "http.response.body", "body": data, "more_body": True})
         left = None if left is None else left - len(data)
+        sent += len(data)
+        piece, data = hold(data), b""
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
         data = await answer.read()
     if data:
         await answer.read()  # nothing comes behind what is all of it: its clean end
     await send({"type": "http.response.body", "body": data})
+    return sent + len(data)
 
 
 def body_of(receive: Receive) -> Callable[[], AsyncIterator[bytes]]:

@@ -93,6 +93,7 @@ class Site:
         except NovaError as error:
             if not sending.started:  # else the answer ends where it broke: whoever called us closes visibly
                 await reply.refuse(send, error, incoming)
+            error.__traceback__ = None  # others may be told of the same one, and its frames hold what was found
         except ClientDisconnected:
             pass  # its own doing
         finally:

@@ -18,7 +18,7 @@ from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins import checked
 from nova.cdn.ports import FetchRequest
 from nova.cdn.shield import reply, sliced
-from nova.cdn.shield.fill import Fill
+from nova.cdn.shield.fill import Fill, TooLarge
 from nova.cdn.shield.ground import Ground
 from nova.cdn.shield.outgoing import whole
 from nova.cdn.shield.request import Incoming, Send
@@ -133,14 +133,17 @@ class Slicing:
                             return
                         tags = tags_of(answer.fields)
                         digests = checked.said(answer.fields, part=True)
-                        fill = Fill(self._ground.feed(), answer.length)
-                        while data := await answer.read():
-                            if digests is not None:
-                                digests.feed(data)
-                            fill.append(data)
-                        if digests is not None and not digests.fit():
-                            raise OriginBroken("the slice is not what its digest says")
-                        fill.end()
+                        room = self._keeper.room(answer.length or 0)
+                        if room is None:
+                            return
+                        with room, Fill(self._keeper, room, self._ground.feed(), answer.length, most=self._config.slice_size) as fill:
+                            while data := await answer.read():
+                                if digests is not None:
+                                    digests.feed(data)
+                                fill.append(data)
+                            if digests is not None and not digests.fit():
+                                raise OriginBroken("the slice is not what its digest says")
+                            fill.end()
                 if any(match(primary(key), tags) for match in job.purges):
                     return
                 entry = make(206, b"", answer.fields, verdict, received_at=received_at, total=fill.size, via=self._via)
@@ -149,8 +152,10 @@ class Slicing:
                 self._keeper.keep(self._number, key, entry, body, flags=k.PIECE)
                 lines = entry.head[entry.line_size : entry.fields_size]
                 job.part = sliced.Slice(lines, entry.etag, entry.modified, entry.born, entry.fresh_until, total, body)
+            except TooLarge:
+                """It is not given, then."""
             except OriginError as error:
-                job.error = error
+                job.error = error.with_traceback(None)  # whose frames hold what came of it
             finally:
                 if self._slices.get(key) is job:
                     del self._slices[key]

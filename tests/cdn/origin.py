@@ -46,7 +46,10 @@ class _Answer:
             if isinstance(piece, trio.Event):
                 await piece.wait()
             elif isinstance(piece, OriginBroken):
-                raise piece
+                try:
+                    raise piece
+                finally:
+                    del piece  # else the error holds this frame, and this frame the error
             elif callable(piece):
                 piece()
             elif piece:

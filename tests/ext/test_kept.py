@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova.ext.buffer import Buffer
-from nova.ext.kept import ALWAYS, PASS, VARY, WHOLE, KeptTable, variant_key
+from nova.ext.buffer import Account, Buffer
+from nova.ext.kept import ALWAYS, OVERHEAD, PASS, VARY, WHOLE, KeptTable, variant_key
 from nova.ext.object_reader import PARKED, ObjectReader
 from nova.ext.objects import ObjectTable
 from nova.ext.sequence import Sequence
@@ -48,12 +48,15 @@ def test_values_of_any_length_are_no_key() -> None:
     assert variant_key(b"h/a", b"x-a\n", [(b"x-a", b"v" * 3000)]) is None
 
 
-def kept(table: KeptTable, key: bytes, body: bytes = b"hello", *, flags: int = WHOLE, weight: int = 100) -> None:
-    head = b'HTTP/1.1 200 OK\r\netag: "e"\r\ncontent-length: 5\r\n'
+HEAD = b'HTTP/1.1 200 OK\r\netag: "e"\r\ncontent-length: 5\r\n'
+SMALL = OVERHEAD + len(b"h/a") + len(HEAD) + len(b"hello")  # what `kept` counts for
+
+
+def kept(table: KeptTable, key: bytes, body: bytes = b"hello", *, flags: int = WHOLE) -> None:
     table.keep(
         1,
         key,
-        head,
+        HEAD,
         17,
         28,
         [body],
@@ -64,12 +67,11 @@ def kept(table: KeptTable, key: bytes, body: bytes = b"hello", *, flags: int = W
         stale_until=0,
         error_until=0,
         etag=b'"e"',
-        weight=weight,
     )
 
 
 def test_what_is_kept_is_found_as_it_was() -> None:
-    table = KeptTable(ObjectTable(), "s3fifo", 1000)
+    table = KeptTable(ObjectTable(), "s3fifo", 1000, Account())
     kept(table, b"h/a")
     found = table.find(1, b"h/a")
     assert found is not None
@@ -82,7 +84,7 @@ def test_what_is_kept_is_found_as_it_was() -> None:
 
 def test_leaders_are_one_at_a_time_and_leave_no_trace() -> None:
     objects = ObjectTable()
-    table = KeptTable(objects, "s3fifo", 1000)
+    table = KeptTable(objects, "s3fifo", 1000, Account())
     assert table.lead(1, b"h/a")
     assert not table.lead(1, b"h/a")
     table.settle(1, b"h/a")
@@ -97,7 +99,7 @@ def test_leaders_are_one_at_a_time_and_leave_no_trace() -> None:
 
 
 def test_growing_bodies_are_followed_and_then_replaced() -> None:
-    table = KeptTable(ObjectTable(), "s3fifo", 1000)
+    table = KeptTable(ObjectTable(), "s3fifo", 1000, Account())
     sequence = Sequence(0, 0)
     table.keep(1, b"h/a", b"HTTP/1.1 200 OK\r\n", 17, 17, (), status=200, flags=WHOLE, born=0, fresh_until=9, sequence=sequence, total=300)
     found = table.find(1, b"h/a")
@@ -108,34 +110,35 @@ def test_growing_bodies_are_followed_and_then_replaced() -> None:
     items, cursor, lost = sequence.take(1, 64)
     assert (len(items), cursor, lost) == (64, 65, 0)
     kept(table, b"h/a", b"abc" * 100)
-    assert table.bytes == 100
+    assert table.bytes == SMALL - 5 + 300
 
 
 def test_victims_are_counted_and_named() -> None:
-    table = KeptTable(ObjectTable(), "fifo", 1000)
+    account = Account()
+    table = KeptTable(ObjectTable(), "fifo", 10 * SMALL, account)
     for number in range(10):
         kept(table, b"h/%d" % number)
     table.find(1, b"h/1", hit=True)
-    assert table.evict(750) == [(1, b"h/0", 0, 0), (1, b"h/1", 1, 0), (1, b"h/2", 0, 0)]
-    assert (table.count, table.bytes) == (7, 700)
+    assert table.evict(7 * SMALL + 50) == [(1, b"h/0", 0, 0), (1, b"h/1", 1, 0), (1, b"h/2", 0, 0)]
+    assert (table.count, table.bytes, account.bytes) == (7, 7 * SMALL, 7 * SMALL)
 
 
 def test_compressed_forms_weigh_and_belong_to_one_answer() -> None:
-    table = KeptTable(ObjectTable(), "s3fifo", 10_000)
+    table = KeptTable(ObjectTable(), "s3fifo", 10_000, Account())
     kept(table, b"h/a")
     first = table.find(1, b"h/a")
     assert first is not None
     head = b'HTTP/1.1 200 OK\r\netag: "e-br"\r\n'
     assert table.alternate(1, b"h/a", first, 1, head, 17, len(head), [b"xy"], b'"e-br"')
     assert not table.alternate(1, b"h/a", first, 1, head, 17, len(head), [b"xy"], b'"e-br"')
-    assert (table.bytes, first.encodings) == (100 + len(head) + 2, 2)
+    assert (table.bytes, first.encodings) == (SMALL + OVERHEAD + len(head) + 2, 2)
     kept(table, b"h/a")
     assert not table.alternate(1, b"h/a", first, 0, head, 17, len(head), [b"xy"], b'"e-br"')
-    assert table.bytes == 100
+    assert table.bytes == SMALL
 
 
 def test_scan_and_usage_see_everything_once() -> None:
-    table = KeptTable(ObjectTable(), "s3fifo", 1 << 20)
+    table = KeptTable(ObjectTable(), "s3fifo", 1 << 20, Account())
     for number in range(3000):
         kept(table, b"%d/x" % number, flags=VARY if number % 2 else ALWAYS)
         if number % 3 == 0:
@@ -155,10 +158,10 @@ def test_scan_and_usage_see_everything_once() -> None:
 
 def test_tables_may_go_in_any_order() -> None:
     objects = ObjectTable()
-    table = KeptTable(objects, "lru", 1000)
+    table = KeptTable(objects, "lru", 1000, Account())
     kept(table, b"h/a")
     del table
-    again = KeptTable(objects, "lru", 1000)
+    again = KeptTable(objects, "lru", 1000, Account())
     found = again.find(1, b"h/a")
     assert found is not None
     assert bytes(Buffer(b"hello")) == b"".join(map(bytes, found.body()))
@@ -166,7 +169,7 @@ def test_tables_may_go_in_any_order() -> None:
 
 def test_the_index_takes_less_than_100_bytes_an_object_however_many_there_are() -> None:
     """Entries beside their keys, places in the table and in the order, ghosts: also just after each of them has grown."""
-    table = KeptTable(ObjectTable(), "s3fifo", 1 << 40)
+    table = KeptTable(ObjectTable(), "s3fifo", 1 << 40, Account())
     worst = 0.0
     for number in range(1, 200_001):
         kept(table, b"h/%d" % number, b"")
@@ -177,10 +180,10 @@ def test_the_index_takes_less_than_100_bytes_an_object_however_many_there_are() 
 
 def test_who_waits_goes_on_waiting_while_a_fetch_looks_after_what_came_from_disk() -> None:
     objects = ObjectTable()
-    table = KeptTable(objects, "s3fifo", 1000)
+    table = KeptTable(objects, "s3fifo", 1000, Account())
     assert table.lead(1, b"h/a")
     table.keep(
-        1, b"h/a", b"HTTP/1.1 200 OK\r\n\r\n", 17, 17, [b"x"], status=200, flags=WHOLE, born=0, fresh_until=0, weight=100, asked=True
+        1, b"h/a", b"HTTP/1.1 200 OK\r\n\r\n", 17, 17, [b"x"], status=200, flags=WHOLE, born=0, fresh_until=0, asked=True
     )
     assert not table.lead(1, b"h/a")
     table.settle(1, b"h/a")
@@ -189,7 +192,7 @@ def test_who_waits_goes_on_waiting_while_a_fetch_looks_after_what_came_from_disk
 
 def test_those_who_can_be_answered_are_counted_as_far_as_asked() -> None:
     objects = ObjectTable()
-    table, reader = KeptTable(objects, "s3fifo", 1 << 20), ObjectReader(objects)
+    table, reader = KeptTable(objects, "s3fifo", 1 << 20, Account()), ObjectReader(objects)
     assert table.lead(1, b"/a")
     for _ in range(3):
         assert reader.find(b"/a", site=1)[0] == PARKED

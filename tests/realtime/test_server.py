@@ -671,7 +671,7 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
     try:
         settings = {
             "realtime__hook_url": f"http://127.0.0.1:{backend.server_port}/hook", "realtime__hook_asks": '["connect", "publish"]',
-            "realtime__hook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "realtime__hook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "realtime__hook_timeout": "20s",
         }  # fmt: skip
         with serve(tmp_path / "data", **settings) as server:
             trio.run(talks, server)

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from hashlib import sha1
 from typing import Any, Final
 
@@ -64,9 +65,11 @@ class Link:
 
     def __init__(self, url: SecretUrl, messages: Callable[[list[Message]], None], back: Callable[[], None]) -> None:
         """Raises ValueError: not a Redis URL."""
-        self._pool = redis.ConnectionPool.from_url(
+        pool = redis.ConnectionPool.from_url(
             url.text(), socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, protocol=2, socket_keepalive=True, retry=None
         )
+        # Not by the pool, which makes a hundred and never one more: it counts what nobody gave back, also what never came to be.
+        self._connection: Callable[[], Any] = partial(pool.connection_class, **pool.connection_kwargs)
         self._messages, self._back = messages, back
         self._calls: deque[_Call] = deque()
         self._listening: deque[tuple[bool, str, _Call]] = deque()
@@ -81,6 +84,8 @@ class Link:
         self._not_before = 0.0
         self._missed = False
         self._ever = self.up = False
+        self._listens = False  # the present connection for it has been answered
+        self._refused = False  # by the last attempt, for its password
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -174,21 +179,30 @@ class Link:
         now = time.monotonic()
         if now < self._not_before:
             raise redis.ConnectionError("not reachable")
-        connection: Any = self._pool.make_connection()
+        connection: Any = self._connection()
         try:
             connection.connect()
         except (redis.RedisError, OSError) as error:
-            self._not_before = time.monotonic() + BACK_OFF[min(self._attempts, len(BACK_OFF) - 1)]
-            self._attempts += 1
+            self._later()
+            self._refused = isinstance(error, redis.AuthenticationError)
             if self.up:  # the first attempt is its caller's to tell
                 self.up = False
                 _log.warning("redis_lost", detail=type(error).__name__)
             raise redis.ConnectionError("not reachable") from None
-        self._attempts, self._not_before = 0, 0.0
+        self._refused = False
         if self._ever and not self.up:
             _log.info("redis_back")
         self._ever = self.up = True
         return connection
+
+    def _later(self) -> None:
+        """The next attempt is not at once."""
+        self._not_before = time.monotonic() + BACK_OFF[min(self._attempts, len(BACK_OFF) - 1)]
+        self._attempts += 1
+
+    def _away(self) -> Unavailable:
+        why = "refuses the name or password of its URL" if self._refused else "cannot be reached"
+        return Unavailable("unavailable", f"Redis {why}", retry_after=RETRY_AFTER)
 
     def _do_calls(self, done: list[_Call]) -> None:
         while self._calls:
@@ -202,7 +216,7 @@ class Link:
                     self._commands = None
                 for call in batch:
                     if len(call.results) < len(call.commands):
-                        call.error = Unavailable("unavailable", "Redis cannot be reached", retry_after=RETRY_AFTER)
+                        call.error = self._away()
 
     def _pipeline(self, batch: list[_Call]) -> None:
         if self._commands is not None and self._commands.can_read(timeout=0):
@@ -220,6 +234,7 @@ class Link:
                     call.results.append(connection.read_response())
                 except redis.ResponseError as error:
                     call.results.append(error)
+        self._attempts = 0
 
     def _change_ears(self, done: list[_Call]) -> None:
         """Listen to what is wanted now, and to nothing else."""
@@ -235,7 +250,7 @@ class Link:
             changes.append(("SSUBSCRIBE", channel))
         if self._ears is None and self._wanted:
             try:
-                self._ears = self._connected()
+                self._ears, self._listens = self._connected(), False
                 changes = [("SSUBSCRIBE", channel) for channel in self._wanted]
             except redis.RedisError:
                 self._deaf(done)
@@ -251,10 +266,12 @@ class Link:
         if self._ears is not None:
             self._ears.disconnect()
             self._ears = None
+            if not self._listens:  # it connects, and refuses: for want of a password
+                self._later()
         self._missed = True
         for calls in self._confirming.values():
             for call in calls:
-                call.error = Unavailable("unavailable", "Redis cannot be reached", retry_after=RETRY_AFTER)
+                call.error = self._away()
                 done.append(call)
         self._confirming.clear()
 
@@ -265,6 +282,7 @@ class Link:
                 if kind == b"smessage":
                     heard.append((channel.decode(), data))
                 elif kind == b"ssubscribe":
+                    self._attempts, self._listens = 0, True
                     done += self._confirming.pop(channel.decode(), [])
         except (redis.RedisError, OSError):
             self._deaf(done)

@@ -1,6 +1,7 @@
 """The contract of `Bus`. Every adapter gets it whole; so it says nothing that only one process could promise."""
 
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from hashlib import sha1
@@ -10,7 +11,7 @@ import trio
 import trio.testing
 
 from nova.core import errors
-from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Quota, Seen, Told, memory, shared
+from nova.core.bus import START, Bus, Cursor, Follower, Keep, MemoryBus, Message, Quota, Seen, Told, memory, redis, shared
 from nova.core.bus.port import MAX_DATA
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
@@ -44,6 +45,10 @@ async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bus, El
         clock.advance(seconds)
 
     yield MemoryBus(clock, window=WINDOW), elapse
+
+
+def open_connection(server: RedisServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port))
 
 
 def flush(server: RedisServer) -> None:
@@ -307,6 +312,51 @@ async def test_scripts_are_sent_once_and_again_to_a_redis_that_has_forgotten_the
         again = await bus.add("a", b"5", KEEP, once="n5")
         assert again.again and (await bus.tail("a", KEEP)).number == 10 and added == [1, 2, 3, 4, 5]
         assert [each.number for each in await told(follower, 10)] == list(range(1, 11))
+
+
+async def test_redis_that_was_away_for_long_is_found_again(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "BACK_OFF", (0.0,))
+    bus = RedisBus(SecretUrl(server.url))
+    async with bus.opened():
+        await bus.ping()
+        server.kill()
+        for _ in range(150):
+            with pytest.raises(errors.Unavailable):
+                await bus.ping()
+        server.start()
+        with trio.fail_after(30):
+            while True:
+                try:
+                    await bus.ping()
+                    break
+                except errors.Unavailable:
+                    await trio.sleep(0.01)
+
+
+async def test_redis_that_wants_a_password_is_not_asked_without_a_pause(server: RedisServer) -> None:
+    bus = RedisBus(SecretUrl(server.url))
+    async with bus.opened(), bus.follow() as follower:
+        await follower.add("a")
+        with open_connection(server) as admin:
+            admin.sendall(b"CONFIG SET requirepass secret\r\nAUTH secret\r\nCLIENT KILL TYPE pubsub\r\n")
+            with trio.fail_after(30):
+                while bus._link._attempts < 4:
+                    await trio.sleep(0.01)
+            wrong = RedisBus(SecretUrl(server.url.replace("//", "//:wrong@")))
+            async with wrong.opened():
+                with pytest.raises(errors.Unavailable) as caught:
+                    await wrong.ping()
+                assert "password" in caught.value.detail and "wrong" not in caught.value.detail
+            admin.sendall(b'CONFIG SET requirepass ""\r\n')
+            assert [each.log for each in await told(follower, 1)] == [""]  # it missed something
+            with trio.fail_after(30):
+                while True:
+                    try:
+                        await bus.add("a", b"heard", KEEP)
+                        break
+                    except errors.Unavailable:
+                        await trio.sleep(0.01)
+            assert [each.data for each in await told(follower, 1)] == [b"heard"]
 
 
 async def test_log_that_was_set_back_goes_on_in_another_epoch(server: RedisServer) -> None:

@@ -283,7 +283,8 @@ class Realtime:
         if isinstance(self._token, str):
             value = self._token
         elif self._token is not None:
-            value = await self._token()
+            with suppress(OSError):  # none to be had now: it is asked for again with the next try
+                value = await self._token()
         self._machine.token(value, self._now())
         self._act()
 
@@ -345,8 +346,8 @@ async def connect(
 ) -> AsyncIterator[Realtime]:
     """A client that is connected while the block runs, again and again if need be.
 
-    url: `wss://host/v1/ws`. token: a bearer token, or what gets a new one (None: none can be had now). name: of a guest. context: for wss,
-    when the system's authorities are not the ones.
+    url: `wss://host/v1/ws`. token: a bearer token, or what gets a new one (None or an OSError: none can be had now). name: of a guest.
+    context: for wss, when the system's authorities are not the ones.
     """
     realtime = Realtime(url, token=token, name=name, context=context)
     async with trio.open_nursery() as nursery:

@@ -6,7 +6,10 @@ from itertools import count
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
+from nova.realtime.client import connect
 from nova.realtime.client.machine import UNANSWERED, WAITING, Machine
 from nova.realtime.client.policy import LONGEST_MS, Next, after_close, pause
 from nova.realtime.close_codes import RANGES, TABLE, Advice, advice
@@ -32,7 +35,7 @@ def test_scenario(name: str) -> None:
         assert machine.effects() == expected, (method, arguments)
 
 
-@pytest.mark.parametrize("code", [*TABLE, 1006, 1012, 1013, 4100, 4299, 4499, *(codes.start for codes in RANGES.values())])
+@pytest.mark.parametrize("code", [*TABLE, 1001, 1006, 1012, 1013, 4100, 4299, 4499, *(codes.start for codes in RANGES.values())])
 def test_every_close_code_is_taken_as_the_table_says(code: int) -> None:
     means = {Advice.BACK_OFF: Next.BACK_OFF, Advice.NEW_TOKEN: Next.TOKEN, Advice.STAY_AWAY: Next.STOP}
     assert after_close(code) is means[advice(code)]
@@ -77,3 +80,17 @@ def test_ids_go_round() -> None:
     machine.received({"id": 2**31 - 1, "connect": {}}, 0)
     machine.call("presence", {"channel": LOBBY}, 0)
     assert machine.effects()[-1]["send"][0]["id"] == 1
+
+
+async def test_token_that_cannot_be_had_now_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever asks over a network that is away gets an OSError."""
+    asked = trio.Event()
+    tries = count(1)
+
+    async def token() -> str | None:
+        if next(tries) == 3:
+            asked.set()
+        raise ConnectionRefusedError
+
+    async with connect("ws://127.0.0.1:1/v1/ws", token=token):
+        await asked.wait()

@@ -170,7 +170,7 @@ class Cluster:
             if not told.log:
                 for channel, found in list(self._followed.items()):
                     self._resync(channel, found)
-                self._again()
+                self._anew()
                 continue
             followed = self._followed.get(told.log)
             if followed is None:
@@ -247,6 +247,11 @@ class Cluster:
             self._changes[channel, client] = member
         else:
             self._all_anew = True
+        self._changed.set()
+
+    def _anew(self) -> None:
+        """The bus may have lost some of this node's members, and may have some again that had left."""
+        self._all_anew = True
         self._changed.set()
 
     def _again(self) -> None:

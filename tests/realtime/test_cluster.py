@@ -12,6 +12,7 @@ from nova.core.bus import NOTHING_SEEN, Bus, Keep, MemoryBus, Seen, Tail
 from nova.core.bus.port import ONCE
 from nova.core.bus.shared import RedisBus
 from nova.core.clock import FakeClock
+from nova.core.errors import Unavailable
 from nova.core.secret import SecretUrl
 from nova.core.values import Seconds
 from nova.realtime import cluster as cluster_
@@ -285,6 +286,40 @@ async def test_who_publishes_to_a_redis_that_went_back_is_answered_in_the_new_ep
         await alice.next(lambda item: "pub" in item and item["pub"]["data"] == 3)
         now = await alice.ask(6, history={"channel": room})
         assert now["epoch"] == done["epoch"] and [each["data"] for each in now["publications"]] == [0, 2, 3]
+
+
+async def test_redis_that_went_back_brings_nobody_back_who_has_left(server: RedisServer, tmp_path: Path) -> None:
+    bus, other, room = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url)), "public:ghosts"
+    async with bus.opened(), other.opened(), node(shared_by=bus) as one, node(shared_by=other) as two:
+        alice, bob, eve = await one.client("alice"), await one.client("bob"), await two.client("eve")
+        for client in (alice, bob, eve):
+            await client.ask(1, subscribe={"channel": room})
+
+        async def there(client: Client, *users: str) -> None:
+            with trio.fail_after(30):
+                while sorted(each["user"] for each in (await client.ask(2, presence={"channel": room}))["members"]) != list(users):
+                    await trio.sleep(0.01)
+
+        for client in (alice, eve):
+            await there(client, "alice", "bob", "eve")
+        server.copy(tmp_path / "then")
+        await bob.ask(3, unsubscribe={"channel": room})
+        await there(eve, "alice", "eve")
+        server.kill()
+        server.go_back(tmp_path / "then")
+        server.start()
+        with trio.fail_after(30):
+            while len(await rows_of(bus, room)) != 2:
+                await trio.sleep(0.01)
+        for client in (alice, eve):
+            await there(client, "alice", "eve")
+
+
+async def rows_of(bus: Bus, room: str) -> Mapping[str, bytes]:
+    try:
+        return await bus.rows(f"realtime:members:{room}")
+    except Unavailable:
+        return {}
 
 
 async def test_later_node_does_not_see_what_was_deleted(buses: tuple[Bus, Bus]) -> None:

@@ -137,6 +137,8 @@ class Sites:
             admission=self._admission(config),
             counted_by=self._counted_by,
         )
+        if config.compress:
+            self._nursery.start_soon(self._compressor.load)
         scope = trio.CancelScope()
         await self._nursery.start(self._run_site, site, scope)
         return _Running(site, scope)

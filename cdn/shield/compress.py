@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -30,7 +31,7 @@ def encode(index: int, data: bytes) -> bytes:
         packer = zlib.compressobj(6, zlib.DEFLATED, 31)
         return packer.compress(data) + packer.flush()
     if index == 1:
-        import brotli  # loaded by the first text that is kept
+        import brotli  # loaded by `load`
 
         return bytes(brotli.compress(data, mode=brotli.MODE_TEXT, quality=5))
     import zstandard
@@ -57,6 +58,7 @@ class Compressor:
         self._keeper, self._offload = keeper, offload
         self._give, self._take = trio.open_memory_channel[tuple[int, bytes, Answer]](QUEUE)
         self.made = 0
+        self._loaded = False
 
     def kept(self, site: int, key: bytes, fields: Fields, answer: Answer) -> None:
         """A whole answer was kept."""
@@ -65,6 +67,13 @@ class Compressor:
                 self._give.send_nowait((site, key, answer))
             except trio.WouldBlock:
                 return
+
+    async def load(self) -> None:
+        """Load the libraries, once, before the first text asks for them: that takes the interpreter from the loop for a while."""
+        if not self._loaded:
+            self._loaded = True
+            with suppress(Unavailable):
+                await self._offload.run(CPU, lambda: [encode(index, b"") for index, _, _ in CODINGS])
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()

@@ -132,12 +132,12 @@ class CdnService:
     async def get_cdn_usage_stats(self, request: pb.GetCdnUsageStatsRequest, call: Call) -> pb.GetCdnUsageStatsResponse:
         from nova.surface.grpc.generated import cdn_v1_pb2 as pb
 
-        call.require()
+        principal = call.require()
         begin, end = (
             getattr(request, name).ToMilliseconds() / 1000 if request.HasField(name) else None for name in ("since", "until")
         )  # fmt: skip
         limit = min(request.limit, LIMIT_MAX) if request.limit > 0 else LIMIT_DEFAULT
-        which = {"site": request.site or None, "asset": request.asset or None, "owner": request.owner or None}
+        which = {"site": request.site or None, "asset": request.asset or None, "owner": routes_cdn.whose(principal, request.owner or None)}
         rows, total, cursor = await routes_cdn.used(self._cdn, begin, end, limit, request.cursor or None, **which)
         shown = pb.GetCdnUsageStatsResponse(requests=total["requests"], hits=total["hits"], bytes=total["bytes"], cursor=cursor or "")
         for row in rows:
@@ -180,8 +180,7 @@ class CdnService:
     async def get_cdn_metrics(self, request: pb.GetCdnMetricsRequest, call: Call) -> pb.GetCdnMetricsResponse:
         from nova.surface.grpc.generated import cdn_v1_pb2 as pb
 
-        call.require()
-        found = self._cdn.metrics()
+        found, jobs = await routes_cdn.measured(self._cdn, call.require())
         total = found["total"]
         shown = pb.GetCdnMetricsResponse(edge=found["edge"], counters=_counters(total), hit_ratio=total["hit_ratio"] or 0.0)
         for site in found["sites"]:
@@ -189,7 +188,7 @@ class CdnService:
             for origin in site["origins"]:
                 known = {name: value for name, value in origin.items() if value is not None and name not in ("weight", "openings")}
                 item.origins.add(**known)
-        shown.jobs.extend(_job(job) for job in await self._cdn.jobs.recent(20))
+        shown.jobs.extend(map(_job, jobs))
         return shown
 
     def _base(self) -> str:

@@ -17,7 +17,7 @@ from nova.cdn.invalidation import ask
 from nova.cdn.invalidation.ask import Wanted
 from nova.cdn.invalidation.model import Job, JobId, JobKind
 from nova.core.clock import rfc3339
-from nova.core.errors import BadRequest, FieldError, NotFound, Unavailable
+from nova.core.errors import BadRequest, FieldError, Forbidden, NotFound, Unavailable
 from nova.core.ids import parse_id
 from nova.surface.http import cursors
 from nova.surface.http.bodies import merge_patch
@@ -42,7 +42,8 @@ from nova.surface.http.schema import (
     read_patch,
     required,
 )
-from nova.surface.identity.scopes import ADMIN
+from nova.surface.identity.principal import Principal
+from nova.surface.identity.scopes import ADMIN, CDN_ADMIN, METRICS_READ, SERVICE
 
 if TYPE_CHECKING:
     from nova.surface.cdn_control import CdnControl
@@ -204,7 +205,7 @@ class CdnRoutes:
     def table(self) -> list[Route]:
         """Every route under /v1/cdn."""
         base, tag = "/v1/cdn", "cdn"
-        write: dict[str, Any] = {"tag": tag, "scope": "cdn:admin"}
+        write: dict[str, Any] = {"tag": tag, "scope": CDN_ADMIN}
         look: dict[str, Any] = {"tag": tag, "access": "user"}
         text = Query(short_text(128), {"type": "string"}, None)
         time = Query(_when, {"type": "string", "format": "date-time"}, None)
@@ -414,7 +415,7 @@ class CdnRoutes:
 
     async def usage(self, call: Call) -> Reply:
         query = call.query
-        which = {name: query[name] for name in ("site", "asset", "owner")}
+        which = {"site": query["site"], "asset": query["asset"], "owner": whose(call.require_user(), query["owner"])}
         rows, total, cursor = await used(self.cdn, query["since"], query["until"], query["limit"], query["cursor"], **which)
         return Reply(body={"items": [shown_usage(each) for each in rows], "cursor": cursor, "total": total})
 
@@ -425,11 +426,33 @@ class CdnRoutes:
         return page(deployed(self.cdn), None)
 
     async def metrics(self, call: Call) -> Reply:
-        jobs = [shown_job(job) for job in await self.cdn.jobs.recent(20)]
-        return Reply(body=self.cdn.metrics() | {"jobs": jobs})
+        found, jobs = await measured(self.cdn, call.require_user())
+        return Reply(body=found | {"jobs": [shown_job(job) for job in jobs]})
 
 
 # Shared with gRPC.
+
+
+def operates(principal: Principal) -> bool:
+    """Whether somebody looks after this server, or is a service that does."""
+    return any(principal.holds(scope) for scope in (CDN_ADMIN, METRICS_READ, SERVICE))
+
+
+def whose(principal: Principal, owner: str | None) -> str | None:
+    """Whose usage is shown, None: everybody's. A user sees his own. Raises Forbidden."""
+    if operates(principal):
+        return owner
+    if owner not in (None, principal.user):
+        raise Forbidden(detail="What others use is shown to who has the scope cdn:admin, metrics:read or service.")
+    return principal.user
+
+
+async def measured(cdn: CdnControl, principal: Principal) -> tuple[dict[str, Any], list[Job]]:
+    """The numbers and the latest jobs. Where the origins are and what others have had done is for operators."""
+    found = cdn.metrics()
+    if operates(principal):
+        return found, await cdn.jobs.recent(20)
+    return found | {"sites": [site | {"origins": []} for site in found["sites"]]}, []
 
 
 def there(find: FindCdn) -> CdnControl:

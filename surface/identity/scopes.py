@@ -18,6 +18,11 @@ class Scope:
     common: bool = False
 
 
+ADMIN: Final = "admin"
+CDN_ADMIN: Final = "cdn:admin"
+METRICS_READ: Final = "metrics:read"
+SERVICE: Final = "service"
+
 # The order is the order of the bits in the reactor's TokenResult: append only.
 TABLE: Final = (
     Scope("stream:write", "Make streams, publish, change and stop one's own.", common=True),
@@ -25,16 +30,14 @@ TABLE: Final = (
     Scope("media:write", "Upload images and video, change and delete one's own.", common=True),
     Scope("message", "End-to-end encrypted conversations, with a `device` in the token.", common=True),
     Scope("notify", "Read one's notifications and register devices for them.", common=True),
-    Scope("cdn:admin", "Register, invalidate and prewarm what the CDN serves."),
-    Scope("metrics:read", "Read /metrics."),
-    Scope("service", "Another service of Nova: acts for the user that the call names, with that user's scopes."),
-    Scope("admin", "Everything: also what belongs to others, users, tokens and revocations."),
+    Scope(CDN_ADMIN, "Register, invalidate and prewarm what the CDN serves."),
+    Scope(METRICS_READ, "Read /metrics."),
+    Scope(SERVICE, "Another service of Nova: acts for the user that the call names, with that user's scopes."),
+    Scope(ADMIN, "Everything: also what belongs to others, users, tokens and revocations."),
 )
 NAMES: Final = tuple(scope.name for scope in TABLE)
 USER: Final = frozenset(scope.name for scope in TABLE if scope.common)
 GUEST: Final = frozenset({"chat"})
-ADMIN: Final = "admin"
-SERVICE: Final = "service"
 
 
 def parse(text: str) -> frozenset[str]:

@@ -570,3 +570,13 @@ async def test_what_is_told_before_the_sites_open_is_forgotten_on_disk(tmp_path:
     await on_disk_alone(tmp_path)
     async with node(row("one"), disk=tmp_path, before=Purge("key", b"/a/1", "one")) as made:
         assert not await made.is_hit("one", "/a/1") and await made.is_hit("one", "/a/2?x")
+
+
+async def test_libraries_for_compressed_forms_are_loaded_before_the_first_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bytes]] = []
+    monkeypatch.setattr("nova.cdn.shield.compress.encode", lambda index, data: asked.append((index, data)))
+    async with node(row("one")) as made:
+        await made.get("one", "/a/1")
+        assert asked == []
+    async with node(row("one", compress=True), row("two", compress=True)):
+        await house.served.until(lambda: asked == [(0, b""), (1, b""), (2, b"")])

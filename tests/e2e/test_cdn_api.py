@@ -52,8 +52,8 @@ class Cdn:
         assert status < 300, said
         return said
 
-    def look(self, path: str) -> Any:
-        status, said, _ = self.ask("GET", path, token=self.reader)
+    def look(self, path: str, *, token: str = "") -> Any:
+        status, said, _ = self.ask("GET", path, token=token or self.admin)
         assert status == 200, said
         return said
 
@@ -277,6 +277,34 @@ def test_writes_need_their_scope_and_reads_a_user(cdn: Cdn) -> None:
         assert cdn.ask(method, f"/v1/cdn/{path}", {})[0] == 401
     for path in ("assets", "usage", "edges", "deployments", "metrics"):
         assert cdn.ask("GET", f"/v1/cdn/{path}")[0] == 401
+
+
+def test_where_origins_are_and_what_others_use_is_for_operators(cdn: Cdn) -> None:
+    cdn.write("POST", "/v1/cdn/prewarm", {"site": "films", "urls": ["/size/2"]})
+    made = cdn.write("POST", "/v1/cdn/assets", {"path": "o/one", "site": "films", "origin_path": "/size/3?others", "ttl": 600})
+    assert cdn.ask("GET", "/cdn/o/one")[0] == 200
+    until(lambda: cdn.look(f"/v1/cdn/usage?asset={made['id']}"), lambda found: bool(found["items"]))
+    shown = cdn.look("/v1/cdn/metrics", token=cdn.reader)
+    assert [site["site"] for site in shown["sites"]] == ["closed", "films", "shop"]
+    assert cdn.origin.url not in json.dumps(shown) and shown["jobs"] == []
+    assert "hit_ratio" in shown["total"]
+    assert cdn.look("/v1/cdn/usage", token=cdn.reader)["items"] == cdn.look("/v1/cdn/usage?owner=bob", token=cdn.reader)["items"] == []
+    assert cdn.ask("GET", "/v1/cdn/usage?owner=ada", token=cdn.reader)[0] == 403
+    operator = cdn._token("eve", "metrics:read")
+    assert cdn.origin.url in json.dumps(cdn.look("/v1/cdn/metrics", token=operator))
+    host, port = cdn.served.address("grpc")
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+
+        def call(name: str, request: Any, answer: Any) -> Any:
+            method = channel.unary_unary(f"/nova.cdn.v1.CdnService/{name}", type(request).SerializeToString, answer.FromString)
+            return method(request, metadata=[("authorization", f"Bearer {cdn.reader}")], timeout=10)
+
+        found = call("GetCdnMetrics", pb.GetCdnMetricsRequest(), pb.GetCdnMetricsResponse)
+        assert not found.jobs and not any(site.origins for site in found.sites)
+        assert not call("GetCdnUsageStats", pb.GetCdnUsageStatsRequest(), pb.GetCdnUsageStatsResponse).items
+        with pytest.raises(grpc.RpcError) as caught:
+            call("GetCdnUsageStats", pb.GetCdnUsageStatsRequest(owner="ada"), pb.GetCdnUsageStatsResponse)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 def test_bad_input_is_named(cdn: Cdn) -> None:

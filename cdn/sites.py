@@ -279,7 +279,7 @@ class Sites:
             if what.site not in (None, name):
                 continue
             if what.host is not None:
-                hosts: set[bytes] | None = {what.host.lower(), b""}
+                hosts: set[bytes] | None = {*_called(what.host), b""}
             else:
                 memory, disk = self.keeper.hosts.of(number), set() if self.disk is None else self.disk.hosts.of(name)
                 hosts = None if memory is None or disk is None else memory | disk
@@ -314,13 +314,8 @@ class Sites:
         if what.kind == "tag":
             names = self.keeper.tagged(what.value, site)
             return names if what.host is None else [name for name in names if _host_is(primary(name[1]), what.host)]
-        prefix = b""
-        if what.host is not None and what.kind in ("key", "prefix"):
-            prefix = what.host.lower() + what.value
         found = []
-        hosted = {running.site.number: running.site.host_in_key for running in self._sites.values()}
-        whole = prefix if site is not None and hosted.get(site) else b""
-        for stretch in self.keeper.names(site, whole):
+        for stretch in self.keeper.names(site):
             found += [(number, key) for number, key, _ in stretch if match(primary(key), ())]
             stretch.clear()  # what is looked at cannot go
             await trio.lowlevel.checkpoint()
@@ -422,4 +417,10 @@ def target_of(key: bytes) -> bytes:
 
 
 def _host_is(key: bytes, host: bytes | None) -> bool:
-    return host is None or key.partition(b"/")[0] in (host.lower(), b"")
+    return host is None or (found := key.partition(b"/")[0]) == b"" or found in _called(host)
+
+
+def _called(host: bytes) -> set[bytes]:
+    """The names in keys of who is called so in a URL: viewers may write a scheme's own port, or not."""
+    bare = host.lower().removesuffix(b":80").removesuffix(b":443")
+    return {bare} if re.search(rb":\d+$", bare) else {bare, bare + b":80", bare + b":443"}

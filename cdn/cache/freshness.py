@@ -12,11 +12,12 @@ from typing import Final
 from nova.cdn.cache import fields as f
 from nova.cdn.ports import Fields
 
-# RFC 9110, 15.1: what may be kept without a word about it.
-HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
+# RFC 9110, 15.1: what may be kept without a word about it; but 405 and 501 to GET are mostly one client's doing (a field that has the
+# origin see another method), and nobody misses them.
+HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 410, 414))
 NEGATIVE: Final = frozenset((404, 410))
 # What this cache understands of status codes (RFC 9111, 3: must-understand). 206 and 304 are kept by other rules.
-UNDERSTOOD: Final = HEURISTIC | {302, 307, 400, 401, 403, 406, 409, 415, 422, 429, 451, 500, 502, 503, 504}
+UNDERSTOOD: Final = HEURISTIC | {302, 307, 400, 401, 403, 405, 406, 409, 415, 422, 429, 451, 500, 501, 502, 503, 504}
 FAILING: Final = frozenset((500, 502, 503, 504))  # RFC 5861, 4: a stale answer stands in for these
 TARGETED: Final = b"cdn-cache-control"
 MAX_VARY: Final = 8  # names; an answer that varies with more is not kept

@@ -17,7 +17,7 @@ from nova.cdn.cache import validation
 from nova.cdn.cache.entry import TAG_FIELDS, Entry, assemble, dated, make, tags_of
 from nova.cdn.cache.freshness import FAILING, Verdict
 from nova.cdn.cache.keeper import primary
-from nova.cdn.errors import OriginError
+from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins import checked
 from nova.cdn.ports import FetchAnswer, FetchRequest, Fields, Informational
 from nova.cdn.shield import live, reply
@@ -39,6 +39,7 @@ LARGE_TIME: Final = 3600.0  # ... that had not said how long it would be, and wa
 CROWD: Final = 64  # who wait for one answer: their heads take half a millisecond
 AHEAD: Final = 1  # pieces of what is not kept that wait for its client
 HEADS_FIRST: Final = 20  # milliseconds for which a body waits for them at most
+_OWN_WORDS: Final = frozenset((b"via", b"if-none-match", b"if-modified-since"))
 _log = Log("nova.cdn")
 
 
@@ -140,7 +141,7 @@ class Collapse:
     async def _fetch(self, request: FetchRequest, outcome: Outcome, leads: bool, informational: Informational | None) -> None:
         with guarded(_log) as failed:
             try:
-                await self._fetch_once(request, outcome, leads, informational)
+                await self._fetch_first(request, outcome, leads, informational)
             except OriginError as error:
                 self._failed(outcome, leads, error)
             finally:
@@ -165,6 +166,17 @@ class Collapse:
             if outcome.error is None and outcome.answer is None and outcome.head is None:
                 outcome.error = of("shutting_down", "this site is being closed")
             outcome.known.set()
+
+    async def _fetch_first(self, request: FetchRequest, outcome: Outcome, leads: bool, informational: Informational | None) -> None:
+        """An answer that is none may be the doing of one client's fields: before all who ask are told of it, the origin is asked in our own
+        words. Raises OriginError."""
+        try:
+            await self._fetch_once(request, outcome, leads, informational)
+        except OriginBroken:
+            plain = [field for field in request.fields if field[0] in _OWN_WORDS]
+            if not leads or outcome.known.is_set() or len(plain) == len(request.fields):
+                raise
+            await self._fetch_once(replace(request, fields=plain), outcome, leads, None)
 
     async def _fetch_once(self, request: FetchRequest, outcome: Outcome, leads: bool, informational: Informational | None) -> None:
         old = outcome.old

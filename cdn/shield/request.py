@@ -15,6 +15,8 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+# Fields by which some origins answer another target or method than the request's (Symfony, Zend, IIS and others): no key knows them.
+_OVERRIDES: Final = frozenset((b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override"))
 _OF_HTTP: Final = frozenset((b"http", b"h2", b"h2c", b"h3", b"tls"))
 
 
@@ -40,6 +42,11 @@ class Incoming:
     secure: bool
     switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream] | None
     hints: bool
+
+    @property
+    def overrides(self) -> bool:
+        """Whether the answer may be another target's, or another method's."""
+        return any(name in _OVERRIDES for name, _ in self.fields)
 
 
 def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:

@@ -180,7 +180,7 @@ class Site:
             incoming.key = incoming.key[: len(incoming.key) - len(incoming.target)] + admitted
             incoming.target = admitted
         self._bounds.check(incoming.method, incoming.target)
-        if incoming.method not in ("GET", "HEAD") or incoming.has_body or incoming.upgrade is not None:
+        if incoming.method not in ("GET", "HEAD") or incoming.has_body or incoming.upgrade is not None or incoming.overrides:
             await self._passing.serve(incoming, receive, send, "method" if incoming.method not in ("GET", "HEAD") else "bypass")
             return
         await self._serve_object(incoming, receive, send)

@@ -580,3 +580,14 @@ async def test_libraries_for_compressed_forms_are_loaded_before_the_first_text(m
         assert asked == []
     async with node(row("one", compress=True), row("two", compress=True)):
         await house.served.until(lambda: asked == [(0, b""), (1, b""), (2, b"")])
+
+
+@pytest.mark.parametrize(("viewers", "purged", "gone"), [
+    ("h:80", b"h", True), ("h", b"h:80", True), ("h:443", b"H", True), ("h:8080", b"h", False), ("h", b"h:8080", False),
+    ("h:8080", b"h:8080", True), ("[::1]:80", b"[::1]", True),
+])  # fmt: skip
+async def test_a_url_means_its_host_with_the_schemes_own_port_and_without(viewers: str, purged: bytes, gone: bool) -> None:
+    async with node(row("one")) as made:
+        await made.get("one", "/a/1", viewers)
+        await made.sites.purge(Purge("key", b"/a/1", host=purged))
+        assert await made.is_hit("one", "/a/1", viewers) is not gone

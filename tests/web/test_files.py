@@ -14,7 +14,7 @@ SCRIPTS = sorted((WEB / "static/js").rglob("*.js"))
 STYLES = sorted((WEB / "static/css").glob("*.css"))
 IMAGES = sorted((WEB / "static/img").glob("*.svg"))
 VOID = {"meta", "link", "img", "input", "br", "hr"}
-ROUTES = {"/", "/go-live", "/images", "/room", "/watch", "/docs", "/healthz"}  # what the server answers beside files
+ROUTES = {"/", "/go-live", "/images", "/room", "/status", "/watch", "/docs", "/healthz"}  # what the server answers beside files
 
 
 def name(path: Path) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import trio
 
+from nova.cdn.errors import OriginBroken
+
 FRESH = (b"cache-control", b"max-age=60")
 ETAG = (b"etag", b'"one"')
 
@@ -790,3 +792,34 @@ async def test_9113_3_1_no_other_http_is_spoken_behind_the_sites_rules(house: Mo
         await site.get("/a", f"Upgrade: {asked}", "Connection: upgrade", "HTTP2-Settings: AAMAAABk")
         (request,) = site.origin.asked
         assert (request.upgrade, dict(request.fields).get(b"http2-settings")) == (passed, None)
+
+
+async def test_an_answer_that_one_clients_fields_break_is_not_told_to_all(house: ModuleType) -> None:
+    def script(request: Any) -> Any:
+        if b"x-evil" in dict(request.fields):
+            return house.origin.Reply(error=OriginBroken("the connection ended without an answer"))
+        return reply(house, b"fine")
+
+    async with house.site(script) as site:
+        assert (await site.get("/a", "X-Evil: 1", "Accept-Encoding: gzip"))[2] == b"fine"
+        assert (await site.get("/a"))[1]["cache-status"] == "nova; hit; ttl=60"
+        assert dict(site.origin.asked[1].fields).keys() == {b"via"}
+
+
+async def test_an_origin_that_is_broken_is_asked_twice_and_then_left_alone(house: ModuleType) -> None:
+    async with house.site(lambda request: house.origin.Reply(error=OriginBroken("garbage"))) as site:
+        for _ in range(3):
+            assert (await site.get("/a", "Accept: x/y"))[0] == 502
+        assert len(site.origin.asked) == 2
+
+
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+async def test_what_has_an_origin_see_another_request_poisons_no_key(house: ModuleType, name: str) -> None:
+    lower = name.lower().encode()
+
+    async with house.site(lambda request: reply(house, dict(request.fields).get(lower, b"own"))) as site:
+        assert (await site.get("/a", f"{name}: /admin"))[2] == b"/admin"  # it goes on as it came
+        assert (await site.get("/a"))[2] == b"own"
+        site.advance(61)
+        assert (await site.get("/a", f"{name}: /admin"))[2] == b"/admin"
+        assert (await site.get("/a"))[2] == b"own"

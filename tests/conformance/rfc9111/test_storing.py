@@ -86,6 +86,8 @@ STATUS = [
     ("3 final and understood", 200, cc("max-age=10"), True),
     ("15.1 heuristic ones with Last-Modified", 301, [LM], True),
     ("15.1 others need a word", 302, [LM], False),
+    ("15.1 and so do those that are one client's doing", 405, [LM], False),
+    ("15.1 with a word they are kept", 501, cc("max-age=10"), True),
     ("15.1 others with a word", 302, cc("max-age=10"), True),
     ("3 unknown ones with a word", 299, cc("max-age=10"), True),
     ("3 unknown ones without", 299, [LM], False),

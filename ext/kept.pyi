@@ -75,6 +75,7 @@ class KeptTable:
         error_until: int = 0,
         modified: int = -1,
         etag: builtins.bytes = b"",
+        also: int = 0,
         sequence: Sequence | None = None,
         total: int = -1,
         asked: bool = False,

@@ -355,7 +355,7 @@ cdef class Answer:
 
 cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status, int flags, uint32_t born, uint32_t fresh_until,
                 uint32_t stale_until, uint32_t error_until, int64_t modified, bytes etag, body, Sequence sequence, int64_t total,
-                Ledger* ledger, uint32_t key_size) except NULL:
+                Ledger* ledger, uint32_t also) except NULL:
     cdef Kept* kept = <Kept*> calloc(1, sizeof(Kept))
     cdef Buffer piece
     cdef Py_ssize_t i = 0, at
@@ -378,7 +378,7 @@ cdef Kept* make(bytes head, uint32_t line_size, uint32_t fields_size, int status
         if kept.head == NULL:
             raise MemoryError
         buf_charge(kept.head, ledger)
-        kept.charged = K_OVERHEAD + key_size
+        kept.charged = K_OVERHEAD + also
         nova_add64(&ledger.bytes, <int64_t> kept.charged)
         if etag:
             at = head.find(etag, line_size, fields_size)
@@ -508,15 +508,15 @@ cdef class KeptTable:
 
     def keep(self, int site, bytes key, bytes head, int line_size, int fields_size, body, *, int status, int flags, uint32_t born,
              uint32_t fresh_until, uint32_t stale_until=0, uint32_t error_until=0, int64_t modified=-1, bytes etag=b"",
-             Sequence sequence=None, int64_t total=-1, bint asked=False) -> tuple | None:
+             uint32_t also=0, Sequence sequence=None, int64_t total=-1, bint asked=False) -> tuple | None:
         """Put an answer under its key, in place of the one before; who waits looks again.
 
-        head: status line, fields, Content-Length. sequence: the body while it grows, of `total` bytes (-1: not known); it has no place in
+        head: status line, fields, Content-Length. also: bytes that it takes elsewhere, and counts for. sequence: the body while it grows, of `total` bytes (-1: not known); it has no place in
         the order, and what is appended is the writer's to charge. asked: its leader is not done with it, who waits goes on
         waiting. Answers what was asked of the one before: (requests, bytes), None when there was none.
         """
         cdef Kept* kept = make(head, <uint32_t> line_size, <uint32_t> fields_size, status, flags, born, fresh_until, stale_until, error_until,
-                               modified, etag, body, sequence, total, self.account.ledger, <uint32_t> len(key))
+                               modified, etag, body, sequence, total, self.account.ledger, <uint32_t> len(key) + also)
         cdef Entry* entry
         cdef Kept* old
         cdef uint32_t handle

@@ -17,6 +17,7 @@ from nova.ext import kept as k
 
 MAX_TAGS: Final = 64  # of one answer
 MAX_TAG: Final = 256  # bytes
+TAG_OVERHEAD: Final = 128  # bytes that it takes beside its own: in the answer's list, and in the index of the tag
 TAG_FIELDS: Final = frozenset((b"surrogate-key", b"cache-tag"))
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -42,7 +43,12 @@ class Entry:
 
     def weight(self, key: bytes, body: int) -> int:
         """Bytes for which it counts."""
-        return len(key) + len(self.head) + body + k.OVERHEAD
+        return len(key) + len(self.head) + body + k.OVERHEAD + self.tag_size
+
+    @property
+    def tag_size(self) -> int:
+        """Bytes that its tags take."""
+        return sum(map(len, self.tags)) + TAG_OVERHEAD * len(self.tags)
 
     def times(self) -> dict[str, Any]:
         """The keyword arguments of a table that stand for times."""

@@ -91,7 +91,7 @@ class Keeper:
         self.hosts.saw(site, key)
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, body, status=entry.status, flags=entry.flags | flags,
-            etag=entry.etag, asked=asked, **entry.times(),
+            etag=entry.etag, also=entry.tag_size, asked=asked, **entry.times(),
         ))  # fmt: skip
         self._tag(site, key, entry.tags)
         if b"\0" in key:
@@ -103,7 +103,7 @@ class Keeper:
         self.hosts.saw(site, key)
         self._count(site, key, self.table.keep(
             site, key, entry.head, entry.line_size, entry.fields_size, (), status=entry.status, flags=entry.flags, etag=entry.etag,
-            sequence=sequence, total=-1 if total is None else total, **entry.times(),
+            also=entry.tag_size, sequence=sequence, total=-1 if total is None else total, **entry.times(),
         ))  # fmt: skip
         self._tag(site, key, entry.tags)
         self.fit()

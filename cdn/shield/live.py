@@ -12,16 +12,19 @@ from typing import Final
 from urllib.parse import urljoin
 
 KINDS: Final = frozenset((b"application/vnd.apple.mpegurl", b"application/x-mpegurl", b"audio/mpegurl"))
-_MOST: Final = 10_000  # playlists; those that were looked at longest ago are forgotten
+_MOST: Final = 16 << 20  # bytes of all that is remembered; the playlists that were looked at longest ago are forgotten
+_NAME: Final = 128  # bytes of a name beside its own, or of a playlist
 _LARGEST: Final = 1 << 20  # bytes of one
+_END: Final = b"#EXT-X-ENDLIST"
 _URI: Final = re.compile(rb'^(?!#)[^\r\n]+|URI="([^"\r\n]+)"', re.MULTILINE)
 
 
 class Windows:
-    """What each playlist named when it was last fetched."""
+    """What each live playlist named when it was last fetched. Nothing leaves one that has ended, or a recording: these are forgotten."""
 
     def __init__(self) -> None:
         self._named: OrderedDict[bytes, frozenset[bytes]] = OrderedDict()
+        self.size = 0  # bytes, about
 
     def look(self, key: bytes, size: int, body: Iterable[object]) -> frozenset[bytes]:
         """Keys of what the playlist under `key` named before and does not name any more."""
@@ -35,8 +38,21 @@ class Windows:
             for found in _URI.finditer(text)
             if not (uri := found[1] or found[0]).startswith((b"http:", b"https:", b"//"))
         )
-        before = self._named.pop(key, frozenset())
-        self._named[key] = now
-        if len(self._named) > _MOST:
-            self._named.popitem(last=False)
+        before = self._forget(key)
+        if _END not in text:
+            self._named[key] = now
+            self.size += _cost(key, now)
+        while self.size > _MOST:
+            self._forget(next(iter(self._named)))
         return before - now
+
+    def _forget(self, key: bytes) -> frozenset[bytes]:
+        named = self._named.pop(key, None)
+        if named is None:
+            return frozenset()
+        self.size -= _cost(key, named)
+        return named
+
+
+def _cost(key: bytes, named: frozenset[bytes]) -> int:
+    return len(key) + _NAME + sum(map(len, named)) + _NAME * len(named)

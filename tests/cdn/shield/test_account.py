@@ -2,7 +2,7 @@
 
 import contextlib
 import gc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from hypothesis import settings
@@ -20,6 +20,7 @@ from nova.ext.objects import ObjectTable
 
 BUFFER = 64  # what a buffer takes itself
 KEPT = 256  # and an answer
+TAG = 128 + 1  # and one of its tags
 CAPACITY = 2_000_000
 KEYS = [b"h/%d" % number for number in range(6)]
 
@@ -80,7 +81,7 @@ class Model(RuleBasedStateMachine):
                 del self.kept[key]
 
     def answer(self, key: bytes, made: Entry, body: list[Held]) -> Lying:
-        return Lying([Held(KEPT + len(key)), Held(len(made.head) + BUFFER)], body)
+        return Lying([Held(KEPT + TAG + len(key)), Held(len(made.head) + BUFFER)], body)
 
     # -- fetches
 
@@ -297,3 +298,14 @@ def test_a_mark_weighs_what_it_takes() -> None:
     keeper.varies(1, b"h/b", [b"x-a"], most=2, variant=b"h/b\0one\n")
     assert keeper.account.bytes == keeper.table.bytes == 2 * (KEPT + BUFFER + 3) + len(b"x-a\n")
     assert keeper.table.find(1, b"h/a").flags & k.PASS  # type: ignore[union-attr]
+
+
+def test_tags_count() -> None:
+    keeper = Keeper(ObjectTable(), policy="s3fifo", capacity=1_000_000)
+    for number in range(2000):  # ten bytes each, with eight kilobytes of tags
+        tags = tuple(b"%d-%d-%s" % (number, at, b"x" * 100) for at in range(50))
+        keeper.keep(1, b"h/%d" % number, replace(entry(10), tags=tags), [bytes(10)])
+    assert keeper.account.bytes == keeper.table.bytes <= 1_000_000
+    assert keeper.table.count < 100
+    assert len(keeper.tagged(b"1999-0-" + b"x" * 100, None)) == 1
+    assert keeper.tagged(b"0-0-" + b"x" * 100, None) == []

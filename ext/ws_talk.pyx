@@ -6,6 +6,7 @@ trio, with who asks. Replies keep the order of the commands: while trio owes one
 comes down again when its turn has come.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
@@ -14,7 +15,7 @@ from nova.ext.bytevec cimport ByteVec, vec_append, vec_free, vec_reserve
 from nova.ext.channels cimport Chan, chan_unref
 from nova.ext.commands cimport (
     CE_ID_IN_USE, CE_OK, CF_NAME, CF_TOKEN, CMD_CONNECT, CMD_PING, CMD_REFRESH, CMD_SUBSCRIBE, COMMANDS_MAX, Command, Text, command_error,
-    command_message, commands_read, frame_error,
+    command_message, commands_read, field_name, frame_error,
 )
 from nova.ext.conn cimport conn_again, conn_at, conn_id
 from nova.ext.fanout cimport fan_join, fan_news
@@ -52,6 +53,14 @@ cdef Text word(const char* text) noexcept nogil:
 cdef int refuse(int form, ByteVec* out, uint32_t id, const char* code, const char* message) noexcept nogil:
     cdef Text c = word(code), m = word(message)
     return reply_error(form, out, id, &c, &m, 0)
+
+
+cdef int refuse_command(int form, ByteVec* out, Command* command) noexcept nogil:
+    """What is wrong with it, and with which of its members."""
+    cdef char[128] said
+    cdef const char* wrong = field_name(command.wrong)
+    snprintf(said, sizeof(said), b"%s%s%s", command_message(command.error), b": " if wrong[0] else b"", wrong)
+    return refuse(form, out, command.id, command_error(command.error), said)
 
 
 cdef int check_token(Thread* t, Conn* c, const Text* text, bint same) noexcept nogil:
@@ -115,7 +124,7 @@ cdef int answer(Thread* t, Conn* c, Command* command, int form, ByteVec* out) no
     """1: the reply is appended; 0: trio has to answer; ASKS: so it has, and the connection may follow one channel more; -1: memory is out."""
     cdef int said = 0
     if command.error != CE_OK:
-        said = refuse(form, out, command.id, command_error(command.error), command_message(command.error))
+        said = refuse_command(form, out, command)
     elif command.command == CMD_CONNECT:
         return connect(t, c, command, form, out)
     elif not c.ws.flags & WF_CONNECTED:

@@ -78,7 +78,8 @@ class ControlServer:
         except NovaError as error:
             told = problem(error, "")
             said = str(told["detail"])
-            detail = "; ".join([said, *(f"{field.pointer} {field.detail}" for field in error.fields if field.detail not in said)])
+            wrong = [f"{field.pointer.rpartition('/')[2]} {field.detail}" for field in error.fields if field.detail not in said]
+            detail = "; ".join(wrong) or said
             return {"error": {"code": error.code, "detail": detail}}
 
 

@@ -204,7 +204,8 @@ def refusal(name: str, wanted: Address, error: OSError) -> str:
     """Why a listener cannot be had, and what to do."""
     key = f"{name}.listen"
     if error.errno == errno.EADDRINUSE:
-        return f"{key}: {wanted} is in use by another program; stop it, or choose another with --set {key}={wanted.host}:0"
+        another = "`listen` in its table [[cdn.sites]]" if name.startswith("site:") else f"with --set {key}={wanted.host}:0"
+        return f"{key}: {wanted} is in use by another program; stop it, or choose another {another}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{key}: this user may not listen on {wanted}; choose a port above 1023, or give the program CAP_NET_BIND_SERVICE"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):

@@ -115,7 +115,7 @@ class NothingRuns:
 
 
 @asynccontextmanager
-async def _shared(settings: Settings) -> AsyncIterator[RedisBus | None]:
+async def shared_bus(settings: Settings) -> AsyncIterator[RedisBus | None]:
     """The bus that joins several processes; None: there is only this one. Raises Unprocessable, Unavailable."""
     if settings.bus.url is None:
         yield None
@@ -146,7 +146,7 @@ async def open_services(settings: Settings, data: DataDir, clock: Clock, running
     path = parse_store_url(url, data.path).path
     async with AsyncExitStack() as stack:
         sql = await stack.enter_async_context(open_sqlite(path, SCHEMAS, offload, now=rfc3339(clock.wall())))
-        shared = await stack.enter_async_context(_shared(settings))
+        shared = await stack.enter_async_context(shared_bus(settings))
         bus: Bus = MemoryBus(clock, window=settings.bus.window) if shared is None else shared
         identity = identity_service.build(settings, data.path, IdentityStore(sql), bus, clock, ids, machine=names_of_machine()[-1])
         await identity.open()

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from nova.core.errors import NovaError
 from nova.core.settings import Loaded, SettingsError
 from nova.core.settings_table import Settings
+from nova.core.values import Address
 from nova.surface.cli.common import load, say
 
 Level = Literal["ok", "warning", "problem"]
@@ -82,7 +83,11 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
         yield Finding("ok", "server", f"runs as process {serving}")
     else:
         for name in ("http", "https", "rtmp", "rtmps", "grpc"):
-            yield _listener(settings, name)
+            yield _listener(name, getattr(settings, name).listen)
+        for site in settings.cdn.sites:
+            if site.listen is not None:
+                yield _listener(f"site:{site.name}", site.listen)
+    yield from _bus(settings)
     yield from _certificates(settings)
     yield _uring(settings)
     yield _codecs()
@@ -166,10 +171,9 @@ def _serving(path: Path) -> int:
         return 0
 
 
-def _listener(settings: Settings, name: str) -> Finding:
+def _listener(name: str, address: Address | None) -> Finding:
     from nova.surface.listeners import refusal
 
-    address = getattr(settings, name).listen
     if address is None:
         return Finding("ok", name, "off")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -181,6 +185,26 @@ def _listener(settings: Settings, name: str) -> Finding:
         detail, _, remedy = refusal(name, address, error).partition("; ")
         return Finding("problem", name, detail.partition(": ")[2] or detail, remedy or f"set {name}.listen")
     return Finding("ok", name, f"{address} is free")
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    import trio
+
+    from nova.surface.services import shared_bus
+
+    async def asked() -> None:
+        async with shared_bus(settings):
+            pass
+
+    if settings.bus.url is None:
+        return
+    try:
+        trio.run(asked)
+    except NovaError as error:
+        detail, _, remedy = error.detail.removeprefix("bus.url: ").partition("; ")
+        yield Finding("problem", "bus", detail, remedy or "set bus.url")
+    else:
+        yield Finding("ok", "bus", "Redis answers")
 
 
 def _uring(settings: Settings) -> Finding:

@@ -53,10 +53,17 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def history_limit(text: str) -> int:
+    """How many publications: more than the most is the most."""
+    if (count := whole(text)) < 1:
+        raise ValueError("must be a whole number from 1")
+    return min(count, PAGE_MOST)
+
+
 SINCE: Final = Query(whole, {"type": "integer", "minimum": 0}, None, "Only what came behind this offset.")
 EPOCH_QUERY: Final = Query(short_text(16), {"type": "string", "maxLength": 16}, None, "The epoch that `since` belongs to.")
 HISTORY_LIMIT: Final = Query(
-    lambda text: min(whole(text), PAGE_MOST), {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE}, PAGE,
+    history_limit, {"type": "integer", "minimum": 1, "maximum": PAGE_MOST, "default": PAGE}, PAGE,
     f"Publications of a page, at most {PAGE_MOST}.",
 )  # fmt: skip
 CHANNEL_ERRORS: Final = ("not_found", "forbidden", "unauthenticated", "unavailable")

@@ -74,6 +74,16 @@ async def test_what_is_published_in_the_frame_of_its_subscription_comes(server: 
 
 
 @OVER
+async def test_a_refusal_names_what_is_wrong(server: Served, tokens: dict[str, str], over: str) -> None:
+    async with talk(server, tokens["bob"], over=over) as bob:
+        assert (await bob.ask(1, publish={"channel": "public:a"}))["message"] == "A required field is missing: data"
+        said = await bob.ask(2, publish={"channel": "public:a", "data": 1, "idempotency_key": "a b"})
+        assert said["message"] == "A field has a value that is not allowed: idempotency_key"
+        said = await bob.ask(3, history={"channel": "public:a", "since": {"offset": 1}})
+        assert said["code"] in ("missing_field", "invalid_field") and not said["message"].endswith(": ")
+
+
+@OVER
 async def test_replies_keep_their_order_whatever_must_wait(server: Served, tokens: dict[str, str], over: str) -> None:
     stream = (await trio.to_thread.run_sync(ask, server, "POST", "/v1/streams", {"title": "T"}, tokens["alice"]))["id"]
     async with talk(server, tokens["bob"], over=over) as bob:

@@ -123,6 +123,8 @@ def test_commands_reach_the_running_server(server: Served) -> None:
     seen = get(server, f"/v1/streams/{stream['id']}", token.stdout.strip())
     assert (seen["title"], seen["owner"]) == ("From the shell", "alice")
     assert stream["rtmp_url"].startswith("rtmp://{}:{}/live/sk_".format(*server.address("rtmp")))
+    unnamed = nova("stream", "create", "--title", "", "--data", data)
+    assert (unnamed.returncode, unnamed.stderr) == (2, "nova: title must have 1 to 200 characters\n")
     many = nova("stream", "create", "--title", "Many", "--count", "3", "--data", data, "--json")
     assert [json.loads(line)["title"] for line in many.stdout.splitlines()] == ["Many 1", "Many 2", "Many 3"]
     url = nova("login", "--data", data).stdout.strip()
@@ -334,6 +336,23 @@ def test_check_gives_every_problem_with_its_remedy(tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert "http.listen" in wrong.stdout
     assert not (tmp_path / "data").exists()
+
+
+def test_check_looks_at_the_ports_of_sites_and_asks_redis(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = tmp_path / "nova.toml"
+        config.write_text(
+            f'[bus]\nurl = "redis://127.0.0.1:{nobody.getsockname()[1]}"\n'
+            f'[[cdn.sites]]\nname = "shop"\nlisten = "{address}"\norigins = [{{url = "http://127.0.0.1:1"}}]\n'
+        )
+        free = [word for name in ("http", "https", "rtmp", "grpc") for word in ("--set", f"{name}.listen=127.0.0.1:0")]
+        checked = nova("check", "--json", "--data", str(tmp_path / "data"), "--config", str(config), *free)
+    problems = {each["name"]: each for each in map(json.loads, checked.stdout.splitlines()) if each["level"] == "problem"}
+    assert checked.returncode == 1 and set(problems) == {"site:shop", "bus"}
+    assert address in problems["site:shop"]["detail"] and "[[cdn.sites]]" in problems["site:shop"]["remedy"]
+    assert problems["bus"]["remedy"] == "start Redis, or leave bus.url unset"
 
 
 def test_check_names_the_library_that_a_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

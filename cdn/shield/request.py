@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,10 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+# As the I/O threads read them of HTTP/1.1 (RFC 9112, 3.2; RFC 3986, 3.2.2); other protocols carry more. A slash in the host would be read
+# as the beginning of the target, and the object as another host's.
+_TARGET: Final = re.compile(rb"/[!-\"$-\[\]-~]*|\*")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?")
 # Fields by which some origins answer another target or method than the request's (Symfony, Zend, IIS and others): no key knows them.
 _OVERRIDES: Final = frozenset((b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override"))
 _OF_HTTP: Final = frozenset((b"http", b"h2", b"h2c", b"h3", b"tls"))
@@ -42,6 +47,11 @@ class Incoming:
     secure: bool
     switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream] | None
     hints: bool
+
+    @property
+    def readable(self) -> bool:
+        """Whether target and host can be written down in only one way."""
+        return _TARGET.fullmatch(self.target) is not None and _HOST.fullmatch(self.host) is not None
 
     @property
     def overrides(self) -> bool:

@@ -165,6 +165,8 @@ class Site:
     async def _serve(self, incoming: Incoming, receive: Receive, send: Send) -> None:
         if incoming.method == "CONNECT":
             raise MethodNotAllowed(detail="this is no tunnel")
+        if not incoming.readable:
+            raise of("bad_request", "the target or the host is none that HTTP knows")
         if f.has_looped(incoming.fields, self._via):
             raise BadGateway("loop", "the request has been here before: an origin leads back to this server")
         who = None if self._rates is None else self._counted_by(incoming.peer)

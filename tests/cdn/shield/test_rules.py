@@ -823,3 +823,42 @@ async def test_what_has_an_origin_see_another_request_poisons_no_key(house: Modu
         site.advance(61)
         assert (await site.get("/a", f"{name}: /admin"))[2] == b"/admin"
         assert (await site.get("/a"))[2] == b"own"
+
+
+async def over_h2(site: Any, host: bytes, target: bytes) -> int:
+    """The status of a GET over HTTP/2, whose fields carry what HTTP/1.1 cannot."""
+    told: list[Any] = []
+    path, _, query = target.partition(b"?")
+    scope = {
+        "type": "http", "method": "GET", "http_version": "2", "path": path.decode("latin-1"), "raw_path": path, "query_string": query,
+        "scheme": "https", "headers": [(b"host", host)], "client": ("127.0.0.1", 1), "extensions": {},
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await site.site.app(scope, receive, send)
+    return int(told[0]["status"])
+
+
+@pytest.mark.parametrize("host", [b"h/a", b"h?", b"h#", b"u@h", b"a b", b"h:x", b"h:1:2", b"h\\", b"[h]"])
+async def test_9113_8_3_1_no_host_reaches_into_the_names_of_another(house: ModuleType, host: bytes) -> None:
+    async with house.site(lambda request: reply(house, request.host + b" " + request.target)) as site:
+        assert await over_h2(site, host, b"/b") == 400
+        assert (await site.get("/a/b"))[2] == b"h /a/b"
+
+
+@pytest.mark.parametrize("target", [b"/a b", b"/a#b", b"/a\\b", b"/a\xffb", b"/a?b#c", b"/a?b c"])
+async def test_9113_8_3_1_targets_are_those_of_http_1(house: ModuleType, target: bytes) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        assert await over_h2(site, b"h", target) == 400
+        assert site.origin.asked == []
+
+
+@pytest.mark.parametrize("host", [b"h", b"H.example:8080", b"[::1]:80", b"10.0.0.1", b"a_b", b"xn--a"])
+async def test_9113_8_3_1_others_pass(house: ModuleType, host: bytes) -> None:
+    async with house.site(lambda request: reply(house)) as site:
+        assert await over_h2(site, host, b"/a;b=%20,(c)'!$&*+@:~?d=[]{}|/?^`") == 200

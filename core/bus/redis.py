@@ -85,6 +85,7 @@ class Link:
         self._missed = False
         self._ever = self.up = False
         self._listens = False  # the present connection for it has been answered
+        self._refusal = ""  # what it said last, which is logged once
         self._refused = False  # by the last attempt, for its password
 
     @asynccontextmanager
@@ -120,7 +121,7 @@ class Link:
 
     async def one(self, *command: Any) -> Any:
         """The reply of one command. Raises Unavailable, also for an error reply: all of ours are well-formed."""
-        return _sound((await self.call(command))[0], command[0])
+        return self._sound((await self.call(command))[0], command[0])
 
     async def run(self, script: Script, keys: int, *rest: Any) -> Any:
         """The reply of a script; `rest` are so many keys and then what it is told. Raises Unavailable, as `one`.
@@ -130,7 +131,16 @@ class Link:
         reply = (await self.call(("EVALSHA", script.digest, keys, *rest)))[0]
         if isinstance(reply, redis.exceptions.NoScriptError):
             return await self.one("EVAL", script.text, keys, *rest)
-        return _sound(reply, "EVALSHA")
+        return self._sound(reply, "a script")
+
+    def _sound(self, reply: Any, command: str) -> Any:
+        """Raises Unavailable: it is an error, whose words are for whoever runs Redis."""
+        if isinstance(reply, redis.ResponseError):
+            if (said := str(reply)[:200]) != self._refusal:
+                self._refusal = said
+                _log.warning("redis_refuses", command=command, detail=said)
+            raise Unavailable("unavailable", f"Redis refuses {command}", retry_after=RETRY_AFTER)
+        return reply
 
     async def listen(self, channel: str) -> None:
         """From its return on, messages of this channel come. Raises Unavailable."""
@@ -296,10 +306,3 @@ class Link:
             self._messages(heard)
         for call in done:
             call.done.set()
-
-
-def _sound(reply: Any, command: str) -> Any:
-    """Raises Unavailable: it is an error."""
-    if isinstance(reply, redis.ResponseError):
-        raise Unavailable("unavailable", f"Redis refuses {command}: {str(reply)[:100]}", retry_after=RETRY_AFTER)
-    return reply

@@ -23,6 +23,7 @@ async def test_publish_history_and_presence_answer_as_on_the_websocket(site: Sit
     assert len((await site.ask("GET", f"{LOBBY}/history?since=1")).json["publications"]) == 1
     assert (await site.ask("GET", f"{LOBBY}/history?limit=0")).status == 400
     assert len((await site.ask("GET", f"{LOBBY}/history?since=1&epoch=other")).json["publications"]) == 2
+    assert (await site.ask("GET", f"{LOBBY}/history?limit=0")).status == 400
     assert (await site.ask("GET", f"{LOBBY}/presence")).json == {"count": 0, "members": [], "more": False, "cursor": None}
 
 

@@ -66,14 +66,16 @@ function showFigures(total) {
 
 /** @param {any} site */
 function siteSheet(site) {
-  const state = site.down ? word("bad", "no origin answers") : word("good", percent(site.hit_ratio) + " from the cache");
+  const state = site.down ? word("bad", "no origin answers") : word("good", site.hit_ratio === null ? "nothing asked for yet" : percent(site.hit_ratio) + " from the cache");
   const facts = `${site.requests ?? 0} requests · ${site.retries} retries · ${site.hedges} hedges · ${site.resumes} resumed · budget ${site.retry_budget}`;
   return h(
     "article",
     { class: "sheet stack", "data-site": site.site },
     h("div", { class: "spread" }, h("h3", {}, site.site), state),
     h("p", { class: "soft small" }, facts),
-    table(["Origin", "State", "Requests", "Failures", "First byte p50", "p99"], site.origins.map(originRow)),
+    site.origins.length
+      ? table(["Origin", "State", "Requests", "Failures", "First byte p50", "p99"], site.origins.map(originRow))
+      : nothing("Its origins stand here once one of them was asked."),
   );
 }
 

@@ -217,7 +217,7 @@ class Site:
             if await self._from_growing(incoming, send, name):
                 return
             # What is here and stale is validated, and answers when it still holds; what comes whole only is fetched, and kept, whole.
-            served = "whole" if found is not None else await self._slicing.serve(incoming, send, name)
+            served = "whole" if found is not None else await self._slicing.serve(incoming, send, name, wanted)
             if served == "not":
                 await self._passing.serve(incoming, receive, send, why, name=name)
             if served != "whole":

@@ -11,7 +11,7 @@ from nova.cdn.cache import fields as f
 from nova.cdn.cache import ranges, validation
 from nova.cdn.cache import status as cache_status
 from nova.cdn.cache.entry import make, tags_of
-from nova.cdn.cache.freshness import FAILING
+from nova.cdn.cache.freshness import FAILING, Wish
 from nova.cdn.cache.keeper import primary
 from nova.cdn.cache.ranges import Span
 from nova.cdn.errors import OriginBroken, OriginError
@@ -57,15 +57,15 @@ class Slicing:
             if matches:
                 del self._slices[key]
 
-    async def serve(self, incoming: Incoming, send: Send, name: bytes) -> Served:
-        """A range of an object that is not here, from slices of it."""
+    async def serve(self, incoming: Incoming, send: Send, name: bytes, asked: Wish | None) -> Served:
+        """A range of an object that is not here, from slices of it. asked: what the request says of their age, None: it does not count."""
         size = self._config.slice_size
         now = self._clock.wall()
         wanted = sliced.suits(f.value(incoming.fields, b"range") or b"", size)
-        if wanted is None or b"\0" in name or incoming.method != "GET":
+        if wanted is None or b"\0" in name or incoming.method != "GET" or (asked is not None and asked.no_store):
             return "not"
         number = wanted[0] // size
-        part, line, whole = await self._slice(incoming, name, number)
+        part, line, whole = await self._slice(incoming, name, number, asked)
         if part is None:
             return "whole" if whole else "not"
         if validation.precondition(incoming.fields, part.etag, part.modified, now) != 200:
@@ -83,7 +83,7 @@ class Slicing:
         ]
         await send({"type": "http.response.start", "status": 206, "headers": fields})
         for at in ranges.slices(span, size):
-            other = part if at == number else (await self._slice(incoming, name, at)).part
+            other = part if at == number else (await self._slice(incoming, name, at, asked)).part
             if other is None or (other.etag, other.total) != (part.etag, part.total):
                 self._keeper.drop_object(self._number, name, soft=False, now=now)
                 raise OriginError("origin_broken", "the object has changed between two of its slices")
@@ -93,12 +93,12 @@ class Slicing:
         await send({"type": "http.response.body", "body": b""})
         return "sent"
 
-    async def _slice(self, incoming: Incoming, name: bytes, number: int) -> _Found:
+    async def _slice(self, incoming: Incoming, name: bytes, number: int, asked: Wish | None) -> _Found:
         """Slice `number`. One fetch a slice, however many ask; one that is stale stands in for a failing origin."""
         key = sliced.slice_key(name, number)
         kept, now = self._keeper.table.find(self._number, key, hit=True), self._clock.wall()
         old = None if kept is None else sliced.of(kept)
-        if old is not None and old.fresh_until > now:
+        if old is not None and old.fresh_until > now and (asked is None or asked.takes(now, old.born, old.fresh_until, True)):
             return _Found(old, cache_status.hit(old.fresh_until - now))
         job = self._slices.get(key)
         line = cache_status.forwarded("partial", stored=job is None, collapsed=job is not None)

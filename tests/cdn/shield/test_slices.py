@@ -129,3 +129,17 @@ async def test_what_an_origin_gives_whole_only_is_kept_whole(house: ModuleType) 
         await house.served.until(lambda: site.origin.open == 0)
         assert (await site.get("/film", "Range: bytes=-2"))[2] == BODY[-2:]
         assert len(site.origin.asked) == 2
+
+
+async def test_9111_5_2_1_directives_of_requests_count_for_slices_too(house: ModuleType) -> None:
+    wanted = "Range: bytes=0-9"
+    async with house.site(script(house), slice_size=1024, request_directives=True) as site:
+        for field, fetches, status in (
+            ("Accept: */*", 1, "nova; fwd=partial; stored"),
+            ("Cache-Control: max-age=60", 1, "nova; hit; ttl=60"),
+            ("Cache-Control: no-cache", 2, "nova; fwd=partial; stored"),
+            ("Cache-Control: min-fresh=61", 3, "nova; fwd=partial; stored"),
+            ("Cache-Control: no-store", 4, "nova; fwd=uri-miss"),
+        ):
+            code, headers, body = await site.get("/film", wanted, field)
+            assert (code, body, headers["cache-status"], len(site.origin.asked)) == (206, BODY[:10], status, fetches)

@@ -37,6 +37,7 @@ TABLE: Final = (
 )
 NAMES: Final = tuple(scope.name for scope in TABLE)
 USER: Final = frozenset(scope.name for scope in TABLE if scope.common)
+OWNER: Final = USER | {METRICS_READ}  # of the sign-in URL that the server prints: its owner sees how it does
 GUEST: Final = frozenset({"chat"})
 
 

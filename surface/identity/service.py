@@ -266,9 +266,10 @@ class Identity:
         )  # fmt: skip
 
     async def sign_in_code(self, user: str | None = None, asked: Iterable[str] = ()) -> str:
-        """A sign-in code for `user`, the owner when None. Raises BadRequest, NotFound: no such user."""
+        """A sign-in code for `user`, the owner when None, who may then read metrics, too. Raises BadRequest, NotFound: no such user."""
         found = await self.owner() if user is None else await self.user(_user_id(user))
-        return await self.sign_in.new(found.id, scopes.wanted(asked))
+        granted = scopes.OWNER if user is None and not asked else scopes.wanted(asked)
+        return await self.sign_in.new(found.id, granted)
 
     async def sign_in_with(self, code: str) -> Session:
         """A browser session. Raises Unauthenticated `bad_sign_in_code`."""

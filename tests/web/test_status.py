@@ -8,6 +8,7 @@ from tests.browser.chromium import Browser
 from tests.web.site import Site, problem
 
 pytestmark = pytest.mark.browser
+ADA = {"user": "ada", "scopes": ["stream:write", "chat"], "expires_at": "2030-01-01T00:00:00Z"}
 
 
 def metrics(breaker: str = "closed") -> dict[str, Any]:
@@ -70,12 +71,16 @@ async def test_it_shows_hit_ratio_origins_breakers_and_jobs(browser: Browser, si
 async def test_a_site_that_nobody_asked_yet_says_so(browser: Browser, site: Site) -> None:
     site.state.cdn = metrics()
     site.state.cdn["sites"][0].update(origins=[], hit_ratio=None, requests=0)
+    site.state.session = ADA | {"scopes": ["chat", "metrics:read"]}
     page = await browser.page()
     await page.open(f"{site.url}/status")
     await page.until("document.querySelector('[data-site]') !== null")
     shown = await page.text("[data-site]")
     assert "nothing asked for yet" in shown and "once one of them was asked" in shown and "Failures" not in shown
     assert page.problems == []
+    site.state.session = ADA  # who may not read metrics gets no origins and no jobs
+    await page.open(f"{site.url}/status")
+    await page.until("document.querySelector('[data-site]')?.innerText.includes('who may read metrics')")
 
 
 async def test_it_asks_who_is_nobody_to_sign_in_and_says_when_the_server_is_gone(browser: Browser, site: Site) -> None:

@@ -23,7 +23,7 @@ async def test_a_code_makes_a_session_whose_cookie_counts_as_a_token(site: Site)
     answer, cookie = await signed_in(site, headers=ORIGIN)
     made = answer.json
     assert set(made) == {"user", "scopes", "expires_at", "name", "guest"}
-    assert made["scopes"] == ["stream:write", "chat", "media:write", "message", "notify"]
+    assert made["scopes"] == ["stream:write", "chat", "media:write", "message", "notify", "metrics:read"]
     assert not made["guest"]
     assert answer["set-cookie"].endswith("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax")
     assert answer["cache-control"] == "no-store"

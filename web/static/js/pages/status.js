@@ -6,10 +6,13 @@ import { ApiError, call } from "../lib/api.js";
 import { bytes, jobWord, milliseconds, originWord, percent } from "../lib/cdn.js";
 import { fill, h, must } from "../lib/dom.js";
 import { poll } from "../lib/poll.js";
+import * as session from "../lib/session.js";
 import { wireAccount } from "../parts/account.js";
 import { wireTheme } from "../parts/theme.js";
 
 const EVERY_MS = 2000;
+/** Whether origins and jobs are shown to us. */
+const may = () => ["cdn:admin", "metrics:read", "service"].some(session.may);
 
 wireTheme();
 wireAccount();
@@ -26,7 +29,7 @@ async function refresh(signal) {
   showFigures(metrics.total);
   fill(must("#sites"), ...(metrics.sites.length ? metrics.sites.map(siteSheet) : [nothing("No site is configured: [[cdn.sites]] in nova.toml.")]));
   fill(must("#edges"), table(["Edge", "Region", "State", "Load", "Configuration"], edges.items.map(edgeRow)));
-  fill(must("#jobs"), metrics.jobs.length ? table(["Job", "Kind", "State", "Objects", "Asked"], metrics.jobs.map(jobRow)) : nothing("Nothing was invalidated or prewarmed lately."));
+  fill(must("#jobs"), metrics.jobs.length ? table(["Job", "Kind", "State", "Objects", "Asked"], metrics.jobs.map(jobRow)) : nothing(may() ? "Nothing was invalidated or prewarmed lately." : "Jobs are shown to who may read metrics."));
   must("#main").removeAttribute("aria-busy");
 }
 
@@ -75,7 +78,7 @@ function siteSheet(site) {
     h("p", { class: "soft small" }, facts),
     site.origins.length
       ? table(["Origin", "State", "Requests", "Failures", "First byte p50", "p99"], site.origins.map(originRow))
-      : nothing("Its origins stand here once one of them was asked."),
+      : nothing(may() ? "Its origins stand here once one of them was asked." : "Its origins are shown to who may read metrics."),
   );
 }
 

@@ -667,7 +667,10 @@ cdef class Timeline:
         return 0
 
     cdef int cut_audio(self) except -1:
-        """End the part between two audio frames; False: none of them lies within the last 15 % of it."""
+        """End the part between two frames, behind one of sound; False: none of them lies within the last 15 % of it.
+
+        Something begins behind that: else nothing would fill the time until the next frame comes, which is another part's then.
+        """
         cdef int64_t at = 0, edge
         cdef size_t i
         if self.tracks.audio is None:
@@ -675,6 +678,8 @@ cdef class Timeline:
         for i in range(self.a.len):
             edge = self.audio_ticks(self.a.at[i].dts + self.a.at[i].duration)
             if edge - self.part_start > self.part_target:
+                break
+            if i + 1 == self.a.len and not (self.v.len and self.v.at[self.v.len - 1].dts >= edge):
                 break
             at = edge
         if (at - self.part_start) * 100 < self.part_target * 85:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nova.ext.buffer import Buffer
@@ -150,6 +150,7 @@ def test_batches_may_be_split_anywhere_between_records(plan: list[tuple[str, int
 
 
 @given(frames)
+@example([("v", 0, 0), ("v", 0, 0), ("v", 168, 0), ("a", 0, 0), ("v", 192, 0)])  # a picture longer than the sound that comes with it
 def test_whatever_is_sent_the_output_is_a_timeline(plan: list[tuple[str, int, int]]) -> None:
     timeline = Timeline()
     check(feed(wild(plan), timeline), timeline)

@@ -40,7 +40,10 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """fields: without those that belong to the connection. length: of the body to come, None: until it ends. upgrade: 101."""
+    """fields: without those that belong to the connection. length: of the body to come, None: until it ends.
+
+    upgrade: 101, and `fields` have Upgrade as it came.
+    """
 
     status: int
     reason: bytes
@@ -171,8 +174,10 @@ class AnswerReader:
         said, kept = _NOTHING, tuple(fields)
         if not named.isdisjoint(_HOP):
             said = frozenset(token.lower() for token in _tokens(fields, b"connection"))
-            # A field that frames or describes the body stays, whatever Connection says of it.
-            kept = tuple(field for field in fields if field[0] not in _HOP and (field[0] not in said or field[0] in _FRAMING))
+            # A field that frames or describes the body stays, whatever Connection says of it; so does the name of what 101 switches to.
+            mine = _HOP - {b"upgrade"} if status == 101 else _HOP
+            stays = _FRAMING | {b"upgrade"} if status == 101 else _FRAMING
+            kept = tuple(field for field in fields if field[0] not in mine and (field[0] not in said or field[0] in stays))
         if 100 <= status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:

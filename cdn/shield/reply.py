@@ -33,6 +33,7 @@ _TEXTS: Final = frozenset(
 )  # fmt: skip
 _ALLOW: Final = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 _GUARD: Final = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox")]
+_OWN_PORTS: Final = {"http": b":80", "https": b":443"}
 COMPRESS_LEAST: Final = 1024
 COMPRESS_MOST: Final = 8 << 20
 
@@ -303,8 +304,9 @@ def body_of(receive: Receive) -> Callable[[], AsyncIterator[bytes]]:
 
 
 async def tunnel(switch: Callable[[Iterable[tuple[bytes, bytes]]], RawStream], answer: FetchAnswer, upgrade: bytes) -> None:
-    """101: bytes both ways until one is done. upgrade: what was asked for, which is what the origin took."""
-    fields = [*f.end_to_end(answer.fields), (b"connection", b"upgrade"), (b"upgrade", upgrade)]
+    """101: bytes both ways until one is done. upgrade: what was asked for; of it the origin names what it took (RFC 9110, 7.8)."""
+    taken = b", ".join(f.values(answer.fields, b"upgrade")) or upgrade
+    fields = [*f.end_to_end(answer.fields), (b"connection", b"upgrade"), (b"upgrade", taken)]
     client, origin = switch(fields), answer.stream
     assert origin is not None
 
@@ -329,6 +331,8 @@ def same_origin(incoming: Incoming, fields: Fields, hosts: Collection[bytes]) ->
     hosts: other names that the origin has for this site, lower case.
     """
     found = {incoming.target}
+    # A scheme's own port says nothing (RFC 9110, 4.2.3); which scheme viewers use in front of the site is not known here.
+    ours = {host.lower().removesuffix(b":80").removesuffix(b":443") for host in (incoming.host, *hosts)}
     base = "/" if incoming.target[:1] != b"/" else incoming.target.decode("latin-1")
     for name in (b"location", b"content-location"):
         if (value := f.value(fields, name)) is None:
@@ -338,6 +342,6 @@ def same_origin(incoming: Incoming, fields: Fields, hosts: Collection[bytes]) ->
         except ValueError:
             continue
         host = parts.netloc.lower().encode("latin-1", "replace")
-        if parts.scheme in ("http", "https") and (host == incoming.host.lower() or host in hosts):
+        if parts.scheme in _OWN_PORTS and host.removesuffix(_OWN_PORTS[parts.scheme]) in ours:
             found.add(((parts.path or "/") + (f"?{parts.query}" if parts.query else "")).encode("latin-1", "replace"))
     return found

@@ -172,7 +172,7 @@ def test_fields_of_the_connection_stay_with_it() -> None:
 
 
 def test_after_an_upgrade_the_bytes_are_the_peers_own() -> None:
-    events = read(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nhello", upgrade=True)
+    events = read(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhello", upgrade=True)
     assert isinstance(events[0], Head)
-    assert events[0].upgrade
+    assert (events[0].upgrade, events[0].fields) == (True, ((b"upgrade", b"x"),))
     assert events[1] == End(False, b"hello")

@@ -68,6 +68,32 @@ async def test_9111_4_4_location_of_the_same_host_is_forgotten_too(house: Module
         assert (await client.get("/kept"))[1]["cache-status"].startswith("nova; hit")
 
 
+@pytest.mark.parametrize(
+    ("host", "location", "forgotten"),
+    [
+        ("h", "http://h:80/made", True),
+        ("h", "https://h:443/made", True),
+        ("h:80", "http://H/made", True),
+        ("h", "http://h:8080/made", False),
+        ("h", "http://h:443/made", False),
+        ("h:8080", "http://h/made", False),
+        ("h:8080", "http://h:8080/made", True),
+    ],
+)
+async def test_9111_4_4_a_host_is_the_same_with_its_schemes_own_port(house: ModuleType, host: str, location: str, forgotten: bool) -> None:
+    def script(request: Any) -> Any:
+        return house.origin.Reply(201, [(b"location", location.encode())]) if request.method == "POST" else reply(house)
+
+    async with house.site(script) as site, site.client() as client:
+        for get_first in (True, False):
+            await client.send(b"GET /made HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode())
+            found = (await client.answer())[1]["cache-status"]
+            if get_first:
+                await client.send(b"POST /other HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n" % host.encode())
+                assert (await client.answer())[0] == 201
+        assert found.startswith("nova; fwd=") == forgotten
+
+
 async def test_9111_4_4_a_failed_write_forgets_nothing(house: ModuleType) -> None:
     async with (
         house.site(lambda request: house.origin.Reply(500) if request.method == "PUT" else reply(house)) as site,

@@ -263,6 +263,7 @@ def test_edges_deployments_and_metrics_tell_how_it_is(cdn: Cdn) -> None:
     assert (deployment["current"], deployment["version"]) == (True, edge["version"])
     assert [site["site"] for site in deployment["sites"]] == ["closed", "films", "shop"]
     cdn.ask("GET", "/size/1", listener="site:films")
+    cdn.settled(cdn.write("POST", "/v1/cdn/prewarm", {"urls": ["/size/1"], "site": "films"}))
     metrics = cdn.look("/v1/cdn/metrics")
     films = next(site for site in metrics["sites"] if site["site"] == "films")
     assert films["origins"][0]["url"] == cdn.origin.url

@@ -34,7 +34,8 @@ def run(given: argparse.Namespace) -> int:
         assert settings.https.cert is not None
         path = settings.https.cert
     about = certificates.describe(path)
-    trusted = _trust(path, f"Nova {about.sha256[:16]}") if given.trust else []
+    name = f"Nova {about.sha256[:16]}"
+    trusted = _trust(path, name) if given.trust else _trusting(name)
     value = {
         "cert": str(path), "self_made": made, "names": about.names, "ends_at": rfc3339(about.ends_at), "sha256": about.sha256,
         "spki_sha256": about.spki_sha256, "trusted_in": trusted,
@@ -46,12 +47,26 @@ def run(given: argparse.Namespace) -> int:
         f"sha256: {about.sha256}",
         *(f"trusted in: {store}" for store in trusted),
     ]
-    if trusted:
+    if given.trust:
         lines.append("restart the browser; HTTP/3 needs a flag of its own there, see docs/guides/http3.md")
-    elif made:
+    elif made and not trusted:
         lines.append("`nova certs --trust` lets this user's Chromium trust it")
     say(given, value, "\n".join(lines))
     return 0
+
+
+def _trusting(name: str) -> list[str]:
+    """The stores that trust the certificate already. Those that cannot be looked into are left out."""
+    home, program = Path(os.environ.get("HOME") or "/nonexistent"), shutil.which("certutil")
+    found = []
+    for store in (home / store for store in STORES):
+        if program is None or not (store / "cert9.db").exists():
+            continue
+        # Trust is behind the name: `Nova 0123456789abcdef      P,,`.
+        listed, _ = _certutil([program, "-d", f"sql:{store}", "-L"])
+        if any(line.startswith(name) and "P" in line[len(name) :].partition(",")[0] for line in listed.splitlines()):
+            found.append(str(store))
+    return found
 
 
 def _trust(cert: Path, name: str) -> list[str]:
@@ -74,11 +89,16 @@ def _trust(cert: Path, name: str) -> list[str]:
     return [str(store) for store in stores]
 
 
-def _call(command: list[str], by_hand: str) -> None:
+def _certutil(command: list[str]) -> tuple[str, str]:
+    """What it says, and why it did not work; empty: it did."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
-        failure = done.stderr.strip() if done.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
-        failure = str(error)
+        return "", str(error)
+    return done.stdout, done.stderr.strip() if done.returncode else ""
+
+
+def _call(command: list[str], by_hand: str) -> None:
+    _, failure = _certutil(command)
     if failure:
         raise Unprocessable(detail=f"the browser's store cannot be written ({' '.join(failure.split())}); by hand: {by_hand}")

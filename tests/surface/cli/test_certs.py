@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_the_self_made_certificate_is_shown(data: Path) -> None:
-    told = json.loads(_run(data, "--json").stdout)
+    told = json.loads(_run(data, "--json", HOME=str(data)).stdout)
     assert told["self_made"] is True
     assert told["cert"] == str(data / "tls" / "cert.pem")
     assert {"localhost", "127.0.0.1", "::1"} <= set(told["names"])
@@ -43,6 +43,9 @@ def test_trust_puts_it_into_the_users_store_once(data: Path, tmp_path: Path) -> 
         done = _run(data, "--trust", HOME=str(home))
         assert done.returncode == 0, done.stderr
     store = home / ".pki" / "nssdb"
+    told = json.loads(_run(data, "--json", HOME=str(home)).stdout)
+    assert told["trusted_in"] == [str(store)]
+    assert "trust it" not in _run(data, HOME=str(home)).stdout
     listed = subprocess.run(["certutil", "-d", f"sql:{store}", "-L"], capture_output=True, text=True, check=True).stdout
     assert [line.split()[-1] for line in listed.splitlines() if line.startswith("Nova ")] == ["P,,"]
 

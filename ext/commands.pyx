@@ -17,7 +17,7 @@ from nova.ext.values cimport (
 )
 
 cdef extern from "nova_number.h" nogil:
-    enum: NUMBER_UNSIGNED
+    enum: NUMBER_UNSIGNED, NUMBER_FLOAT
     int nova_read_number(const uint8_t* p, size_t size, uint64_t* whole, double* real)
 
 cdef enum:
@@ -153,24 +153,33 @@ cdef int next_member(Source* s, Members* m, Text* name) noexcept nogil:
 
 
 cdef int read_whole(Source* s, uint64_t least, uint64_t most, uint64_t* out) noexcept nogil:
-    """An integer within its limits: GOOD, WRONG, or a FrameError."""
+    """A whole number within its limits, 1.0 among them: GOOD, WRONG, or a FrameError."""
     cdef size_t start = s.c.at
-    cdef double real
+    cdef double real = -1
+    cdef int kind
     cdef MpItem item
     cdef ValueScan found
     cdef int said = pass_value(s, &found)
     if said != GOOD:
         return said
     if s.form == FORM_JSON:
-        if not 48 <= s.c.text[start] <= 57 or nova_read_number(s.c.text + start, found.size, out, &real) != NUMBER_UNSIGNED:
+        if not (48 <= s.c.text[start] <= 57 or s.c.text[start] == c'-'):
+            return WRONG
+        kind = nova_read_number(s.c.text + start, found.size, out, &real)
+        if kind != NUMBER_UNSIGNED and kind != NUMBER_FLOAT:
             return WRONG
     else:
         mp_item(s.c.text + start, found.size, &item)
-        if item.kind == MP_FLOAT and 0 <= item.real <= <double> MAX_OFFSET and item.real == <double> <uint64_t> item.real:
-            item.whole = <uint64_t> item.real  # some encoders write every number above 32 bits so
-        elif item.kind != MP_UNSIGNED:
+        if item.kind == MP_FLOAT:
+            kind, real = NUMBER_FLOAT, item.real
+        elif item.kind == MP_UNSIGNED:
+            kind, out[0] = NUMBER_UNSIGNED, item.whole
+        else:
             return WRONG
-        out[0] = item.whole
+    if kind == NUMBER_FLOAT:  # some encoders write every number above 32 bits so
+        if not (0 <= real <= <double> MAX_OFFSET and real == <double> <uint64_t> real):
+            return WRONG
+        out[0] = <uint64_t> real
     return GOOD if least <= out[0] <= most else WRONG
 
 

@@ -58,13 +58,13 @@ def surrogates(tree: Any) -> bool:
     return isinstance(tree, str) and not allowed(tree)
 
 
-def whole(form: int, value: Any, least: int, most: int) -> int | None:
-    if form == 1 and isinstance(value, float) and value.is_integer() and 0 <= value < 2**53:
+def whole(value: Any, least: int, most: int) -> int | None:
+    if isinstance(value, float) and value.is_integer() and 0 <= value < 2**53:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None
 
 
-def place(form: int, value: Any) -> tuple[int, bytes] | None:
+def place(value: Any) -> tuple[int, bytes] | None:
     if not isinstance(value, Pairs):
         return None
     if not all(isinstance(name, str) for name, _ in value):
@@ -72,20 +72,20 @@ def place(form: int, value: Any) -> tuple[int, bytes] | None:
     if sorted(name for name, _ in value) != ["epoch", "offset"]:
         return None
     found = dict(value)
-    offset, epoch = whole(form, found["offset"], 0, 2**53 - 1), found["epoch"]
+    offset, epoch = whole(found["offset"], 0, 2**53 - 1), found["epoch"]
     if offset is None or not isinstance(epoch, str) or not VISIBLE.fullmatch(epoch) or len(epoch) > 16:
         return None
     return offset, epoch.encode()
 
 
-def field(form: int, name: str, value: Any) -> tuple[object] | None:
+def field(name: str, value: Any) -> tuple[object] | None:
     if name == "data":
         return (value,) if allowed(value) else None
     if name == "limit":
-        limit = whole(form, value, 1, 2**31 - 1)
+        limit = whole(value, 1, 2**31 - 1)
         return None if limit is None else (limit,)
     if name in ("recover", "since"):
-        found = place(form, value)
+        found = place(value)
         return None if found is None else (found,)
     if not isinstance(value, str) or not allowed(value):
         return None
@@ -98,7 +98,7 @@ def field(form: int, name: str, value: Any) -> tuple[object] | None:
     return (value.encode(),) if fine else None
 
 
-def fields(form: int, command: str, body: Any) -> dict[str, object]:
+def fields(command: str, body: Any) -> dict[str, object]:
     row: dict[str, object] = {}
 
     def wrong(code: str, name: str = "") -> None:
@@ -120,7 +120,7 @@ def fields(form: int, command: str, body: Any) -> dict[str, object]:
             seen.add(name)
             if name == "data" and depth(value) > 32:
                 wrong("too_deep", "data")
-            found = field(form, name, value)
+            found = field(name, value)
             if found is None:
                 wrong("invalid_field", name)
             else:
@@ -131,7 +131,7 @@ def fields(form: int, command: str, body: Any) -> dict[str, object]:
     return row
 
 
-def command(form: int, tree: Any) -> dict[str, object]:
+def command(tree: Any) -> dict[str, object]:
     if not isinstance(tree, Pairs):
         raise Refused("frame_shape")
     row: dict[str, object] = {}
@@ -140,14 +140,14 @@ def command(form: int, tree: Any) -> dict[str, object]:
         if not isinstance(key, str):
             raise Refused("frame_syntax")
         if key == "id":
-            found = whole(form, value, 1, 2**31 - 1)
+            found = whole(value, 1, 2**31 - 1)
             if number or found is None:
                 raise Refused("frame_id")
             number = found
         elif name is not None:
             row = {"error": row.get("error", "bad_request"), "wrong": row.get("wrong", "")}
         elif key in NEEDED:
-            name, row = key, fields(form, key, value)
+            name, row = key, fields(key, value)
         else:
             name, row = "", {"error": "unknown_command", "wrong": ""}
     if not number:
@@ -176,7 +176,7 @@ def rows_of(form: int, tree: Any) -> list[dict[str, object]]:
     for at, item in enumerate(tree if batch else [tree]):
         if at == 128:
             raise Refused("frame_count")
-        row = command(form, item)
+        row = command(item)
         if any(row["id"] == other["id"] for other in rows):
             row.update(error="id_in_use", wrong="")
         rows.append(row)

@@ -238,9 +238,18 @@ def test_escapes_mean_what_they_stand_for() -> None:
     assert row == {"id": 1, "command": "publish", "channel": b"a:b", "data": rb'"\u0041\n"', "conflate_key": b"/"}
 
 
-def test_numbers_of_msgpack_may_be_floats_when_they_are_whole() -> None:
-    packed = msgpack.packb({"id": 1.0, "history": {"channel": "a:b", "since": {"offset": 2.0**40, "epoch": "e"}}})
-    assert read(MSGPACK, packed)[0]["since"] == (2**40, b"e")
+@pytest.mark.parametrize("form", [JSON, MSGPACK])
+def test_numbers_may_be_floats_when_they_are_whole(form: int) -> None:
+    def history(id: float, offset: float) -> bytes:
+        value = {"id": id, "history": {"channel": "a:b", "since": {"offset": offset, "epoch": "e"}}}
+        return json.dumps(value).encode() if form == JSON else msgpack.packb(value)
+
+    (row,) = read(form, history(1.0, 2.0**40))
+    assert (row["id"], row["since"]) == (1, (2**40, b"e"))
+    for wrong in (0.5, -1.0, 2.0**53, 1e300):
+        assert read(form, history(1.0, wrong))[0]["error"] == "invalid_field"
+    for wrong in (1.5, 0.0, -1.0, 2.0**31):
+        assert refused(form, history(wrong, 1)) == "frame_id"
 
 
 @given(

@@ -130,7 +130,7 @@ async def shared_bus(settings: Settings) -> AsyncIterator[RedisBus | None]:
         try:
             await bus.ping()
         except Unavailable as error:
-            raise Unavailable("unavailable", f"bus.url: {error.detail}; without Redis, leave bus.url unset") from None
+            raise Unavailable("unavailable", f"bus.url: {error.detail}; start Redis or correct bus.url, or leave it unset") from None
         yield bus
 
 

@@ -150,6 +150,10 @@ class Sleeps(Server):
     def command(self) -> list[str]:
         return ["sleep", "60"]
 
+    def wait_ready(self) -> None:
+        while Path(f"/proc/{self.process.pid}/comm").read_text() != "sleep\n":  # until then nothing ends it with its parent
+            time.sleep(0.01)
+
 
 def test_a_server_has_a_session_of_its_own_and_ends_with_it(tmp_path: Path) -> None:
     with Sleeps(tmp_path) as server:

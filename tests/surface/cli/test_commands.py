@@ -352,7 +352,7 @@ def test_check_looks_at_the_ports_of_sites_and_asks_redis(tmp_path: Path) -> Non
     problems = {each["name"]: each for each in map(json.loads, checked.stdout.splitlines()) if each["level"] == "problem"}
     assert checked.returncode == 1 and set(problems) == {"site:shop", "bus"}
     assert address in problems["site:shop"]["detail"] and "[[cdn.sites]]" in problems["site:shop"]["remedy"]
-    assert problems["bus"]["remedy"] == "start Redis, or leave bus.url unset"
+    assert problems["bus"]["remedy"] == "start Redis or correct bus.url, or leave it unset"
 
 
 def test_check_names_the_library_that_a_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

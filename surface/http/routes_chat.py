@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from nova.core.clock import rfc3339
-from nova.core.errors import BadRequest, FieldError, NotFound
+from nova.core.errors import BadRequest, FieldError, Forbidden, NotFound, Unauthenticated
 from nova.core.ids import parse_id
 from nova.realtime.chat.model import BAN_MAX, REASON_MAX, SLOW_MODE_MAX, TEXT_MAX, Comment, Mode
 from nova.realtime.chat.ports import Chats
@@ -46,6 +46,7 @@ _MODE: Final = {
     "guests": optional(Boolean("Whether guests may write."), True),
 }
 MODE: Final = Object(_MODE, "ChatMode")
+CHAT: Final = Object({**_MODE, "moderator": required(Boolean("Whether whoever asks may moderate it."))}, "Chat", open=True)
 MODE_PATCH: Final = Object({name: optional(OrNull(member.shape)) for name, member in _MODE.items()}, "ChatModePatch")
 
 
@@ -76,7 +77,8 @@ class ChatRoutes:
             Route("PUT", f"{one}/moderators/{{user}}", "add_moderator", self.appoint, "Let a user moderate the chat",
                   answers={204: None}, **write),
             Route("DELETE", f"{one}/moderators/{{user}}", "remove_moderator", self.dismiss, "Take it back", answers={204: None}, **write),
-            Route("GET", f"{one}/chat", "get_chat", self.mode, "How the chat runs", answers={200: MODE}, **read_only),
+            Route("GET", f"{one}/chat", "get_chat", self.mode, "How the chat runs, and whether one moderates it", answers={200: CHAT},
+                  **read_only),
             Route("PATCH", f"{one}/chat", "change_chat", self.set_mode, "Change how the chat runs", body=MODE_PATCH, kind="patch",
                   answers={200: MODE}, **write),
         ]  # fmt: skip
@@ -114,7 +116,13 @@ class ChatRoutes:
         return NO_CONTENT
 
     async def mode(self, call: Call) -> Reply:
-        return Reply(body=asdict(await self.chat.mode(who(call.principal, call.peer), _stream(call))))
+        asks, stream = who(call.principal, call.peer), _stream(call)
+        found = asdict(await self.chat.mode(asks, stream))
+        try:
+            await self.chat.require_moderator(asks, stream)
+        except (Unauthenticated, Forbidden):
+            return Reply(body={**found, "moderator": False})
+        return Reply(body={**found, "moderator": True})
 
     async def set_mode(self, call: Call) -> Reply:
         asks, stream = who(call.principal, call.peer), _stream(call)

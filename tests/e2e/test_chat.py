@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import trio
@@ -208,3 +209,34 @@ async def test_page_says_why_a_comment_is_refused(browser: Browser, nova: Served
     await guest.until("document.querySelectorAll('.message').length === 0")
     await guest.key("Enter")
     await guest.until("document.querySelector('.composer-note').innerText === 'You may not write in this chat.'")
+
+
+async def test_moderators_have_what_they_may_do_beside_every_comment(browser: Browser, nova: Served) -> None:
+    boss = await trio.to_thread.run_sync(token, nova, "boss")
+    troll = await trio.to_thread.run_sync(token, nova, "troll")
+
+    async def call(method: str, path: str, body: object = None, who: str = boss) -> Any:
+        return await trio.to_thread.run_sync(ask, nova, method, path, body, who)
+
+    stream = (await call("POST", "/v1/streams", {"title": "Watched over"}))["id"]
+    page = await browser.page(width=390, height=844, phone=True)
+    await page.open(f"{base(nova)}/watch/{stream}")
+    await page.evaluate("fetch('/v1/session', { method: 'DELETE' }).then(() => 0)")
+    mod = await page.evaluate(
+        "fetch('/v1/session', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ name: 'Mo' }) })"
+        ".then((answer) => answer.json()).then(({ user }) => user)"
+    )
+    acts = "[...document.querySelectorAll('.message-act')].map((each) => each.innerText)"
+    for text, wanted in (("before", []), ("spam", ["Delete", "Time out", "Ban"])):
+        await call("POST", f"/v1/streams/{stream}/comments", {"text": text}, troll)
+        await page.open(f"{base(nova)}/watch/{stream}")
+        await page.until(says(text))
+        await page.until(f"JSON.stringify({acts}.slice(-3)) === {json.dumps(json.dumps(wanted, separators=(',', ':')))}")
+        await call("PUT", f"/v1/streams/{stream}/moderators/{mod}")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.evaluate(f"{acts.replace('.map((each) => each.innerText)', '')}.find((each) => each.innerText === 'Time out').click()")
+    await page.until("document.querySelectorAll('.message').length === 0")
+    with pytest.raises(HTTPError, match="403"):
+        await call("POST", f"/v1/streams/{stream}/comments", {"text": "again"}, troll)
+    await page.evaluate("fetch('/v1/session', { method: 'DELETE' }).then(() => 0)")
+    at_peace(page, nova)

@@ -58,7 +58,9 @@ async def test_moderators_ban_and_change_the_chat(site: Site) -> None:
     assert (await site.ask("PATCH", f"{one}/chat", {"slow_mode_s": 5}, user="bob")).status == 403
     site.clock.advance(1)
     changed = await site.ask("PATCH", f"{one}/chat", {"slow_mode_s": 5}, user="mod")
-    assert changed.json == {"enabled": True, "slow_mode_s": 5, "guests": True} == (await site.ask("GET", f"{one}/chat")).json
+    assert changed.json == {"enabled": True, "slow_mode_s": 5, "guests": True}
+    for user, moderator in (("mod", True), ("alice", True), ("bob", False), ("", False)):
+        assert (await site.ask("GET", f"{one}/chat", user=user)).json == {**changed.json, "moderator": moderator}, user
     assert (await site.ask("PATCH", f"{one}/chat", {"slow": 5}, user="mod")).json["errors"][0]["code"] == "unknown_field"
     assert (await site.ask("POST", f"{one}/comments", {"text": "1"}, user="bob")).status == 201
     slow = await site.ask("POST", f"{one}/comments", {"text": "2"}, user="bob")

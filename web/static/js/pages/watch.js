@@ -69,7 +69,6 @@ function draw() {
   if (stream === null) return;
   const name = stream.title || "Untitled stream";
   document.title = `${name} · Nova`;
-  chat.owned(stream.owner);
   put(title, name);
   put(facts.badge, format.status(stream.status));
   facts.badge.dataset.status = stream.status;

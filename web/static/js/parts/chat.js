@@ -19,6 +19,8 @@ import { toast } from "./toast.js";
 const REACTIONS = ["❤️", "🔥", "👏", "😂", "😮"];
 /** Reactions that float at once; a crowd's are all alike. */
 const FLOATING = 24;
+/** How long who is timed out may not write. */
+const TIME_OUT_S = 600;
 /** ms between two looks at the session after the server did not know it any more. */
 const LOOK_AGAIN_MS = 30_000;
 
@@ -28,7 +30,8 @@ export class Chat extends EventTarget {
     super();
     this.stream = stream;
     this.place = place;
-    this.owner = "";
+    /** Whether we moderate this chat: the server knows. */
+    this.moderates = false;
     this.log = new ChatLog();
     this.messages = new MessageList("Chat");
     this.standing = h("p", { class: "chat-standing small", role: "status" });
@@ -55,7 +58,10 @@ export class Chat extends EventTarget {
     this.realtime = new Realtime("/v1/ws", { start: false });
     this.realtime.addEventListener("state", (event) => this.#state(/** @type {CustomEvent} */ (event).detail));
     const channel = (this.channel = this.realtime.subscribe(`stream:${this.stream}`));
-    channel.addEventListener("joined", (event) => this.log.joined(/** @type {CustomEvent} */ (event).detail.epoch));
+    channel.addEventListener("joined", (event) => {
+      this.log.joined(/** @type {CustomEvent} */ (event).detail.epoch);
+      this.#learn();
+    });
     channel.addEventListener("publication", (event) => this.#publication(/** @type {CustomEvent} */ (event).detail));
     channel.addEventListener("left", () => put(this.standing, "The chat is not open to you."));
     this.realtime.start();
@@ -68,10 +74,11 @@ export class Chat extends EventTarget {
     });
   }
 
-  /** @param {string} owner of the stream, who may moderate */
-  owned(owner) {
-    if (owner === this.owner) return;
-    this.owner = owner;
+  /** Ask whether we moderate; with every connection, for it is who opened it. */
+  async #learn() {
+    const { moderator } = await call("GET", `/v1/streams/${this.stream}/chat`).catch(() => ({ moderator: this.moderates }));
+    if (moderator === this.moderates) return;
+    this.moderates = moderator;
     this.#redraw();
   }
 
@@ -121,7 +128,6 @@ export class Chat extends EventTarget {
   #line(comment) {
     const me = session.current();
     const mine = me !== null && me.user === comment.user;
-    const moderates = me !== null && (me.user === this.owner || session.may("admin"));
     const name = h("span", { class: "message-name" }, comment.name || comment.user);
     name.style.setProperty("--hue", String(format.hue(comment.user)));
     return h(
@@ -130,12 +136,13 @@ export class Chat extends EventTarget {
       name,
       ...comment.badges.map((badge) => h("span", { class: "message-badge", "data-badge": badge }, badge)),
       h("span", { class: "message-text" }, comment.text),
-      mine || moderates
+      mine || this.moderates
         ? h(
             "span",
             { class: "message-acts" },
             act("Delete", () => this.#delete(comment)),
-            moderates && !mine ? act("Ban", () => this.#ban(comment)) : null,
+            this.moderates && !mine ? act("Time out", () => this.#ban(comment, TIME_OUT_S)) : null,
+            this.moderates && !mine ? act("Ban", () => this.#ban(comment, null)) : null,
           )
         : null,
     );
@@ -146,9 +153,10 @@ export class Chat extends EventTarget {
     await this.#moderate(() => call("DELETE", `/v1/streams/${this.stream}/comments/${encodeURIComponent(comment.id)}`));
   }
 
-  /** @param {Comment} comment */
-  async #ban(comment) {
-    await this.#moderate(() => call("PUT", `/v1/streams/${this.stream}/bans/${encodeURIComponent(comment.user)}`, { body: {} }));
+  /** @param {Comment} comment @param {number|null} seconds null: until it is taken back */
+  async #ban(comment, seconds) {
+    const path = `/v1/streams/${this.stream}/bans/${encodeURIComponent(comment.user)}`;
+    await this.#moderate(() => call("PUT", path, { body: { seconds } }));
   }
 
   /** @param {() => Promise<any>} what */

@@ -8,27 +8,74 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import hypercorn.protocol
 import trio
 from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, RequestReceived
 from h2.exceptions import ProtocolError
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.events import EndBody
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from nova.core.errors import BadRequest, MethodNotAllowed, NovaError
 from nova.core.reactor import RawStream
+from nova.core.reactor.refusal import refusal
 from nova.core.settings_table import Settings
 from nova.realtime.trio_sockets import FAREWELL, Abandoned
 from nova.surface import h2_websocket as h2_websocket  # Hypercorn makes its streams
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Protocol(H2Protocol):
+    """As Hypercorn's, which fails with all of its connection over a method or target that is no text, over CONNECT without a target, and
+    over a body that comes behind its answer."""
+
+    async def _handle_events(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, DataReceived) and event.stream_id not in self.streams:
+                assert event.stream_id is not None
+                assert event.flow_controlled_length is not None
+                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                await self._flush()
+            else:
+                await super()._handle_events([event])
+
+    async def _create_stream(self, request: RequestReceived) -> None:
+        said = {name: value for name, value in request.headers or () if name in (b":method", b":path")}
+        if not all(value.isascii() for value in said.values()):
+            error: NovaError = BadRequest(detail="method and target are US-ASCII (RFC 9110, 4 and 9.1)")
+        elif b":path" not in said:
+            error = MethodNotAllowed(detail="nothing is tunnelled here")
+        else:
+            await super()._create_stream(request)
+            return
+        request.headers = [(b":method", b"GET"), (b":path", b"/"), *(field for field in request.headers or () if field[0] not in said)]
+        app, self.app = self.app, ASGIWrapper(partial(_refuse, error))
+        try:
+            await super()._create_stream(request)
+        finally:
+            self.app = app
+
+
+async def _refuse(error: NovaError, scope: Any, receive: Any, send: Any) -> None:
+    status, fields, body = refusal(error)
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+# Hypercorn has no other place to say which protocol it speaks.
+setattr(hypercorn.protocol, "H2Protocol", Protocol)  # noqa: B010 -- mypy: a class that is imported there is no variable
 
 
 class H2:

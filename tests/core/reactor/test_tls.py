@@ -228,6 +228,46 @@ async def test_h2_clients_that_vanish_end_their_tasks_and_harm_nobody(pair: Pair
             await made.drain()  # every task of theirs has ended
 
 
+async def test_a_target_that_is_no_text_ends_its_own_h2_stream_alone(pair: Pair) -> None:
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.events import ResponseReceived
+
+    async with reactor(https(pair)) as (_, [address]), await tls(address, client_context(pair, "h2")) as stream:
+        h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False))
+        h2.initiate_connection()
+        wanted: dict[int, bytes] = {}
+        for number, (method, path, status) in enumerate(
+            (
+                (b"GET", b"/", b"200"),
+                (b"GET", b"/caf\xc3\xa9", b"400"),
+                (b"POST", b"/?\xff", b"400"),
+                (b"G\xcbT", b"/", b"400"),
+                (b"CONNECT", b"", b"405"),
+                (b"GET", b"/", b"200"),
+            )
+        ):
+            fields = [(b":method", method), (b":authority", b"h")]
+            if path:
+                fields += [(b":path", path), (b":scheme", b"https")]
+            h2.send_headers(1 + 2 * number, fields, end_stream=method != b"POST")
+            wanted[1 + 2 * number] = status
+        found: dict[int, bytes] = {}
+        with trio.fail_after(30):
+            while len(found) < 7:
+                if found == wanted:  # a body behind its answer, and one request more
+                    h2.send_data(5, b"body", end_stream=True)
+                    more = [(b":method", b"GET"), (b":authority", b"h"), (b":path", b"/"), (b":scheme", b"https")]
+                    h2.send_headers(13, more, end_stream=True)
+                    wanted[13] = b"200"
+                await stream.send_all(h2.data_to_send())
+                for event in h2.receive_data(await stream.receive_some(65536) or pytest.fail(f"closed after {found}")):
+                    if isinstance(event, ResponseReceived):
+                        assert event.headers is not None
+                        found[event.stream_id or 0] = dict(event.headers)[b":status"]  # type: ignore[index]
+        assert found == wanted
+
+
 def test_useless_certificates_are_refused_with_the_file_named(tmp_path: Path, pair: Pair) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_bytes(b"")

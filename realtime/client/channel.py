@@ -70,9 +70,10 @@ class Channel:
         return self._fill(body)
 
     def history(self, reply: Json | None) -> Json | None:
-        """What the history had for the gap, None: nothing; the next `history`, when there is more."""
+        """What the history had for the gap, None: it is gone; the next `history`, when there is more."""
         if self._gap is None:
             return None
+        self.tries = 0
         last = self.offset
         for publication in reply["publications"] if reply is not None and reply["epoch"] == self.epoch else ():
             if publication["offset"] <= self._gap["to"]:
@@ -80,6 +81,10 @@ class Channel:
         if reply is not None and reply["more"] and last < self.offset < self._gap["to"]:
             return self._ask()
         return self._finish()
+
+    def refill(self) -> Json | None:
+        """The `history` that could not be had, once more; None: nobody waits for it any longer."""
+        return None if self._gap is None else self._ask()
 
     def _fill(self, gap: Json) -> Json | None:
         if gap["epoch"] != self.epoch or gap["to"] <= self.offset:
@@ -100,6 +105,7 @@ class Channel:
     def _finish(self) -> Json | None:
         gap, self._gap = self._gap, None
         assert gap is not None
+        self.tries, self.retry_at = 0, None
         self.offset = max(self.offset, gap["to"])
         self._tell("gap", epoch=self.epoch, recovered=self._filled, **{"from": gap["from"], "to": gap["to"]})
         return self._release()

@@ -200,7 +200,10 @@ class Machine:
         for channel in self.channels.values():
             if channel.retry_at is not None and channel.retry_at <= now:
                 channel.retry_at = None
-                self._join(channel)
+                if channel.joined:
+                    self._more(channel, channel.refill())
+                else:
+                    self._join(channel)
         if self._refresh_at is not None and self._refresh_at <= now:
             self._refresh_at, self._refreshing = now + self._lifetime_ms, True
             self._effects.append({"token": "refresh"})
@@ -259,7 +262,7 @@ class Machine:
         elif call.kind == "subscribe" and self.channels.get(call.ours.name) is call.ours:
             self._joined(call.ours, item, error, now)
         elif call.kind == "history" and self.channels.get(call.ours.name) is call.ours:
-            self._more(call.ours, call.ours.history(None if error is not None else item["history"]))
+            self._filled(call.ours, item, error, now)
 
     def _greeted(self, item: Mapping[str, Json], error: Json | None, now: int) -> None:
         if error is not None and error["code"] != "conflict":  # conflict: the upgrade has said who we are
@@ -283,13 +286,26 @@ class Machine:
         channel.ticket = 0
         if error is None:
             self._more(channel, channel.subscribed(item["subscribe"]))
-            return
-        what = after_error(error)
-        if what is Next.STOP or (what is Next.TOKEN and not self._has_token):
+        elif self._for_good(after_error(error)):
             self._left(channel, 0, error["code"])
         else:
-            channel.retry_at = now + max(error.get("retry_ms", 0), pause(channel.tries, self._random()))
-            channel.tries += 1
+            self._later(channel, error.get("retry_ms", 0), now)
+
+    def _filled(self, channel: Channel, item: Mapping[str, Json], error: Json | None, now: int) -> None:
+        if error is None:
+            self._more(channel, channel.history(item["history"]))
+        elif self._for_good(after_error(error)):
+            self._more(channel, channel.history(None))
+        elif channel.refill() is not None:
+            self._later(channel, error.get("retry_ms", 0), now)
+
+    def _for_good(self, what: Next) -> bool:
+        return what is Next.STOP or (what is Next.TOKEN and not self._has_token)
+
+    def _later(self, channel: Channel, least_ms: int, now: int) -> None:
+        """What a channel waits for is asked for again."""
+        channel.retry_at = now + max(least_ms, pause(channel.tries, self._random()))
+        channel.tries += 1
 
     def _left(self, channel: Channel, code: int, reason: str) -> None:
         del self.channels[channel.name]
@@ -307,8 +323,7 @@ class Machine:
                 self._left(channel, body["code"], body["reason"])
             else:
                 channel.lost_connection()
-                channel.retry_at = now + pause(channel.tries, self._random())
-                channel.tries += 1
+                self._later(channel, 0, now)
         elif kind in ("pub", "gap", "join", "leave"):
             self._more(channel, channel.push(kind, body))
 
@@ -328,7 +343,7 @@ class Machine:
         if self.state == "connected" and now - self._opened_at >= STABLE_MS:
             self._tries = 0
         self._drop()
-        if what is Next.STOP or (what is Next.TOKEN and not self._has_token):
+        if self._for_good(what):
             self._stop(code, reason, now, close=False)
         else:
             self._wait(now, code=code, reason=reason)

@@ -29,7 +29,7 @@ def after_close(code: int) -> Next:
 
 
 def after_error(error: Mapping[str, Any]) -> Next:
-    """Of an error reply to `connect` or `subscribe`."""
+    """Of an error reply to `connect`, `subscribe`, or the `history` that fills a gap."""
     if error.get("code") in TOKEN:
         return Next.TOKEN
     return Next.BACK_OFF if "retry_ms" in error or error.get("code") in TRANSIENT else Next.STOP

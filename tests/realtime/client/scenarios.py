@@ -158,6 +158,48 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["received", pub(9), 4], told(9)),
         ],
     ),
+    "a gap whose history cannot be had now is not lost": (
+        {},
+        [
+            *FOLLOWS,
+            (
+                ["received", {"gap": {"channel": LOBBY, "epoch": "e", "from": 6, "to": 8}}, 1],
+                [{"send": [{"id": 3, "history": {"channel": LOBBY, "since": {"offset": 5, "epoch": "e"}, "limit": 1000}}]}],
+            ),
+            (["received", {"id": 3, "error": {"code": "unavailable", "message": "", "retry_ms": 2000}}, 10], []),
+            (["received", pub(9), 11], []),
+            (["deadline"], 2010),
+            (["tick", 2010], [{"send": [{"id": 4, "history": {"channel": LOBBY, "since": {"offset": 5, "epoch": "e"}, "limit": 1000}}]}]),
+            (["received", {"id": 4, "error": {"code": "rate_limited", "message": ""}}, 2020], []),
+            (["deadline"], 2770),
+            (["tick", 2770], [{"send": [{"id": 5, "history": {"channel": LOBBY, "since": {"offset": 5, "epoch": "e"}, "limit": 1000}}]}]),
+            (
+                ["received", {"id": 5, "history": {"publications": kept(6, 8, 9), "offset": 9, "epoch": "e", "more": False}}, 2780],
+                [*told(6, 8), gap(6, 8, 2), *told(9)],
+            ),
+            (["deadline"], 27_780),
+        ],
+    ),
+    "a history that was to be asked for again is not asked for by the next connection": (
+        {},
+        [
+            *FOLLOWS,
+            (
+                ["received", {"gap": {"channel": LOBBY, "epoch": "e", "from": 6, "to": 8}}, 1],
+                [{"send": [{"id": 3, "history": {"channel": LOBBY, "since": {"offset": 5, "epoch": "e"}, "limit": 1000}}]}],
+            ),
+            (["received", {"id": 3, "error": {"code": "internal", "message": "", "retry_ms": 9000}}, 2], []),
+            (["closed", 1006, "", 3], [state("waiting", after_ms=375, code=1006, reason="")]),
+            (["tick", 378], [state("opening"), OPEN]),
+            (["opened", 400], [{"send": [{"id": 4, "connect": {}}]}]),
+            (
+                ["received", {**GREETING, "id": 4}, 410],
+                [CONNECTED, {"send": [{"id": 5, "subscribe": {"channel": LOBBY, "recover": {"offset": 5, "epoch": "e"}}}]}],
+            ),
+            (["received", reply(5, 9, 6, 7, 8, 9, recovered=True), 420], [joined(9, recovered=True, again=True), *told(6, 7, 8, 9)]),
+            (["deadline"], 25_420),
+        ],
+    ),
     "a second gap waits for the first": (
         {},
         [

@@ -43,7 +43,7 @@ export function afterClose(code) {
   return code >= 4200 && code <= 4299 ? "token" : "stop";
 }
 
-/** What to do after an error reply to `connect` or `subscribe`. @param {Refusal} error */
+/** What to do after an error reply to `connect`, `subscribe`, or the `history` that fills a gap. @param {Refusal} error */
 export function afterError(error) {
   if (TOKEN.includes(error.code)) return "token";
   return "retry_ms" in error || TRANSIENT.includes(error.code) ? "back off" : "stop";
@@ -124,15 +124,21 @@ class Channel {
     return this.fill(body);
   }
 
-  /** What the history had for the gap, null: nothing. @param {any} reply @returns {any} the next `history`, or null */
+  /** What the history had for the gap, null: it is gone. @param {any} reply @returns {any} the next `history`, or null */
   history(reply) {
     if (this.gap === null) return null;
+    this.tries = 0;
     const last = this.offset;
     for (const publication of reply !== null && reply.epoch === this.epoch ? reply.publications : []) {
       if (publication.offset <= this.gap.to) this.filled += this.publication(publication);
     }
     if (reply?.more && last < this.offset && this.offset < this.gap.to) return this.ask();
     return this.finish();
+  }
+
+  /** The `history` that could not be had, once more; null: nobody waits for it any longer. */
+  refill() {
+    return this.gap === null ? null : this.ask();
   }
 
   /** @param {any} gap */
@@ -156,7 +162,8 @@ class Channel {
 
   finish() {
     const gap = /** @type {{from: number, to: number}} */ (this.gap);
-    this.gap = null;
+    this.gap = this.retryAt = null;
+    this.tries = 0;
     this.offset = Math.max(this.offset, gap.to);
     this.tell("gap", { epoch: this.epoch, recovered: this.filled, from: gap.from, to: gap.to });
     return this.release();
@@ -373,7 +380,8 @@ export class Machine {
     for (const channel of this.channels.values()) {
       if (channel.retryAt !== null && channel.retryAt <= now) {
         channel.retryAt = null;
-        this.join(channel);
+        if (channel.joined) this.more(channel, channel.refill());
+        else this.join(channel);
       }
     }
     if (this.refreshAt !== null && this.refreshAt <= now) {
@@ -446,7 +454,7 @@ export class Machine {
     } else if (call.kind === "connect") this.greeted(item, error, now);
     else if (this.channels.get(call.ours.name) !== call.ours) return;
     else if (call.kind === "subscribe") this.joined(call.ours, item, error, now);
-    else if (call.kind === "history") this.more(call.ours, call.ours.history(error === null ? item.history : null));
+    else if (call.kind === "history") this.filled(call.ours, item, error, now);
   }
 
   /** @param {any} item @param {Refusal|null} error @param {number} now */
@@ -472,13 +480,26 @@ export class Machine {
   /** @param {Channel} channel @param {any} item @param {Refusal|null} error @param {number} now */
   joined(channel, item, error, now) {
     channel.asked = false;
-    if (error === null) {
-      this.more(channel, channel.subscribed(item.subscribe));
-      return;
-    }
-    const what = afterError(error);
-    if (what === "stop" || (what === "token" && !this.hasToken)) this.left(channel, 0, error.code);
-    else channel.retryAt = now + Math.max(error.retry_ms ?? 0, pause(channel.tries++, this.random()));
+    if (error === null) this.more(channel, channel.subscribed(item.subscribe));
+    else if (this.forGood(afterError(error))) this.left(channel, 0, error.code);
+    else this.later(channel, error.retry_ms ?? 0, now);
+  }
+
+  /** @param {Channel} channel @param {any} item @param {Refusal|null} error @param {number} now */
+  filled(channel, item, error, now) {
+    if (error === null) this.more(channel, channel.history(item.history));
+    else if (this.forGood(afterError(error))) this.more(channel, channel.history(null));
+    else if (channel.refill() !== null) this.later(channel, error.retry_ms ?? 0, now);
+  }
+
+  /** @param {string} what @returns {boolean} */
+  forGood(what) {
+    return what === "stop" || (what === "token" && !this.hasToken);
+  }
+
+  /** What a channel waits for is asked for again. @param {Channel} channel @param {number} leastMs @param {number} now */
+  later(channel, leastMs, now) {
+    channel.retryAt = now + Math.max(leastMs, pause(channel.tries++, this.random()));
   }
 
   /** @param {Channel} channel @param {number} code @param {string} reason */
@@ -499,7 +520,7 @@ export class Machine {
       if (afterClose(body.code) === "stop") this.left(channel, body.code, body.reason);
       else {
         channel.lostConnection();
-        channel.retryAt = now + pause(channel.tries++, this.random());
+        this.later(channel, 0, now);
       }
     } else if (["pub", "gap", "join", "leave"].includes(kind)) this.more(channel, channel.push(kind, body));
   }
@@ -519,7 +540,7 @@ export class Machine {
   over(what, code, reason, now) {
     if (this.state === "connected" && now - this.openedAt >= STABLE_MS) this.tries = 0;
     this.drop();
-    if (what === "stop" || (what === "token" && !this.hasToken)) this.end(code, reason, false);
+    if (this.forGood(what)) this.end(code, reason, false);
     else this.wait(now, { code, reason });
   }
 

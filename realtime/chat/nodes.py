@@ -248,6 +248,10 @@ class ChatNodes:
             if before is None or len(found) == limit:
                 return found, before
 
+    async def get(self, who: Who, stream: str, comment: str) -> Comment:
+        found: Comment = await self._do("get", who, stream, comment)
+        return found
+
     async def delete(self, who: Who, stream: str, comment: str) -> None:
         await self._do("delete", who, stream, comment)
 
@@ -399,6 +403,7 @@ VERBS: Final[dict[str, _Verb]] = {
         lambda said: ([_comment_of(each) for each in said[0]], said[1]),
         changes=False,
     ),
+    "get": _Verb(Chat.get, astuple, _comment_of, changes=False),
     "delete": _Verb(Chat.delete),
     "ban": _Verb(Chat.ban),
     "unban": _Verb(Chat.unban),

@@ -161,6 +161,13 @@ class Chat:
         found = await self._store.page(stream, before, limit + 1)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
+    async def get(self, who: Who, stream: str, comment: str) -> Comment:
+        """One of them. Raises NotFound."""
+        await self._facts(who, stream)
+        if (found := await self._store.get(stream, place_of(comment))) is None:
+            raise NotFound("not_found", "there is no such comment")
+        return found
+
     # -- moderators --------------------------------------------------------------------------------------------------------
 
     async def delete(self, who: Who, stream: str, comment: str) -> None:

@@ -69,6 +69,7 @@ class ChatRoutes:
                   errors=("not_found", "banned", "chat_disabled", "guests_forbidden", "slow_mode", "text_refused", "node_unavailable")),
             Route("GET", f"{one}/comments", "list_comments", self.find, "Read the chat, newest first",
                   query={"cursor": CURSOR, "limit": LIMIT}, answers={200: page_of(COMMENT, "CommentPage")}, **read_only),
+            Route("GET", f"{one}/comments/{{comment}}", "get_comment", self.show, "Read one comment", answers={200: COMMENT}, **read_only),
             Route("DELETE", f"{one}/comments/{{comment}}", "delete_comment", self.delete, "Delete a comment: one's own, or as a moderator",
                   answers={204: None}, **write),
             Route("PUT", f"{one}/bans/{{user}}", "ban_from_chat", self.ban, "Ban a user, and take out what they wrote", body=BAN,
@@ -94,6 +95,9 @@ class ChatRoutes:
         before = None if query["cursor"] is None else cursors.decode(LIST, query["cursor"])
         found, last = await self.chat.comments(who(call.principal, call.peer), _stream(call), before, query["limit"])
         return page([_shown(each) for each in found], None if last is None else cursors.encode(LIST, last))
+
+    async def show(self, call: Call) -> Reply:
+        return Reply(body=_shown(await self.chat.get(who(call.principal, call.peer), _stream(call), call.params["comment"])))
 
     async def delete(self, call: Call) -> Reply:
         await self.chat.delete(who(call.principal, call.peer), _stream(call), call.params["comment"])

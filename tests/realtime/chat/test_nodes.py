@@ -83,6 +83,7 @@ async def test_comments_and_what_moderators_do_is_the_keepers(buses: tuple[Bus, 
         rest, over = await chats.comments(who("eve"), STREAM, more, 2)
         assert [each.text for each in (*page, *rest)] == ["number 2", "number 1", "number 0"] and over is None
         assert page[0] == said[2] == (await keeper.own.comments(who("eve"), STREAM, None, 1))[0][0]
+        assert await chats.get(who("eve"), STREAM, said[0].public_id) == said[0]
         with pytest.raises(Forbidden):
             await chats.delete(who("eve"), STREAM, said[0].public_id)
         await chats.appoint(who("alice"), STREAM, "mod")

@@ -13,6 +13,8 @@ async def test_comments_are_written_read_and_deleted(site: Site) -> None:
     made = await site.ask("POST", path, {"text": "hello"}, user="bob")
     assert made.status == 201 and made["location"] == f"{path}/{made.json['id']}"
     assert {**made.json, "at": 0} == {"id": made.json["id"], "user": "bob", "name": "bob", "badges": [], "text": "hello", "at": 0}
+    assert (await site.ask("GET", made["location"])).json == made.json
+    assert (await site.ask("GET", f"{path}/none")).status == 404
     epoch, _, offset = made.json["id"].partition(".")
     assert offset == "1" and 0 < len(epoch) <= 16
     owner = await site.ask("POST", path, {"text": "welcome"}, user="alice")
@@ -28,6 +30,7 @@ async def test_comments_are_written_read_and_deleted(site: Site) -> None:
     assert (await site.ask("DELETE", f"{path}/{made.json['id']}", user="eve")).json["code"] == "forbidden"
     assert (await site.ask("DELETE", f"{path}/{made.json['id']}", user="bob")).status == 204
     assert (await site.ask("DELETE", f"{path}/{made.json['id']}", user="bob")).status == 404
+    assert (await site.ask("GET", made["location"])).status == 404
 
 
 async def test_deleted_stream_takes_its_comments_along(site: Site) -> None:
@@ -44,6 +47,9 @@ async def test_comment_needs_a_token_with_its_scope_and_a_stream_one_may_see(sit
     assert (await site.ask("POST", path, {"text": "x"})).status == 401
     assert (await site.ask("POST", path, {"text": "x"}, token=await site.token("bob", "notify"))).json["code"] == "missing_scope"
     assert (await site.ask("POST", path, {"text": "x"}, user="bob")).status == 404 == (await site.ask("GET", path)).status
+    said = await site.ask("POST", path, {"text": "x"}, user="alice")
+    assert (await site.ask("GET", said["location"], user="bob")).status == 404
+    assert (await site.ask("GET", said["location"], user="alice")).json["text"] == "x"
     assert (await site.ask("POST", f"/v1/streams/{NOTHING}/comments", {"text": "x"}, user="bob")).status == 404
     assert (await site.ask("GET", "/v1/streams/x/comments")).status == 404
     assert (await site.ask("POST", path, {"text": ""}, user="alice")).status == 400

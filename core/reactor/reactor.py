@@ -268,18 +268,21 @@ class Reactor:
         while True:
             events = engine.events(index, _BATCH)
             if events:
-                started = 0
+                begun = started = 0
                 for event in events:
                     started += self._dispatch(event)
                     if started >= _STARTS:
-                        started = 0
+                        begun, started = 1, 0
                         engine.ring(index)
                         await trio.lowlevel.checkpoint()
-                engine.ring(index)
-                await trio.lowlevel.checkpoint()
-                continue
+                if begun or started or len(events) == _BATCH:
+                    engine.ring(index)
+                    await trio.lowlevel.checkpoint()  # what the tasks that began say goes down together
+                    continue
             if engine.doze(index):
                 await trio.lowlevel.wait_readable(bell)
+            elif events:
+                await trio.lowlevel.checkpoint()
             engine.woke(index)
 
     def _dispatch(self, event: tuple[Any, ...]) -> int:

@@ -83,6 +83,30 @@ async def test_a_site_that_nobody_asked_yet_says_so(browser: Browser, site: Site
     await page.until("document.querySelector('[data-site]')?.innerText.includes('who may read metrics')")
 
 
+# The session's answer comes behind all others, when the test lets it.
+LATE_SESSION = """const real = fetch, known = new Promise((done) => (globalThis.tell = done));
+globalThis.answered = 0;
+globalThis.fetch = async (path, more) => {
+  if (path.startsWith('/v1/session')) await known;
+  const answer = await real(path, more);
+  if (path.startsWith('/v1/cdn/')) answered++;
+  return answer;
+};"""
+
+
+async def test_nothing_is_said_to_be_hidden_before_it_is_known_who_looks(browser: Browser, site: Site) -> None:
+    site.state.cdn = metrics()
+    site.state.cdn["sites"][0].update(origins=[])
+    site.state.session = ADA | {"scopes": ["metrics:read"]}
+    page = await browser.page()
+    await page.call("Page.addScriptToEvaluateOnNewDocument", source=LATE_SESSION)
+    await page.open(f"{site.url}/status")
+    await page.until("answered >= 2")
+    await page.evaluate("tell()")
+    await page.until("document.querySelector('[data-site]') !== null")
+    assert "who may read metrics" not in await page.text("[data-site]")
+
+
 async def test_it_asks_who_is_nobody_to_sign_in_and_says_when_the_server_is_gone(browser: Browser, site: Site) -> None:
     page = await browser.page()
     await page.open(f"{site.url}/status")

@@ -15,7 +15,7 @@ const EVERY_MS = 2000;
 const may = () => ["cdn:admin", "metrics:read", "service"].some(session.may);
 
 wireTheme();
-wireAccount();
+const known = wireAccount();
 poll(EVERY_MS, refresh, failed);
 
 /** @param {AbortSignal} signal */
@@ -23,6 +23,7 @@ async function refresh(signal) {
   const [metrics, edges] = await Promise.all([
     call("GET", "/v1/cdn/metrics", { signal }),
     call("GET", "/v1/cdn/edges", { signal }),
+    known, // who we are decides what is said to be missing
   ]);
   say("", "");
   must("#edge").textContent = `this edge: ${metrics.edge}`;

@@ -66,12 +66,18 @@ def bench_fanout(versus: Versus, ram: Path, seconds: float, generator_core: int,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("library", "goal"), [("hypercorn", 8.0), ("websockets", 2.0)])
-def bench_fanout_others(versus: Versus, ram: Path, seconds: float, generator_core: int, library: str, goal: float) -> None:
+@pytest.mark.parametrize(
+    ("library", "goal", "way"), [("hypercorn", 8.0, "send"), ("websockets", 2.0, "send"), ("websockets", 2.0, "uring")]
+)
+def bench_fanout_others(
+    versus: Versus, ram: Path, seconds: float, generator_core: int, library: str, goal: float, way: str
+) -> None:  # fmt: skip
     anchor = HypercornRoom(ram / "anchor") if library == "hypercorn" else Other(ram / "anchor", library)
+    ours = OurRoom(ram / "ours", *(["--uring"] if way == "uring" else []))
     compare(
-        versus, ram, f"fanout-1000-{library}", "1000 readers, one message of 128 bytes in flight", anchor, OurRoom(ram / "ours"),
-        seconds, generator_core, goal, "-n", 1000, "-s", 128, "-w", 1,
+        versus, ram, f"fanout-1000-{library}{'-uring' if way == 'uring' else ''}",
+        f"1000 readers, one message of 128 bytes in flight, by {way}", anchor, ours, seconds, generator_core, goal,
+        "-n", 1000, "-s", 128, "-w", 1,
     )  # fmt: skip
 
 

@@ -129,6 +129,7 @@ class _Conn:
         return items
 
     def too_slow(self) -> None:
+        """It takes less than it is sent: it ends, and counts as slow once."""
         self.counts["slow"] += self.closing is None
         self.end(_SLOW, "slow_reader")
 

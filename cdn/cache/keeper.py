@@ -34,6 +34,7 @@ class Hosts:
         self._known: dict[Hashable, set[bytes] | None] = {}
 
     def saw(self, site: Hashable, key: bytes) -> None:
+        """The tier has an object under `key`, which begins with its host or, where the host is none of it, with a slash."""
         known = self._known.setdefault(site, set())
         if known is not None and (host := key.partition(b"/")[0]) not in known:
             known.add(host)

@@ -17,6 +17,8 @@ _READS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Bounds:
+    """origins: of one site; the narrowest of them counts for all, since any of them may be asked."""
+
     def __init__(self, origins: Iterable[CdnOrigin]) -> None:
         origins = list(origins)
         self._bucket = any(each.s3_region is not None for each in origins)

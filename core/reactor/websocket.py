@@ -216,6 +216,7 @@ class WebSockets:
         self._engine.let_go()
 
     def drained(self, conn: int) -> None:
+        """The connection has taken what it was sent, or has ended: who waits in `taken` goes on."""
         waiting = self._untaken.pop(conn, None)
         if waiting is not None:
             waiting.set()

@@ -152,6 +152,7 @@ class Sleeps(Server):
 
     def wait_ready(self) -> None:
         while Path(f"/proc/{self.process.pid}/comm").read_text() != "sleep\n":  # until then nothing ends it with its parent
+            assert self.process.poll() is None
             time.sleep(0.01)
 
 

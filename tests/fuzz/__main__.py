@@ -81,7 +81,7 @@ def main() -> int:
             continue
         last = None
         if options.last:
-            options.last.write_bytes(bytes(4 + MAX_INPUT))
+            options.last.write_bytes(bytes(4 + max(MAX_INPUT, *map(len, known[name].seeds))))  # seeds may be longer
             with open(options.last, "r+b") as file:
                 last = mmap.mmap(file.fileno(), 0)
         try:

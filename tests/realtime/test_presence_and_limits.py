@@ -3,6 +3,8 @@
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nova.core.errors import RateLimited
 from nova.core.limits import Networks
@@ -21,6 +23,15 @@ def test_member_comes_once_and_leaves_once() -> None:
     assert members.page(0, 2) == ([Member("u", "n1-1", 5), Member(None, "n1-2", 6)], True)
     assert members.page(2, 2) == ([Member("u", "n2-1", 7)], False)
     assert members.leave("n1-1") == Member("u", "n1-1", 5) and members.leave("n1-1") is None
+
+
+@given(st.dictionaries(st.text(), st.tuples(st.none() | st.text(), st.integers(min_value=0)), max_size=8))
+def test_members_are_what_came_in_its_order(came: dict[str, tuple[str | None, int]]) -> None:
+    members = Members()
+    expected = [Member(user, client, since) for client, (user, since) in came.items()]
+    assert all(members.enter(member) for member in expected)
+    assert list(members) == expected and members.page(0, 8) == (expected, False)
+    assert [members.leave(member.client) for member in expected] == expected and not len(members)
 
 
 def test_node_that_died_takes_its_members_along() -> None:

@@ -6,9 +6,10 @@ import json
 import random
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any, Final
 
@@ -22,13 +23,18 @@ from nova.realtime.client.socket import Socket, SocketClosed, open_socket
 UNREAD: Final = 1000  # events of one subscription that wait for the application; above it nothing is read, and the channel's policy decides
 HOLD: Final = 5.0  # seconds between two looks while nothing is read
 CALL_S: Final = CALL_MS / 1000
+FRAME: Final = 32_768  # bytes of commands that go together; the server ends a connection for a message above 64 KiB
+COMMAND: Final = 65_536 - 256  # bytes of a call: with its id and its idempotency key it is a message of its own
+
+_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 Json = Any
 Token = str | Callable[[], Awaitable[str | None]]
 
 
 class Refused(Exception):
-    """The server's answer to a call is an error, or none came in time (`deadline`). code: of the error table."""
+    """The server's answer to a call is an error, or none came in time (`deadline`), or it is too long to be sent (`too_large`). code: of
+    the error table."""
 
     def __init__(self, error: dict[str, Json]) -> None:
         super().__init__(f"{error['code']}: {error.get('message', '')}")
@@ -175,7 +181,10 @@ class Realtime:
         idempotency_key: str | None = None,
         timeout: float = CALL_S,
     ) -> Ack:
-        """Sent again over a new connection until it is acknowledged; happens once. Raises Refused."""
+        """Sent again over a new connection until it is acknowledged; happens once.
+
+        data: as it is now; what becomes of it later changes nothing. Raises Refused; TypeError, ValueError: it is no JSON.
+        """
         body = {"channel": channel, "data": data}
         body |= {key: value for key, value in (("conflate_key", conflate_key), ("idempotency_key", idempotency_key)) if value is not None}
         return Ack(**await self._call("publish", body, timeout))
@@ -216,7 +225,10 @@ class Realtime:
 
     async def _call(self, kind: str, body: dict[str, Json], timeout: float) -> Json:
         self.check()
-        ticket = self._machine.call(kind, body, self._now(), int(timeout * 1000))
+        text = _json(body)  # now: what cannot be sent would fail whoever sends it later, and all that goes with it
+        if len(text.encode()) > COMMAND:
+            raise Refused({"code": "too_large", "message": f"a call has at most {COMMAND} bytes"})
+        ticket = self._machine.call(kind, json.loads(text), self._now(), int(timeout * 1000))
         call = self._calls[ticket] = _Call()
         try:
             self._act()
@@ -245,7 +257,8 @@ class Realtime:
         for effect in self._machine.effects():
             if "send" in effect:
                 if self._outgoing is not None:
-                    self._outgoing.send_nowait(json.dumps(effect["send"], ensure_ascii=False, separators=(",", ":")))
+                    for text in _frames(effect["send"]):
+                        self._outgoing.send_nowait(text)
             elif "event" in effect:
                 self._tell(effect)
             elif "resolve" in effect or "reject" in effect:
@@ -338,6 +351,21 @@ class Realtime:
             with trio.move_on_after(HOLD):
                 await self._room.wait()
             self._machine.hold(self._now())
+
+
+def _frames(commands: Iterable[Json]) -> Iterator[str]:
+    """Arrays of commands, none longer than FRAME unless it is one command alone."""
+    together: list[str] = []
+    size = 0
+    for command in commands:
+        text = _json(command)
+        length = len(text.encode()) + 1
+        if together and size + length > FRAME:
+            yield f"[{','.join(together)}]"
+            together, size = [], 0
+        together.append(text)
+        size += length
+    yield f"[{','.join(together)}]"
 
 
 @asynccontextmanager

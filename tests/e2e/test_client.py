@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from nova.realtime.client import Gap, Joined, Member, Publication, Realtime, Refused, Stopped, connect
 from tests.realtime.client.proxy import Proxy
@@ -69,6 +70,37 @@ async def test_refusal_names_the_code(nova: Served) -> None:
             with pytest.raises(Refused) as refused:
                 await client.publish("user:somebody", 1)
             assert refused.value.code in ("forbidden", "unauthenticated")
+
+
+async def test_calls_that_waited_for_a_connection_are_more_than_one_message(nova: Served) -> None:
+    """Together they are longer than what the server takes, which would end the client for good (1009)."""
+    acked: list[int] = []
+    with trio.fail_after(60):
+        async with connect(direct(nova)) as client, trio.open_nursery() as nursery:
+
+            async def publish(number: int) -> None:
+                acked.append((await client.publish("public:waited", {"n": number, "pad": "ü" * 1000})).offset)
+
+            for number in range(100):  # before there is a connection
+                nursery.start_soon(publish, number)
+    assert sorted(acked) == list(range(1, 101))
+
+
+async def test_what_cannot_be_sent_is_refused_to_whoever_says_it(nova: Served) -> None:
+    with trio.fail_after(60):
+        async with connect(direct(nova)) as client:
+            for data in (object(), float("nan"), "\ud800"):
+                with pytest.raises((TypeError, ValueError)):  # also while there is no connection yet
+                    await client.publish("public:said", data)
+            with pytest.raises(Refused, match="too_large"):
+                await client.publish("public:said", "x" * 65_536)
+            said = ["as it was"]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.publish, "public:said", said)
+                await trio.testing.wait_all_tasks_blocked()
+                said.append("later")
+            kept = await client.history("public:said")
+            assert [each["data"] for each in kept["publications"]] == [["as it was"]]
 
 
 async def test_token_that_does_not_hold_is_asked_for_again(nova: Served) -> None:

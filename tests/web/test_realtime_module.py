@@ -34,6 +34,29 @@ import('/static/js/lib/realtime.js').then(({ Machine }) => {
 """
 
 
+# A client whose WebSocket is the test's: `socket.sent` has what went out, `socket.say` is the server's word.
+CLIENT = """
+class Socket {
+  constructor() { this.sent = []; Socket.all.push(this); }
+  send(text) { this.sent.push(text); }
+  say(...items) { this.onmessage({ data: JSON.stringify(items) }); }
+  greet() {
+    this.onopen();
+    this.say({ id: JSON.parse(this.sent[0])[0].id, connect: { client: 'c', user: null, expires_in: null, ping_s: 25 } });
+  }
+  close(code) { this.closed = code; }
+  get commands() { return this.sent.flatMap((text) => JSON.parse(text)); }
+}
+Socket.all = [];
+globalThis.WebSocket = Socket;
+"""
+
+
+async def _run(page: Page, script: str) -> Any:
+    """What an async function with `Realtime` and `Socket` in it returns."""
+    return await page.evaluate(f"import('/static/js/lib/realtime.js').then(async ({{ Realtime }}) => {{ {CLIENT} {script} }})")
+
+
 @pytest.fixture
 async def page(browser: Browser, site: Site) -> Page:
     page = await browser.page()
@@ -53,3 +76,37 @@ async def test_close_codes_and_pauses_are_those_of_the_table(page: Page) -> None
     codes = [*TABLE, 1006, 1012, 1013, 4100, 4299, 4499]
     call = f"import('/static/js/lib/realtime.js').then(m => [{codes}.map(m.afterClose), [0, 1, 2, 7, 99].map(n => m.pause(n, 0.3))])"
     assert await page.evaluate(call) == [[after_close(code).value for code in codes], [pause(n, 0.3) for n in (0, 1, 2, 7, 99)]]
+
+
+async def test_calls_that_waited_for_a_connection_are_more_than_one_message(page: Page) -> None:
+    script = """
+    const realtime = new Realtime('/v1/ws');
+    for (let n = 0; n < 90; n++) realtime.publish('public:lobby', { n, pad: 'ü'.repeat(1000) });
+    const [socket] = Socket.all;
+    socket.greet();
+    const sizes = socket.sent.map((text) => new TextEncoder().encode(text).length);
+    return [Math.max(...sizes), socket.commands.filter((each) => each.publish).map((each) => each.publish.data.n)];
+    """
+    longest, numbers = await _run(page, script)
+    assert longest <= 65_536
+    assert numbers == list(range(90))
+
+
+async def test_what_cannot_be_sent_is_refused_to_whoever_says_it(page: Page) -> None:
+    script = """
+    const realtime = new Realtime('/v1/ws');
+    realtime.subscribe('public:lobby');
+    await null;
+    const said = ['as it was'];
+    const circle = {};
+    circle.circle = circle;
+    const refused = [];
+    for (const data of [circle, 1n, 'x'.repeat(65536)])
+      await realtime.publish('public:lobby', data).catch((error) => refused.push(error.code ?? error.name));
+    realtime.publish('public:lobby', said);
+    said.push('later');
+    const [socket] = Socket.all;
+    socket.greet();
+    return [refused, socket.commands.map((each) => each.subscribe?.channel ?? each.publish?.data)];
+    """
+    assert await _run(page, script) == [["TypeError", "TypeError", "too_large"], [None, "public:lobby", ["as it was"]]]

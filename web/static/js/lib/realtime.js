@@ -29,6 +29,8 @@ const PING_MS = 25_000; // of silence before we ask; the server may say another 
 const PONG_MS = 10_000; // for the answer
 const HELD = 1000; // publications held behind a gap, or before the reply to `subscribe`
 const PAGE = 1000; // publications of one history reply
+const FRAME = 32_768; // bytes of commands that go together; the server ends a connection for a message above 64 KiB
+const COMMAND = 65_536 - 256; // bytes of a call: with its id and its idempotency key it is a message of its own
 const TRANSIENT = ["unavailable", "overloaded", "shutting_down", "rate_limited", "internal", "deadline"];
 const TOKEN = ["unauthenticated", "bad_token", "token_expired", "token_revoked"];
 
@@ -591,7 +593,28 @@ export class Machine {
   }
 }
 
-/** The server's answer to a call is an error, or none came in time (`deadline`). */
+/** @param {string} text @returns {number} in UTF-8 */
+const bytes = (text) => new TextEncoder().encode(text).length;
+
+/** Arrays of commands, none longer than FRAME unless it is one command alone. @param {any[]} commands @returns {string[]} */
+function frames(commands) {
+  /** @type {string[][]} */
+  const parts = [];
+  let size = Infinity;
+  for (const command of commands) {
+    const text = JSON.stringify(command);
+    const length = bytes(text) + 1;
+    if (size + length > FRAME) {
+      parts.push([]);
+      size = 0;
+    }
+    parts[parts.length - 1].push(text);
+    size += length;
+  }
+  return parts.map((part) => `[${part.join()}]`);
+}
+
+/** The server's answer to a call is an error, or none came in time (`deadline`), or it is too long to be sent (`too_large`). */
 export class Refused extends Error {
   /** @param {Refusal} error */
   constructor(error) {
@@ -701,9 +724,9 @@ export class Realtime extends EventTarget {
   /**
    * Sent again over a new connection until it is acknowledged; happens once.
    *
-   * @param {string} channel @param {any} data
+   * @param {string} channel @param {any} data as it is now; what becomes of it later changes nothing
    * @param {{conflateKey?: string, idempotencyKey?: string, timeoutMs?: number}} [options]
-   * @returns {Promise<{offset: number, epoch: string, durable: boolean}>} rejects with Refused
+   * @returns {Promise<{offset: number, epoch: string, durable: boolean}>} rejects with Refused, or a TypeError: it is no JSON
    */
   publish(channel, data, { conflateKey, idempotencyKey, timeoutMs } = {}) {
     const body = {
@@ -730,11 +753,13 @@ export class Realtime extends EventTarget {
 
   /** @param {string} kind @param {any} body @param {number} [timeoutMs] @returns {Promise<any>} */
   ask(kind, body, timeoutMs) {
-    return new Promise((resolve, reject) =>
+    return new Promise((resolve, reject) => {
+      const text = JSON.stringify(body); // now: what cannot be sent would fail whoever sends it later, and all that goes with it
+      if (bytes(text) > COMMAND) throw new Refused({ code: "too_large", message: `a call has at most ${COMMAND} bytes` });
       this.do((now) => {
-        this.promises.set(this.machine.call(kind, body, now, timeoutMs), { resolve, reject });
-      }),
-    );
+        this.promises.set(this.machine.call(kind, JSON.parse(text), now, timeoutMs), { resolve, reject });
+      });
+    });
   }
 
   /** Tell the machine something, then do what it wants. @param {(now: number) => void} tell */
@@ -749,7 +774,7 @@ export class Realtime extends EventTarget {
 
   /** @param {Effect} effect */
   act(effect) {
-    if (effect.send) this.socket?.send(JSON.stringify(effect.send));
+    if (effect.send) for (const frame of frames(effect.send)) this.socket?.send(frame);
     else if (effect.open) this.connect();
     else if (effect.close) this.hangUp(effect.close);
     else if (effect.token) this.askToken();

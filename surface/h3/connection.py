@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aioquic.h3.connection import ErrorCode
@@ -29,6 +29,7 @@ from nova.surface.h3.quic import H3, LAST_STREAM, Quic, frames
 Fields = list[tuple[bytes, bytes]]
 Peer = tuple[Any, ...]  # address, port, and which of ours it speaks to, when there are several
 
+PIECE: Final = 2048  # bytes of a stream that are looked through at once: they may be a thousand frames, some milliseconds' worth
 RESETS: Final = 200  # requests that a peer may cancel beyond those that it lets end; one that only cancels makes us work for nothing
 
 
@@ -110,6 +111,7 @@ class Connection:
         self.ended = False  # nothing is served any more; late datagrams are still eaten until `expired`
         self._open: dict[int, bool] = {}  # request: whether more of it is to come
         self._body: set[int] = set()  # requests that are answered, and whose rest is thrown away
+        self._rest: StreamDataReceived | None = None  # what came of a stream and is still to be looked through, before anything else is
         self._events: deque[Event] = deque()
         self._busy_until = now + limits.handshake  # deadline of the handshake, then of idleness
         self._next_request = 0
@@ -120,9 +122,24 @@ class Connection:
     # -- in ------------------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, peer: Peer, now: float) -> None:
-        """A datagram for this connection."""
+        """A datagram for this connection; what it completes may leave it `busy`."""
         self._quic.receive_datagram(data, peer, now)
-        self._work(now)
+        self.work(now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to look at without another datagram: call `work`."""
+        return self._rest is not None
+
+    def work(self, now: float) -> None:
+        """Look at what has come: all of it, or PIECE bytes of one that is longer, as behind a datagram that was lost."""
+        if not self.ended:
+            self._work(now)
+        if self._quic.ending is not None:
+            self._rest = None
+            self._end()
+        else:
+            self._touch(now)
 
     def tick(self, now: float) -> None:
         """Call at `deadline`."""
@@ -135,7 +152,7 @@ class Connection:
                 self._quic.close(error_code=QuicErrorCode.CONNECTION_REFUSED, reason_phrase="the handshake took too long")
             else:
                 self._quic.close(error_code=ErrorCode.H3_NO_ERROR, reason_phrase="idle")
-        self._work(now)
+        self.work(now)
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -228,7 +245,12 @@ class Connection:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _work(self, now: float) -> None:
-        while (event := self._quic.next_event()) is not None:
+        while (event := self._rest or self._quic.next_event()) is not None:
+            self._rest = None
+            if isinstance(event, StreamDataReceived) and len(event.data) > PIECE:
+                self._rest = replace(event, data=event.data[PIECE:])
+                self._stream_data(replace(event, data=event.data[:PIECE], end_stream=False), now)
+                return
             if isinstance(event, StreamDataReceived):
                 self._stream_data(event, now)
             elif isinstance(event, StreamReset | StopSendingReceived):
@@ -241,10 +263,6 @@ class Connection:
                 self._events.append(CidIssued(event.connection_id))
             elif isinstance(event, ConnectionIdRetired):
                 self._events.append(CidRetired(event.connection_id))
-        if self._quic.ending is not None:
-            self._end()
-        else:
-            self._touch(now)
 
     def _touch(self, now: float) -> None:
         if self._open or self._was_busy:

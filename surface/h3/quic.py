@@ -13,8 +13,8 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, H3Stream, HeadersState, ProtocolError, Setting, encode_frame
 from aioquic.h3.events import Headers
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, Limit, QuicConnection
-from aioquic.quic.packet import QuicFrameType, pull_quic_transport_parameters
+from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, Limit, QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, pull_quic_transport_parameters
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
@@ -22,6 +22,7 @@ from aioquic.quic.stream import QuicStream
 FIELDS: Final = 100  # of a head, as in HTTP/1.1
 UNI_STREAMS: Final = 16  # at once from the peer: control, two of QPACK, and some to be ignored (RFC 9114, 6.2.3)
 CONTROL_BYTES: Final = 4096  # of an unfinished frame on a stream of the peer's own; SETTINGS have some dozens
+HOLES: Final = 512  # in what has come of a stream; each frame is compared with all. Lost datagrams leave 100 in a full window
 LAST_STREAM: Final = 2**62 - 4  # GOAWAY without a limit yet (RFC 9114, 5.2)
 
 
@@ -135,6 +136,15 @@ class Quic(QuicConnection):
         if stream is not None and not stream.receiver.is_finished:
             self.stop_stream(stream_id, code)
 
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        stream = super()._get_or_create_stream(frame_type, stream_id)
+        _check_holes(stream, frame_type)
+        return stream
+
+    def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        super()._handle_crypto_frame(context, frame_type, buf)
+        _check_holes(self._crypto_streams[context.epoch], frame_type)
+
     def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
         if stream.stream_id is None or stream.stream_id % 4:
             super()._write_stream_limits(builder, space, stream)
@@ -160,6 +170,12 @@ class Quic(QuicConnection):
         most = pull_quic_transport_parameters(Buffer(data=data)).max_udp_payload_size
         if most is not None:  # section 18.2: the peer may drop what is larger
             self._max_datagram_size = min(self._max_datagram_size, most)
+
+
+def _check_holes(stream: QuicStream, frame_type: int) -> None:
+    """RFC 9000, 21.7: a stream in single bytes, every other one first, took seconds for a datagram."""
+    if len(stream.receiver._ranges) > HOLES:
+        raise QuicConnectionError(QuicErrorCode.INTERNAL_ERROR, frame_type, "a stream has too many holes")
 
 
 class ExcessiveLoad(ProtocolError):

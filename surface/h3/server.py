@@ -87,6 +87,7 @@ class H3Server:
         self._order = count()
         self._dirty: deque[Link] = deque()
         self._marked: set[Link] = set()
+        self._laden: dict[Link, None] = {}  # connections with more of what has come to look at, in turn
         self._unsent: deque[tuple[bytes, Any, int]] = deque()  # what the kernel had no room for
         self._budget = Budget(settings.share)
         self._sleeping: trio.CancelScope | None = None
@@ -152,6 +153,7 @@ class H3Server:
             now = trio.current_time()
             busy = self._read(now, began + SLICE / 2)
             self._ring(now)
+            busy = self._go_on(now, began + SLICE / 2) or busy
             self._flush(now, began + SLICE)
             self._budget.spend(time.thread_time() - began, trio.current_time())
             if (wait := self._budget.wait(trio.current_time())) > 0:
@@ -204,11 +206,26 @@ class H3Server:
                     link = self._links[found] = Link(found, self._wake)
                 if self._safely(link, found.receive, data, peer, now):
                     touched.add(link)
+                    if found.busy:
+                        self._laden[link] = None
                 if time.thread_time() >= until:
                     break
         for link in touched:
             self._safely(link, self._heard, link)
         return more
+
+    def _go_on(self, now: float, until: float) -> bool:
+        """Let connections look at what has come for them, a piece each in its turn; whether there is more. until: of the thread's time."""
+        while self._laden:
+            link = next(iter(self._laden))
+            del self._laden[link]
+            if link.connection in self._links and self._safely(link, link.connection.work, now):
+                self._safely(link, self._heard, link)
+                if link.connection.busy:
+                    self._laden[link] = None
+            if time.thread_time() >= until:
+                break
+        return bool(self._laden)
 
     def _safely(self, link: Link, call: Callable[..., object], *args: Any) -> bool:
         """One peer's datagrams, and bugs that they find, end one connection: False, and it is gone without a word."""

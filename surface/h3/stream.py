@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import maxsize
 from typing import Final
 
 import trio
@@ -93,10 +94,17 @@ class Stream:
             self._heard = trio.Event()
             await self._heard.wait()
 
-    def take(self) -> bytes:
-        """What has come; the peer may send as much more."""
-        data = self._input.popleft() if len(self._input) == 1 else b"".join(self._input)
-        self._input.clear()
+    def take(self, most: int = maxsize) -> bytes:
+        """What has come, up to `most` bytes; the peer may send as much more."""
+        parts: list[bytes] = []
+        while self._input and most > 0:
+            part = self._input.popleft()
+            if len(part) > most:
+                self._input.appendleft(part[most:])
+                part = part[:most]
+            most -= len(part)
+            parts.append(part)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         if data:
             self._link.connection.consumed(self.number, len(data))
             self._link.wake(self._link)

@@ -16,6 +16,7 @@ from nova.ext import ws
 from nova.surface.h3.exchange import LEAVE, App
 from nova.surface.h3.stream import Stream, StreamGone
 
+PIECE: Final = 4096  # bytes read at once: they may be 700 frames, a millisecond's worth
 FAREWELL: Final = 2.0  # seconds for the peer's close frame after ours
 BROKEN: Final = 1006
 INTERNAL: Final = 4000
@@ -75,7 +76,7 @@ class WebSocket:
                 self._finish(BROKEN, "")
                 break
             await self._stream.listen()
-            self._read(self._stream.take())
+            self._read(self._stream.take(PIECE))
         if self._messages:
             return self._messages.popleft()
         assert self._over is not None
@@ -141,18 +142,21 @@ class WebSocket:
             self._take(found)
 
     def _take(self, found: list[tuple[int, bytes, int, bool]]) -> None:
+        ping: bytes | None = None  # RFC 6455, 5.5.3: of several the newest is answered
         for opcode, payload, code, _ in found:
             if opcode == ws.TEXT:
                 self._messages.append({"type": "websocket.receive", "text": payload.decode()})
             elif opcode == ws.BINARY:
                 self._messages.append({"type": "websocket.receive", "bytes": payload})
             elif opcode == ws.PING:
-                self._stream.post_if_room(ws.frame(ws.PONG, payload))
+                ping = payload
             elif opcode == ws.CLOSE:
                 if not self._closing:
                     self._closing = True
                     self._stream.post(ws.close_frame(0 if code == 1005 else code, payload))
                 self._finish(code, payload.decode())
+        if ping is not None and not self._closing:
+            self._stream.post_if_room(ws.frame(ws.PONG, ping))
 
     def _close(self, code: int, reason: str) -> None:
         if not self._closing:
@@ -177,7 +181,7 @@ class WebSocket:
                 if self._stream.ended and not self._stream.waiting:
                     break
                 await self._stream.listen()
-                self._read(self._stream.take())
+                self._read(self._stream.take(PIECE))
         if self._accepted and self._over is None:
             self._finish(BROKEN, "")
 

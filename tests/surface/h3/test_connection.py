@@ -13,7 +13,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, StreamReset
 
 from nova.surface.h3 import quic
-from nova.surface.h3.connection import Body, Connection, Event, Gone, Limits, Request
+from nova.surface.h3.connection import PIECE, Body, Connection, Event, Gone, Limits, Request
 from nova.surface.identity.certificates import Certificate
 
 US, THEM = ("192.0.2.1", 443), ("192.0.2.2", 50_000)
@@ -63,6 +63,8 @@ class Wire:
         down = []
         for data in self._mangled(up):
             self.server.receive(data, THEM, self.now)
+        while self.server.busy:
+            self.server.work(self.now)
         if up or self.server.established or self.server.deadline() is not None:
             down = [data for data, _ in self.server.datagrams(self.now)]
         self.events += self.server.events()
@@ -99,6 +101,13 @@ class Wire:
         head = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/")]
         self.http.send_headers(stream, head, end_stream=end)
         return stream
+
+    def send_behind(self, stream: int, data: bytes) -> None:
+        """`data` without its first byte, which was lost on its way."""
+        sender = self.client._streams[stream].sender
+        start = sender._buffer_stop
+        self.client.send_stream_data(stream, data, end_stream=True)
+        sender._pending.subtract(start, start + 1)
 
     def requests(self) -> list[int]:
         return [event.stream for event in self.events if isinstance(event, Request)]
@@ -258,3 +267,43 @@ def test_head_with_too_many_fields_is_told_and_not_looked_at(certificate: Certif
     wire.server.head(stream, 431, [], end=True)
     wire.run(seconds=1)
     assert [dict(event.headers)[b":status"] for event in wire.theirs if isinstance(event, HeadersReceived)] == [b"431"]
+
+
+def test_stream_in_single_bytes_is_too_many_holes(certificate: Certificate) -> None:
+    """Each frame is compared with all holes: 60 seconds for 350 datagrams."""
+    wire = _ready(Wire(certificate))
+    sender = wire.client._streams[wire.ask(end=False)].sender
+    wire.run(lambda: sender.buffer_is_empty)
+    start = sender._buffer_stop
+    sender.write(bytes(2 * quic.HOLES + 20))
+    for at in range(start, sender._buffer_stop, 2):
+        sender._pending.subtract(at, at + 1)
+    wire.run(lambda: wire.server.ended)
+    assert wire.server._quic.ending == (0x1, False)
+    assert [event for event in wire.events if isinstance(event, Gone)]
+
+
+def test_what_waited_for_a_lost_datagram_is_looked_at_in_pieces(certificate: Certificate) -> None:
+    """A stream's window of frames of one byte each takes a third of a second, in which nobody else would be served."""
+    wire = _ready(Wire(certificate))
+    stream = wire.ask(end=False)
+    wire.run(lambda: wire.requests() == [stream])
+    body = bytes(range(200)) * 100
+    wire.send_behind(stream, b"".join(b"\0\1" + body[at : at + 1] for at in range(len(body))))
+    wire.run(seconds=0.01)
+    assert not [event for event in wire.events if isinstance(event, Body)]
+    sender = wire.client._streams[stream].sender
+    sender._pending.add(sender._acked[0].start - 1, sender._acked[0].start)
+    sender.buffer_is_empty = False
+    sizes = []
+    while not sizes or wire.server.busy:
+        for data, _ in wire.client.datagrams_to_send(wire.now):
+            wire.server.receive(data, THEM, wire.now)
+        wire.server.work(wire.now)
+        came = [event for event in wire.server.events() if isinstance(event, Body)]
+        sizes.append(sum(len(event.data) for event in came))
+        wire.events += came
+    assert max(sizes) <= 4 * PIECE / 3
+    bodies = [event for event in wire.events if isinstance(event, Body)]
+    assert b"".join(event.data for event in bodies) == body
+    assert [event.ended for event in bodies[-2:]] == [False, True]

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from aioquic.h3.connection import ErrorCode
 
 from nova.core.limits import Networks
+from nova.ext import ws
 from nova.surface.h3.connection import Limits
 from nova.surface.h3.server import H3Server
 from nova.surface.h3.stream import Patience
@@ -208,14 +210,10 @@ async def test_reader_below_the_least_rate_is_cut(start: Start, app: Application
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:
-    from nova.ext import ws
-
     return ws.frame(opcode, payload, key=b"abcd")
 
 
 def _messages(answer: Any) -> list[tuple[int, bytes, int]]:
-    from nova.ext import ws
-
     return [each[:3] for each in ws.FrameReader(client=True, max_message=1 << 20).feed(bytes(answer.body))]
 
 
@@ -301,6 +299,34 @@ async def test_websocket_that_is_flooded_waits_for_its_reader(server: H3Server, 
         client.quic.reset_stream(stream, ErrorCode.H3_REQUEST_CANCELLED)
         client.kick()
         await _gone(server, app)
+
+
+async def test_of_many_pings_the_newest_is_answered(server: H3Server, ca: Path) -> None:
+    """RFC 6455, 5.5.3. A window full of pings, answered one by one, kept everybody else waiting for a tenth of a second."""
+    async with connect(server.address, ca) as client:
+        stream, answer = client.websocket("/ws")
+        await answer.until(lambda a: a.headers)
+        client.send(stream, b"".join(ws.frame(ws.PING, b"%d" % number, key=b"abcd") for number in range(20_000)))
+        client.send(stream, ws.frame(ws.TEXT, b"last", key=b"abcd"))
+        await answer.until(lambda a: a.body.endswith(b"last"))
+        found = [(opcode, payload) for opcode, payload, _, _ in ws.FrameReader(client=True, max_message=1 << 20).feed(bytes(answer.body))]
+        assert found[-2:] == [(ws.PONG, b"19999"), (ws.TEXT, b"last")]
+        assert len(found) < 1000
+
+
+async def test_body_behind_a_lost_datagram_arrives_whole(server: H3Server, ca: Path) -> None:
+    async with connect(server.address, ca) as client:
+        stream, answer = client.ask("/echo", method="POST", end=False)
+        body = bytes(range(256)) * 500
+        sender = client.quic._streams[stream].sender
+        start = sender._buffer_stop
+        client.send(stream, body, end=True)
+        sender._pending.subtract(start, start + 1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        sender._pending.add(start, start + 1)
+        sender.buffer_is_empty = False
+        client.kick()
+        assert bytes((await answer.whole()).body) == body
 
 
 async def test_refused_websocket_is_403(server: H3Server, app: Application, ca: Path) -> None:

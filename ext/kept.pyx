@@ -565,19 +565,19 @@ cdef class KeptTable:
             kept_unref(kept)
         return done
 
-    def answering(self, int least) -> bool:
-        """Whether at least so many of those who have waited can be answered, and are not yet."""
+    def answering(self, int most) -> int:
+        """How many of those who have waited can be answered, and are not yet; `most` of them are counted."""
         cdef ObjectMap* map = self.table.map
         cdef Waiter* waiter
-        cdef int t
+        cdef int t, count = 0
         pthread_mutex_lock(&map.lock)
         for t in range(map.threads):
             waiter = map.ready[t]
-            while waiter != NULL and least > 0:
-                least -= 1
+            while waiter != NULL and count < most:
+                count += 1
                 waiter = waiter.next
         pthread_mutex_unlock(&map.lock)
-        return least <= 0
+        return count
 
     def settle(self, int site, bytes key) -> None:
         """The leader of this key is done: who waits looks again."""

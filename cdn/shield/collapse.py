@@ -37,8 +37,10 @@ from nova.ext.kept import Answer
 PASS_TIME: Final = 60.0  # seconds for which an object that may not be kept goes to the origin request by request
 LARGE_TIME: Final = 3600.0  # ... that had not said how long it would be, and was too long: one client in an hour sees that
 CROWD: Final = 64  # who wait for one answer: their heads take half a millisecond
+HEAD_TIME: Final = 8e-6  # seconds that the kernel takes to send one
 AHEAD: Final = 1  # pieces of what is not kept that wait for its client
-HEADS_FIRST: Final = 20  # milliseconds for which a body waits for them at most
+HEADS_FIRST: Final = 0.02  # seconds for which a body waits for them at most
+_COUNTED: Final = int(HEADS_FIRST / HEAD_TIME)
 _OWN_WORDS: Final = frozenset((b"via", b"if-none-match", b"if-modified-since"))
 _log = Log("nova.cdn")
 
@@ -345,10 +347,11 @@ class Collapse:
 
     async def _let_heads_go(self) -> None:
         """Reading a body takes the core that the I/O threads need for the heads of a crowd that has waited for it: those go first."""
-        for _ in range(HEADS_FIRST):
-            if not self._keeper.table.answering(CROWD):
-                return
-            await trio.sleep(0.001)
+        left = HEADS_FIRST
+        while left > 0 and (waiting := self._keeper.table.answering(_COUNTED)) >= CROWD:
+            pause = min(left, max(0.001, waiting * HEAD_TIME))  # a look costs their core what twenty heads do
+            await trio.sleep(pause)
+            left -= pause
 
     def _complete(
         self, name: bytes, fields: Fields, entry: Entry, fill: Fill, outcome: Outcome, share: bool, verdict: Verdict, answer: FetchAnswer,

@@ -161,10 +161,10 @@ async def test_those_who_have_waited_share_a_head(house: ModuleType, uring: bool
         assert len(site.origin.asked) == 2
 
 
-@pytest.mark.parametrize("most", [30_000, 0], ids=["as-long-as-it-takes", "no-longer"])
+@pytest.mark.parametrize("most", [30, 0], ids=["as-long-as-it-takes", "no-longer"])
 async def test_body_is_read_when_a_crowd_has_its_heads(house: ModuleType, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(collapse, "HEADS_FIRST", most)
-    clients, gate, waiting = 100, trio.Event(), list[bool]()
+    clients, gate, waiting = 100, trio.Event(), list[int]()
 
     def script(request: Any) -> Any:
         return reply(house, b"", FRESH, gate=gate, pieces=[lambda: waiting.append(site.keeper.table.answering(collapse.CROWD)), b"body"])
@@ -179,7 +179,7 @@ async def test_body_is_read_when_a_crowd_has_its_heads(house: ModuleType, monkey
         await house.served.until(lambda: site.stats()["collapsed"] == clients - 1)
         gate.set()
     assert len(waiting) == 1
-    assert not most or waiting == [False]
+    assert not most or waiting[0] < collapse.CROWD
 
 
 def has_input(client: Any) -> bool:

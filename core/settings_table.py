@@ -63,6 +63,11 @@ class Blobs(Section):
 class Bus(Section):
     """Topics, streams with cursors, and leases between the parts and processes of Nova core."""
 
+    timeout: Seconds = row(
+        "2s", "How long Redis may take to connect or to answer; after it, whoever waits is told `unavailable`.",
+        "A publisher waits for it, and a Redis that is well answers in milliseconds. Leases of nodes last 10 s.",
+        least="100ms", most="4s",
+    )
     url: SecretUrl | None = row("off", "`redis://host:port/db`; off keeps it in this process.")
     window: int = row(
         65536, "Events kept per topic for a consumer that comes back.",

@@ -123,7 +123,7 @@ async def shared_bus(settings: Settings) -> AsyncIterator[RedisBus | None]:
     from nova.core.bus.shared import RedisBus
 
     try:
-        bus = RedisBus(settings.bus.url, window=settings.bus.window)
+        bus = RedisBus(settings.bus.url, window=settings.bus.window, timeout=settings.bus.timeout)
     except ValueError:
         raise Unprocessable("bad_settings", "bus.url: redis://host:port/db or rediss://… is wanted") from None
     async with bus.opened():

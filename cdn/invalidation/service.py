@@ -165,7 +165,7 @@ class Invalidations:
                 await trio.sleep(BACK_OFF)
 
     async def _catch_up(self) -> Cursor:
-        """Everything that was told while this edge was away. The bus must be there: without the log it may not serve.
+        """Everything that was told while this edge was away. Waits for the bus: without the log it may not serve.
 
         What it had begun, and had not said when it ended, stands in its own store: its place in the log may be behind that.
         """
@@ -176,7 +176,13 @@ class Invalidations:
                 await self._do(job)
         place = await self._jobs.place(self.edge) if self._shared else await self._end(LOG)
         if place is not None:
-            return await self._read_on(place) if self._shared else place
+            while self._shared:
+                try:
+                    return await self._read_on(place)
+                except Unavailable as error:  # while the rest of the server is up already: it would end with this
+                    _log.warning("purge_log_away", code=error.code)
+                    await trio.sleep(BACK_OFF)
+            return place
         place = await self._end(LOG)  # its cache is as new as it is
         await self._jobs.put((), {self.edge: place})
         return place

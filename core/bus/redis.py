@@ -1,8 +1,8 @@
 """The way to Redis: one thread, one connection that pipelines a batch of calls a turn, one that listens. The only door to redis-py.
 
 The thread blocks, trio never does: calls go down a deque with a doorbell, results and messages come back in one batch a turn. When
-Redis cannot be reached, a call fails within `TIMEOUT`, and until the next attempt every other one fails at once: nobody waits for what
-is not there.
+Redis cannot be reached or does not answer, a call fails within the deadline of the link, those that wait behind it fail with it, and until
+the next attempt every other one fails at once: nobody waits for what is not there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nova.core.errors import Unavailable
 from nova.core.log import Log
 from nova.core.secret import SecretUrl
 
-TIMEOUT: Final = 2.0  # seconds that Redis may take to connect or to answer
+TIMEOUT: Final = 2.0  # seconds that Redis may take to connect or to answer, where no setting says it
 BATCH: Final = 512  # calls of one pipeline
 WAITING: Final = 65_536  # calls that wait; one more is refused
 BACK_OFF: Final = (0.1, 0.25, 0.5, 1.0, 2.0)  # seconds between attempts, the last one for ever
@@ -61,12 +61,15 @@ class Link:
     """Redis at `url`. Trio thread only, but for the thread that is its own.
 
     messages: told what came on channels that are listened to. back: told when listening was interrupted: messages were missed.
+    timeout: seconds that Redis may take to connect or to answer.
     """
 
-    def __init__(self, url: SecretUrl, messages: Callable[[list[Message]], None], back: Callable[[], None]) -> None:
+    def __init__(
+        self, url: SecretUrl, messages: Callable[[list[Message]], None], back: Callable[[], None], *, timeout: float = TIMEOUT
+    ) -> None:
         """Raises ValueError: not a Redis URL."""
         pool = redis.ConnectionPool.from_url(
-            url.text(), socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, protocol=2, socket_keepalive=True, retry=None
+            url.text(), socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, socket_keepalive=True, retry=None
         )
         # Not by the pool, which makes a hundred and never one more: it counts what nobody gave back, also what never came to be.
         self._connection: Callable[[], Any] = partial(pool.connection_class, **pool.connection_kwargs)
@@ -87,6 +90,7 @@ class Link:
         self._listens = False  # the present connection for it has been answered
         self._refusal = ""  # what it said last, which is logged once
         self._refused = False  # by the last attempt, for its password
+        self._silent = False  # it was reached, and did not answer in time
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -193,17 +197,21 @@ class Link:
         try:
             connection.connect()
         except (redis.RedisError, OSError) as error:
-            self._later()
+            self._lost(error)
             self._refused = isinstance(error, redis.AuthenticationError)
-            if self.up:  # the first attempt is its caller's to tell
-                self.up = False
-                _log.warning("redis_lost", detail=type(error).__name__)
             raise redis.ConnectionError("not reachable") from None
-        self._refused = False
+        self._refused = self._silent = False
         if self._ever and not self.up:
             _log.info("redis_back")
         self._ever = self.up = True
         return connection
+
+    def _lost(self, error: Exception) -> None:
+        self._later()
+        self._silent = isinstance(error, TimeoutError | redis.TimeoutError)
+        if self.up:  # the first attempt is its caller's to tell
+            self.up = False
+            _log.warning("redis_lost", detail=type(error).__name__)
 
     def _later(self) -> None:
         """The next attempt is not at once."""
@@ -211,7 +219,7 @@ class Link:
         self._attempts += 1
 
     def _away(self) -> Unavailable:
-        why = "refuses the name or password of its URL" if self._refused else "cannot be reached"
+        why = "refuses the name or password of its URL" if self._refused else "does not answer" if self._silent else "cannot be reached"
         return Unavailable("unavailable", f"Redis {why}", retry_after=RETRY_AFTER)
 
     def _do_calls(self, done: list[_Call]) -> None:
@@ -220,10 +228,12 @@ class Link:
             done += batch
             try:
                 self._pipeline(batch)
-            except (redis.RedisError, OSError):
+            except (redis.RedisError, OSError) as error:
                 if self._commands is not None:
                     self._commands.disconnect()
                     self._commands = None
+                    if isinstance(error, TimeoutError | redis.TimeoutError):  # a new connection would wait as long, for whoever waits by now
+                        self._lost(error)
                 for call in batch:
                     if len(call.results) < len(call.commands):
                         call.error = self._away()

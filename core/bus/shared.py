@@ -40,7 +40,7 @@ from nova.core.bus.port import (
     Tail,
     Told,
 )
-from nova.core.bus.redis import RETRY_AFTER, Link, Script
+from nova.core.bus.redis import RETRY_AFTER, TIMEOUT, Link, Script
 from nova.core.secret import SecretUrl
 from nova.core.values import Rate, Seconds
 
@@ -263,13 +263,13 @@ _Ear = _Subscriber | _Follower | _Bell
 class RedisBus:
     """`Bus` over Redis; see core.bus.port. Open while `opened` is entered.
 
-    window: entries that a stream keeps.
+    window: entries that a stream keeps. timeout: seconds that Redis may take to connect or to answer.
     """
 
-    def __init__(self, url: SecretUrl, *, window: int = 65536) -> None:
+    def __init__(self, url: SecretUrl, *, window: int = 65536, timeout: float = TIMEOUT) -> None:
         """Raises ValueError: not a Redis URL."""
         self._window = window
-        self._link = Link(url, self._heard, self._interrupted)
+        self._link = Link(url, self._heard, self._interrupted, timeout=timeout)
         self._ears: dict[str, dict[_Ear, None]] = {}
         self._bells: dict[str, list[_Bell]] = {}
 

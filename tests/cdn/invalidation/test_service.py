@@ -49,6 +49,7 @@ class Broken(MemoryBus):
 
     async def read(self, stream: str, after: Cursor, *, limit: int = 100, wait: Seconds = AT_ONCE) -> Page:
         if self.away:
+            self.tried += stream == LOG
             raise Unavailable
         return await super().read(stream, after, limit=limit, wait=wait)
 
@@ -362,6 +363,32 @@ async def test_a_job_that_the_bus_does_not_take_is_none(tmp_path: Path) -> None:
         assert await a.service.recent() == []
         bus.refuses = set()
         assert (await a.service.wait((await a.service.purge(A_TAG, "ada")).id)).status is JobStatus.DONE
+
+
+async def test_an_edge_that_starts_while_the_bus_is_away_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "BACK_OFF", 0.01)
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=True)
+    async with cluster.node("b") as b:
+        async with cluster.node("a"):
+            pass
+        job = await b.service.purge(A_TAG, "ada")
+        bus.away = True
+        ready = trio.Event()
+
+        async def start() -> None:
+            async with cluster.node("a") as a:
+                assert a.store.purged == list(A_TAG)
+                ready.set()
+                assert (await b.service.wait(job.id)).status is JobStatus.DONE
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                while bus.tried < 3:
+                    await trio.sleep(0.005)
+                assert not ready.is_set()
+                bus.away = False
 
 
 async def test_an_edge_is_ready_again_once_it_has_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

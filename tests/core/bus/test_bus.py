@@ -333,6 +333,34 @@ async def test_redis_that_was_away_for_long_is_found_again(server: RedisServer, 
                     await trio.sleep(0.01)
 
 
+async def test_redis_that_hangs_is_waited_for_once(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks while another waits for it has waited by then, too: a new connection would take as long again."""
+    monkeypatch.setattr(redis, "BACK_OFF", (60.0,))
+    bus = RedisBus(SecretUrl(server.url), timeout=0.3)
+    async with bus.opened():
+        await bus.ping()
+        connected, connect = [], bus._link._connection
+        monkeypatch.setattr(bus._link, "_connection", lambda: connected.append(1) or connect())
+        said: list[str] = []
+
+        async def ask() -> None:
+            with pytest.raises(errors.Unavailable) as caught:
+                await bus.ping()
+            assert caught.value.retry_after
+            said.append(caught.value.detail)
+
+        with server.frozen(), trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked()
+                while bus._link._calls:  # the thread has not taken it yet
+                    await trio.sleep(0.001)
+                nursery.start_soon(ask)
+            await ask()
+    assert said == ["Redis does not answer"] * 3
+    assert not connected
+
+
 async def test_redis_without_memory_refuses_and_its_words_are_for_the_log(server: RedisServer) -> None:
     bus = RedisBus(SecretUrl(server.url))
     async with bus.opened():

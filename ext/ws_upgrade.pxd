@@ -23,6 +23,7 @@ ctypedef struct WsUpgrade:          # what was agreed
     bint named                      # the client offered it, so the answer names it
     bint deflate
     uint8_t window_bits             # 8 to 15: what the client can inflate, see ws_window_holds
+    bint window_asked               # it said so: then the answer must say it, too
 
 # Looks at a head with HF_UPGRADE_WEBSOCKET. 0; -400: malformed, or only subprotocols that are not spoken here;
 # -426: another version: the answer needs the field `Sec-WebSocket-Version: 13`.
@@ -32,9 +33,9 @@ cdef int ws_upgrade_answer(const uint8_t* data, const Head* head, const WsUpgrad
 # The same choices from one field value; for HTTP/2 and HTTP/3, where there is no Head.
 # ws_choose: WsProtocol bit of the first spoken one; 0: none of them is, or none was named (`seen` tells); -400: malformed.
 cdef int ws_choose(const uint8_t* value, size_t size, uint8_t spoken, bint* seen) noexcept nogil
-# ws_offer: 1 with window_bits: an offer of permessage-deflate that can be accepted; 0: none; -400: malformed.
-cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits) noexcept nogil
-# The field value that agrees, appended; 0, or -1 when memory is out.
+# ws_offer: 1 with window_bits and whether the offer named them: an offer of permessage-deflate that can be accepted; 0: none; -400: malformed.
+cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits, bint* asked) noexcept nogil
+# The field value that agrees, appended; window_bits: 0 where the offer named none. 0, or -1 when memory is out.
 cdef int ws_deflate_answer(uint8_t window_bits, ByteVec* out) noexcept nogil
 # Sec-WebSocket-Accept of a key; out has room for WS_ACCEPT_SIZE.
 cdef void ws_accept(const uint8_t* key, size_t size, uint8_t* out) noexcept nogil

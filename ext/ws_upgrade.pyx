@@ -162,7 +162,7 @@ cdef uint32_t parameter(const uint8_t* name, size_t name_size, const uint8_t* va
     return UNACCEPTABLE
 
 
-cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits) noexcept nogil:
+cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits, bint* asked) noexcept nogil:
     cdef const uint8_t* p = value
     cdef const uint8_t* end = value + size
     cdef const uint8_t* name
@@ -209,6 +209,7 @@ cdef int ws_offer(const uint8_t* value, size_t size, uint8_t* window_bits) noexc
             seen |= which
         if ours and not found and not seen & UNACCEPTABLE:
             window_bits[0] = bits
+            asked[0] = seen & SERVER_BITS != 0
             found = 1  # go on: what follows must be well formed too
 
 
@@ -236,6 +237,7 @@ cdef bint only_line(const uint8_t* data, const Head* head, const char* name, siz
 cdef int ws_upgrade(const uint8_t* data, const Head* head, const WsRoute* route, WsUpgrade* out) noexcept nogil:
     cdef const Header* line
     cdef bint seen = False
+    cdef bint asked = False
     cdef uint8_t bits
     cdef int at, said
     cdef int chosen = WS_PLAIN
@@ -265,15 +267,17 @@ cdef int ws_upgrade(const uint8_t* data, const Head* head, const WsRoute* route,
     out.protocol = <uint8_t> chosen
     out.deflate = False
     out.window_bits = 15
+    out.window_asked = False
     at = head.ws_extensions_i
     while next_line(data, head, b"sec-websocket-extensions", 24, &at, &line):
         bits = 15
-        said = ws_offer(data + line.value, line.value_len, &bits)
+        said = ws_offer(data + line.value, line.value_len, &bits, &asked)
         if said < 0:
             return said
         if said and not out.deflate:
             out.deflate = True
             out.window_bits = bits
+            out.window_asked = asked
     if not route.deflate:
         out.deflate = False
     return 0
@@ -294,7 +298,7 @@ cdef int ws_upgrade_answer(const uint8_t* data, const Head* head, const WsUpgrad
         failed |= put(out, protocol_name(agreed.protocol))
     if agreed.deflate:
         failed |= put(out, b"\r\nSec-WebSocket-Extensions: ")
-        failed |= ws_deflate_answer(agreed.window_bits, out)
+        failed |= ws_deflate_answer(agreed.window_bits if agreed.window_asked else 0, out)
     failed |= put(out, b"\r\n\r\n")
     return failed
 
@@ -302,7 +306,7 @@ cdef int ws_upgrade_answer(const uint8_t* data, const Head* head, const WsUpgrad
 cdef int ws_deflate_answer(uint8_t window_bits, ByteVec* out) noexcept nogil:
     cdef uint8_t digit = 48 + window_bits % 10
     cdef int failed = put(out, b"permessage-deflate; server_no_context_takeover; client_no_context_takeover")
-    if window_bits < 15:
+    if window_bits:  # section 7.1.2.1: who accepts an offer with it says it again, 15 too
         failed |= put(out, b"; server_max_window_bits=1" if window_bits >= 10 else b"; server_max_window_bits=")
         failed |= vec_append(out, &digit, 1)
     return failed
@@ -358,11 +362,12 @@ def offer(value) -> tuple[int, int, bytes]:
     cdef const uint8_t[::1] view = value
     cdef size_t size = <size_t> len(view)
     cdef uint8_t bits = 15
+    cdef bint asked = False
     cdef ByteVec out
     memset(&out, 0, sizeof(out))
-    said = ws_offer(&view[0] if size else NULL, size, &bits)
+    said = ws_offer(&view[0] if size else NULL, size, &bits, &asked)
     try:
-        if ws_deflate_answer(bits, &out):
+        if ws_deflate_answer(bits if asked else 0, &out):
             raise MemoryError
         return said, bits, (<const char*> out.data)[:out.len] if said == 1 else b""
     finally:

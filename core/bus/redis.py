@@ -232,7 +232,7 @@ class Link:
                 if self._commands is not None:
                     self._commands.disconnect()
                     self._commands = None
-                    if isinstance(error, TimeoutError | redis.TimeoutError):  # a new connection would wait as long, for whoever waits by now
+                    if isinstance(error, TimeoutError | redis.TimeoutError):  # a new connection would wait as long, for whoever waits
                         self._lost(error)
                 for call in batch:
                     if len(call.results) < len(call.commands):

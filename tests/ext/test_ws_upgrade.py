@@ -116,23 +116,25 @@ ANSWER = b"permessage-deflate; server_no_context_takeover; client_no_context_tak
 @pytest.mark.parametrize(
     ("value", "bits"),
     [
-        (b"permessage-deflate", 15),
-        (b"permessage-deflate; client_max_window_bits", 15),  # what browsers send
-        (b"permessage-deflate; client_max_window_bits=10; server_no_context_takeover", 15),
+        (b"permessage-deflate", 0),
+        (b"permessage-deflate; client_max_window_bits", 0),  # what browsers send
+        (b"permessage-deflate; client_max_window_bits=10; server_no_context_takeover", 0),
         (b"permessage-deflate ;\tserver_max_window_bits=12", 12),
         (b'permessage-deflate; server_max_window_bits="9"', 9),
         (b'permessage-deflate; server_max_window_bits="1\\0"', 10),
         (b"permessage-deflate;server_max_window_bits=8", 8),
-        (b"x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover", 15),
+        (b"x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover", 0),
         (b"permessage-deflate; server_max_window_bits=7, permessage-deflate; server_max_window_bits=11", 11),
-        (b"permessage-deflate; mystery, , permessage-deflate", 15),
+        (b"permessage-deflate; mystery, , permessage-deflate", 0),
         (b'permessage-bzip2; x="a"; y, permessage-deflate; server_max_window_bits=15', 15),
+        (b"permessage-deflate; server_max_window_bits, permessage-deflate; server_max_window_bits=15", 15),
+        (b"permessage-deflate, permessage-deflate; server_max_window_bits=10", 0),
     ],
 )
 def test_the_first_offer_that_can_be_met_is_accepted(value: bytes, bits: int) -> None:
-    answer = ANSWER + (b"; server_max_window_bits=%d" % bits if bits < 15 else b"")
-    assert offer(exact(value)) == (1, bits, answer)
-    assert agreed(b"Sec-WebSocket-Extensions: " + value) == (JSON, True, bits, [b"Sec-WebSocket-Extensions: " + answer])
+    answer = ANSWER + (b"; server_max_window_bits=%d" % bits if bits else b"")  # RFC 7692, 7.1.2.1: what was asked for is said
+    assert offer(exact(value)) == (1, bits or 15, answer)
+    assert agreed(b"Sec-WebSocket-Extensions: " + value) == (JSON, True, bits or 15, [b"Sec-WebSocket-Extensions: " + answer])
 
 
 @pytest.mark.parametrize(

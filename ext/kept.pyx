@@ -650,7 +650,8 @@ cdef class KeptTable:
             objects_discard(self.table.map, entry)
 
     def soften(self, int site, bytes key, uint32_t now) -> bool:
-        """It is stale from now on. False: there was none."""
+        """It is stale from now on, as if its lifetime had ended: what may be done with it once it is stale counts from now. False: there was
+        none."""
         cdef Entry* entry
         cdef Kept* kept
         pthread_mutex_lock(&self.table.map.lock)
@@ -658,6 +659,8 @@ cdef class KeptTable:
         kept = kept_of(entry)
         if kept != NULL and not kept.flags & (K_VARY | K_PASS):
             if kept.fresh_until > now:
+                kept.stale_until = now + (kept.stale_until - kept.fresh_until if kept.stale_until > kept.fresh_until else 0)
+                kept.error_until = now + (kept.error_until - kept.fresh_until if kept.error_until > kept.fresh_until else 0)
                 kept.fresh_until = now
         pthread_mutex_unlock(&self.table.map.lock)
         return kept != NULL

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -128,7 +128,7 @@ def scan(root: Path) -> Iterator[tuple[Path, str, bytes, Entry, int]]:
                     raise ValueError("not whole")
                 site, key, entry = _meta(file.read(size))
             if path.suffix == _SOFT:
-                entry = replace(entry, fresh_until=min(entry.fresh_until, entry.born))
+                entry = entry.stale_from(entry.born)
             yield path, site, key, entry, path.stat().st_size
         except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ class DiskTier:
             self.torn += 1
             self.forget(site, key)
             return None
-        return replace(found[2], fresh_until=min(found[2].fresh_until, place.fresh_until)), [Buffer(found[3])] if found[3] else []
+        return found[2].stale_from(place.fresh_until), [Buffer(found[3])] if found[3] else []
 
     def varies(self, site: str, key: bytes) -> tuple[bytes, ...]:
         """The names of fields by which the answers under `key` differ, empty: they do not, or none is here."""

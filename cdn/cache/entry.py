@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
@@ -49,6 +49,12 @@ class Entry:
     def tag_size(self) -> int:
         """Bytes that its tags take."""
         return sum(map(len, self.tags)) + TAG_OVERHEAD * len(self.tags)
+
+    def stale_from(self, when: int) -> Entry:
+        """As if its lifetime had ended then: what may be done with it once it is stale counts from there."""
+        if (early := self.fresh_until - when) <= 0:
+            return self
+        return replace(self, fresh_until=when, stale_until=self.stale_until - early, error_until=self.error_until - early)
 
     def times(self) -> dict[str, Any]:
         """The keyword arguments of a table that stand for times."""

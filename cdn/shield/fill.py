@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -38,8 +39,9 @@ class Fill:
         self._pieces: list[Buffer] = []
         self._arena: Arena | None = None
         if total is not None and total >= ARENA_LEAST:
-            self._arena = Arena(total)
-            keeper.hold(self._arena)
+            with suppress(MemoryError):  # no descriptor to be had, or no file of that size: then it lies on the heap
+                self._arena = Arena(total)
+                keeper.hold(self._arena)
 
     def append(self, data: bytes) -> None:
         """Raises TooLarge: nothing was said of its length, and there is no room for more."""

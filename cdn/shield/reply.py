@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -166,10 +166,21 @@ async def send_spans(
     if not spans:
         await _send_all(send, 416, [*fields, (b"content-range", b"bytes */%d" % total), (b"content-length", b"0")], ())
         return 0
+    fields, heads, end = framed(fields, spans, total)
+    pieces: list[Any] = []
+    for head, span in zip(heads, spans, strict=True):
+        pieces += [head, *body(span)] if head else body(span)
+    return await _send_all(send, 206, fields, [*pieces, end] if end else pieces)
+
+
+def framed(
+    fields: list[tuple[bytes, bytes]], spans: Sequence[Span], total: int
+) -> tuple[list[tuple[bytes, bytes]], list[bytes], bytes]:
+    """The fields of a 206, what stands before each span, and what stands behind the last: nothing, where there is one span alone."""
     if len(spans) == 1:
         (span,) = spans
-        fields = [*fields, (b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, total)), (b"content-length", b"%d" % span.size)]
-        return await _send_all(send, 206, fields, body(span))
+        said = [(b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, total)), (b"content-length", b"%d" % span.size)]
+        return [*fields, *said], [b""], b""
     boundary = secrets.token_hex(12).encode()
     kind = f.value(fields, b"content-type")
     heads = [ranges.part_head(boundary, kind, span, total) for span in spans]
@@ -177,10 +188,7 @@ async def send_spans(
     length = sum(map(len, heads)) + sum(span.size for span in spans) + len(end)
     fields = [field for field in fields if field[0] != b"content-type"]
     fields += [(b"content-type", b"multipart/byteranges; boundary=" + boundary), (b"content-length", b"%d" % length)]
-    pieces: list[Any] = []
-    for head, span in zip(heads, spans, strict=True):
-        pieces += [head, *body(span)]
-    return await _send_all(send, 206, fields, [*pieces, end])
+    return fields, heads, end
 
 
 async def send_growing(send: Send, incoming: Incoming, entry: Entry, fill: Fill, line: bytes, now: float) -> int:

@@ -46,8 +46,8 @@ class Slice:
 
 @dataclass(slots=True)
 class SliceJob:
-    """A slice that is being fetched. part: None: the origin does not give it. failing: because it is in trouble. whole: it gave the whole
-    object."""
+    """A slice that is being fetched. part: None: the origin does not give it. failing: because it is in trouble. whole: its answer is one
+    about the whole object."""
 
     done: trio.Event
     part: Slice | None = None
@@ -70,12 +70,16 @@ def of(answer: Answer) -> Slice | None:
     return Slice(answer.lines, answer.etag, answer.modified, answer.born, answer.fresh_until, found[1], answer.body())
 
 
-def suits(wanted: bytes, slice_size: int) -> tuple[int, int | None] | None:
-    """(first, last or None: to the end) of a request that is worth slices: one range from a known place; None: any other."""
-    spans = ranges.parse(wanted, 1 << 60)
-    if slice_size <= 0 or spans is None or len(spans) != 1 or b"=-" in wanted.replace(b" ", b""):
-        return None
-    return spans[0].first, None if spans[0].last == (1 << 60) - 1 else spans[0].last
+def number_of(key: bytes) -> int | None:
+    """The number of the slice that lies under a key; None: no slice does."""
+    _, mark, number = key.partition(SLICE_MARK)
+    return int(number) if mark and number.isdigit() else None
+
+
+def begins(wanted: bytes, slice_size: int) -> int | None:
+    """The number of the slice in which a range that counts begins; None: it begins where only the length of the object tells."""
+    spans = ranges.parse(wanted.partition(b"-")[0] + b"-", 1 << 60)
+    return spans[0].first // slice_size if spans else None
 
 
 def given(status: int, fields: Fields, number: int, slice_size: int, length: int | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import trio
 
@@ -12,8 +12,7 @@ from nova.cdn.cache import ranges, validation
 from nova.cdn.cache import status as cache_status
 from nova.cdn.cache.entry import make, tags_of
 from nova.cdn.cache.freshness import FAILING, Wish
-from nova.cdn.cache.keeper import primary
-from nova.cdn.cache.ranges import Span
+from nova.cdn.cache.keeper import SLICE_MARK, primary
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins import checked
 from nova.cdn.ports import FetchRequest
@@ -26,6 +25,9 @@ from nova.core.errors import of
 from nova.core.guard import guarded
 from nova.core.log import Log
 from nova.ext import kept as k
+
+SEVERAL: Final = 8  # slices that one request for several ranges may need: a few bytes of each would have the whole object fetched
+UNFIT_TIME: Final = 60.0  # seconds for which ranges pass of an object whose parts can not be kept
 
 Served = Literal["sent", "whole", "not"]  # whole: the origin knows no ranges; not: it gives no slices, or the range does not suit
 _log = Log("nova.cdn")
@@ -59,12 +61,15 @@ class Slicing:
 
     async def serve(self, incoming: Incoming, send: Send, name: bytes, asked: Wish | None) -> Served:
         """A range of an object that is not here, from slices of it. asked: what the request says of their age, None: it does not count."""
-        size = self._config.slice_size
-        now = self._clock.wall()
-        wanted = sliced.suits(f.value(incoming.fields, b"range") or b"", size)
-        if wanted is None or b"\0" in name or incoming.method != "GET" or (asked is not None and asked.no_store):
+        size, now = self._config.slice_size, self._clock.wall()
+        wanted = f.value(incoming.fields, b"range") or b""
+        if size <= 0 or b"\0" in name or incoming.method != "GET" or (asked is not None and asked.no_store):
             return "not"
-        number = wanted[0] // size
+        if ranges.parse(wanted, 1 << 60) is None or self._unfit(name, now):
+            return "not"
+        number = sliced.begins(wanted, size)
+        if number is None and (number := self._last(name)) is None:
+            return "not"
         part, line, whole = await self._slice(incoming, name, number, asked)
         if part is None:
             return "whole" if whole else "not"
@@ -72,26 +77,38 @@ class Slicing:
             return "not"
         if not validation.range_applies(incoming.fields, part.etag, part.modified, part.born, now):
             return "not"
+        spans = ranges.parse(wanted, part.total)
+        if spans is None or (len(spans) > 1 and len({at for span in spans for at in ranges.slices(span, size)}) > SEVERAL):
+            return "not"
         fields = reply.finish(incoming, [*part.fields, (b"age", b"%d" % max(0, int(now) - part.born))], line)
-        if wanted[0] >= part.total:
+        if not spans:
             await reply.send_spans(send, fields, [], part.total, lambda span: [])
             return "sent"
-        span = Span(wanted[0], part.total - 1 if wanted[1] is None else min(wanted[1], part.total - 1))
-        fields += [
-            (b"content-range", b"bytes %d-%d/%d" % (span.first, span.last, part.total)),
-            (b"content-length", b"%d" % span.size),
-        ]
+        fields, heads, end = reply.framed(fields, spans, part.total)
         await send({"type": "http.response.start", "status": 206, "headers": fields})
-        for at in ranges.slices(span, size):
-            other = part if at == number else (await self._slice(incoming, name, at, asked)).part
-            if other is None or (other.etag, other.total) != (part.etag, part.total):
-                self._keeper.drop_object(self._number, name, soft=False, now=now)
-                raise OriginError("origin_broken", "the object has changed between two of its slices")
-            for piece in sliced.cut(other, at, size, span):
-                self._ground.counters.bytes += len(piece)
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        for head, span in zip(heads, spans, strict=True):
+            if head:
+                await send({"type": "http.response.body", "body": head, "more_body": True})
+            for at in ranges.slices(span, size):
+                other = part if at == number else (await self._slice(incoming, name, at, asked)).part
+                if other is None or (other.etag, other.total) != (part.etag, part.total):
+                    self._keeper.drop_object(self._number, name, soft=False, now=now)
+                    raise OriginError("origin_broken", "the object has changed between two of its slices")
+                for piece in sliced.cut(other, at, size, span):
+                    self._ground.counters.bytes += len(piece)
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": end})
         return "sent"
+
+    def _last(self, name: bytes) -> int | None:
+        """The last slice of an object that is here: it knows how long the object is."""
+        numbers = (sliced.number_of(key) for _, key in self._keeper.names_of(self._number, name))
+        return max((number for number in numbers if number is not None), default=None)
+
+    def _unfit(self, name: bytes, now: float) -> bool:
+        """Whether the origin gave a part of this object that can not be kept, a moment ago."""
+        mark = self._keeper.table.find(self._number, name + SLICE_MARK)
+        return mark is not None and mark.fresh_until > now
 
     async def _slice(self, incoming: Incoming, name: bytes, number: int, asked: Wish | None) -> _Found:
         """Slice `number`. One fetch a slice, however many ask; one that is stale stands in for a failing origin."""
@@ -126,10 +143,13 @@ class Slicing:
                     requested_at = self._clock.wall()
                     async with self._ground.fetcher.fetch(request) as answer:
                         received_at = self._clock.wall()
-                        job.failing, job.whole = answer.status in FAILING, answer.status == 200
+                        job.failing = answer.status in FAILING
+                        job.whole = answer.status not in (206, 416) and not job.failing
                         total = sliced.given(answer.status, answer.fields, number, self._config.slice_size, answer.length)
                         verdict = self._ground.judge(request, 200, answer.fields, requested_at, received_at)
                         if total is None or not verdict.keep or verdict.asked or verdict.vary:
+                            if answer.status == 206:
+                                self._keeper.mark(self._number, primary(key) + SLICE_MARK, until=received_at + UNFIT_TIME)
                             return
                         tags = tags_of(answer.fields)
                         digests = checked.said(answer.fields, part=True)

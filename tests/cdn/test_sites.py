@@ -150,6 +150,35 @@ async def test_soft_purge_makes_stale(tmp_path: Path) -> None:
         await house.served.until(lambda: len(found.origins["one"].asked) == 2)
 
 
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+async def test_what_was_purged_softly_is_used_stale_only_as_its_origin_allows(tmp_path: Path, tier: str) -> None:
+    """Not until the lifetime that it had would have ended: it has ended."""
+
+    def told(rule: bytes) -> Any:
+        return lambda request: house.origin.Reply(200, [(b"cache-control", b"max-age=600" + rule)], b"x")
+
+    disk = tmp_path if tier == "disk" else None
+    async with node(row("one"), disk=disk) as found:
+        for path, rule in (("/checked", b""), ("/strict", b", must-revalidate"), ("/a-while", b", stale-while-revalidate=30")):
+            found.origins["one"].script = told(rule)
+            await found.get("one", path)
+        if found.sites.disk is not None:
+            await house.served.until(lambda: found.sites.disk.writes == 3)
+        assert await found.sites.purge(Purge("prefix", b"/", soft=True)) == 3
+        for path in ("/checked", "/strict", "/a-while") if tier == "disk" else ():
+            assert found.sites.keeper.drop(1, b"h" + path.encode())
+        found.clock.advance(10)
+        found.reactor.engine.set_clock(unix=int(found.clock.wall()))
+        found.origins["one"].script = lambda request: house.origin.Reply(503)
+        assert (await found.get("one", "/checked"))[1]["cache-status"] == "nova; fwd=stale; fwd-status=503; detail=stale-if-error"
+        assert (await found.get("one", "/strict"))[0] == 503
+        assert (await found.get("one", "/a-while"))[1]["cache-status"].startswith("nova; hit; ttl=-10")
+        found.clock.advance(21)
+        found.reactor.engine.set_clock(unix=int(found.clock.wall()))
+        found.origins["one"].script = told(b"")
+        assert "fwd=" in (await found.get("one", "/a-while"))[1]["cache-status"]
+
+
 async def test_purge_reaches_the_disk_and_it_stays_gone(tmp_path: Path) -> None:
     async with node(row("one"), disk=tmp_path) as found:
         for path in PATHS:

@@ -91,7 +91,7 @@ async def test_what_was_softened_is_stale_also_after_a_restart(tmp_path: Path) -
         assert await made.purge([("one", b"h/a"), ("one", b"h/b")], soft=True, now=NOW + 5) == {("one", b"h/a")}
         found = await made.find("one", b"h/a")
         assert found is not None
-        assert (found[0].fresh_until, found[0].stale_until, body_of(found)) == (NOW + 5, NOW + 90, b"hello")
+        assert (found[0].fresh_until, found[0].stale_until, body_of(found)) == (NOW + 5, NOW + 35, b"hello")
         made.kept("one", b"h/c", kept, [b"hello"])
         assert await made.purge([("one", b"h/c")], soft=True, now=NOW + 5)  # before it was written: then it is not
         made.kept("one", b"h/d", kept, [b"hello"])

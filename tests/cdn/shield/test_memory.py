@@ -2,6 +2,7 @@
 
 import gc
 import random
+import resource
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -277,3 +278,20 @@ async def test_whatever_happens_the_account_is_what_is_kept_in_the_end(house: Mo
         assert site.keeper.account.bytes <= 2 << 20
         purge(site)
         await house.served.until(lambda: held(site) == (0, 0, 0))
+
+
+@pytest.fixture
+def no_large_files() -> Iterator[None]:
+    """As where no descriptor is to be had: a file that memory stands behind can not be made, either."""
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+
+
+async def test_a_large_body_lies_on_the_heap_where_it_can_have_no_file(house: ModuleType, no_large_files: None) -> None:
+    async with house.site(lambda request: reply(house, bytes(BIG))) as site:
+        for status in ("fwd=uri-miss; stored", "hit; ttl=60"):
+            found, headers, body = await site.get("/a")
+            assert (found, headers["cache-status"], body) == (200, f"nova; {status}", bytes(BIG))
+        assert held(site)[:2] == (0, 0)

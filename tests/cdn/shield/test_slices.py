@@ -143,3 +143,72 @@ async def test_9111_5_2_1_directives_of_requests_count_for_slices_too(house: Mod
         ):
             code, headers, body = await site.get("/film", wanted, field)
             assert (code, body, headers["cache-status"], len(site.origin.asked)) == (206, BODY[:10], status, fetches)
+
+
+def parts(headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+    """(Content-Range, bytes) of each part of a multipart/byteranges body."""
+    boundary = headers["content-type"].partition("boundary=")[2].encode()
+    begin, *found, end = body.split(b"\r\n--" + boundary)
+    assert (begin, end, int(headers["content-length"])) == (b"", b"--\r\n", len(body))
+    split = [part.partition(b"\r\n\r\n") for part in found]
+    return [(head.partition(b"Content-Range: ")[2], data) for head, _, data in split]
+
+
+async def test_ranges_from_the_end_come_from_slices_once_one_tells_the_length(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=1024) as site:
+        await site.get("/film", "Range: bytes=0-9")
+        status, headers, body = await site.get("/film", "Range: bytes=-100")
+        assert (status, body, headers["content-range"]) == (206, BODY[-100:], "bytes 10140-10239/10240")
+        assert [dict(each.fields)[b"range"] for each in site.origin.asked] == [b"bytes=0-1023", b"bytes=9216-10239"]
+        status, headers, body = await site.get("/film", "Range: bytes=-1000")
+        assert (status, body, headers["cache-status"]) == (206, BODY[-1000:], "nova; hit; ttl=60")
+        assert (await site.get("/film", "Range: bytes=-0"))[0] == 416
+        assert (await site.get("/film", "Range: bytes=-99999"))[2] == BODY
+
+
+async def test_several_ranges_come_from_slices(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=1024) as site:
+        status, headers, body = await site.get("/film", "Range: bytes=10-19,1020-1030,-5")
+        assert (status, headers["cache-status"], headers.get("content-range")) == (206, "nova; fwd=partial; stored", None)
+        assert parts(headers, body) == [
+            (b"bytes 10-19/10240", BODY[10:20]),
+            (b"bytes 1020-1030/10240", BODY[1020:1031]),
+            (b"bytes 10235-10239/10240", BODY[-5:]),
+        ]
+        asked = len(site.origin.asked)
+        status, headers, body = await site.get("/film", "Range: bytes=-5,0-0")
+        assert (status, [data for _, data in parts(headers, body)], len(site.origin.asked)) == (206, [BODY[-5:], BODY[:1]], asked)
+
+
+async def test_a_few_bytes_of_many_slices_do_not_fetch_them_all(house: ModuleType) -> None:
+    async with house.site(script(house), slice_size=512) as site:
+        answer = site.origin.script
+        site.origin.script = lambda request: answer(request) if b"," not in dict(request.fields)[b"range"] else house.origin.Reply(206)
+        many = ",".join(f"{at}-{at}" for at in range(0, 512 * 9, 512))
+        assert (await site.get("/film", f"Range: bytes={many}"))[1]["cache-status"] == "nova; fwd=uri-miss"
+        assert len(site.origin.asked) == 2
+
+
+async def test_parts_that_can_not_be_kept_are_not_asked_for_in_slices_each_time(house: ModuleType) -> None:
+    for rule in (b"private, max-age=60", b"no-store"):
+
+        def answer(request: Any, rule: bytes = rule) -> Any:
+            reply = script(house)(request)
+            reply.fields[0] = (b"cache-control", rule)
+            return reply
+
+        async with house.site(answer, slice_size=1024) as site:
+            for at in range(5):
+                status, headers, body = await site.get("/film", f"Range: bytes={at}-{at + 9}")
+                assert (status, body, headers["cache-status"]) == (206, BODY[at : at + 10], "nova; fwd=uri-miss")
+            assert len(site.origin.asked) == 6
+            site.advance(61)
+            site.origin.script = script(house)
+            assert (await site.get("/film", "Range: bytes=0-9"))[1]["cache-status"] == "nova; fwd=partial; stored"
+
+
+async def test_a_range_of_what_is_not_there_is_remembered_as_such(house: ModuleType) -> None:
+    async with house.site(lambda request: house.origin.Reply(404, [], b"none"), slice_size=1024) as site:
+        for _ in range(3):
+            assert (await site.get("/film", "Range: bytes=0-9"))[0] == 404
+        assert len(site.origin.asked) == 2  # of the slice, and of the object

@@ -293,7 +293,10 @@ class Connection:
             self._request(Request(stream, [], event.end_stream, True))
         self._quic.came(stream, len(event.data), held)
         self._h3.check_held(stream)
+        if stream in self._h3.malformed:
+            self._malformed(stream)
         if event.end_stream and stream not in self._open:
+            self._h3.malformed.discard(stream)
             self._body.discard(stream)
             self._quic.dropped(stream)
 
@@ -318,6 +321,8 @@ class Connection:
             self._h3.handle_event(event)
         if event.stream_id % 4:
             return
+        if isinstance(event, StreamReset) and self._h3 is not None:
+            self._h3.malformed.discard(event.stream_id)
         if event.stream_id in self._open:
             self._cancelled += 1
             self._drop(event.stream_id, ErrorCode.H3_REQUEST_CANCELLED)
@@ -326,6 +331,15 @@ class Connection:
         elif isinstance(event, StreamReset):
             self._body.discard(event.stream_id)
             self._quic.dropped(event.stream_id)
+
+    def _malformed(self, stream: int) -> None:
+        """It ends, and the others go on; an answer that is complete stays one."""
+        if stream in self._open:
+            self._drop(stream, ErrorCode.H3_MESSAGE_ERROR)
+        elif stream not in self._body and not self._quic.is_stopped(stream):
+            assert self._h3 is not None
+            self._quic.abandon(stream, ErrorCode.H3_MESSAGE_ERROR, stop=True)
+            self._h3.forget(stream)
 
     def _drop(self, stream: int, code: int) -> None:
         """Both halves of a request end without an answer."""

@@ -10,8 +10,18 @@ from typing import Any, Final
 import pylsqpack
 from aioquic._buffer import Buffer
 from aioquic.buffer import encode_uint_var
-from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, H3Stream, HeadersState, ProtocolError, Setting, encode_frame
-from aioquic.h3.events import Headers
+from aioquic.h3.connection import (
+    ErrorCode,
+    FrameType,
+    H3Connection,
+    H3Stream,
+    HeadersState,
+    MessageError,
+    ProtocolError,
+    Setting,
+    encode_frame,
+)
+from aioquic.h3.events import H3Event, Headers
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import MAX_STREAM_DATA_FRAME_CAPACITY, Limit, QuicConnection, QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, pull_quic_transport_parameters
@@ -189,11 +199,14 @@ class H3(H3Connection):
 
     QPACK's dynamic table is off: with it, one byte of a head can stand for 4 KiB, over and over.
     oversized: requests whose head is above `max_head` bytes or FIELDS fields; the caller answers 431 and takes them out.
+    malformed: requests that break the rules of messages, which end alone (RFC 9114, 4.1.2; aioquic ends the connection). What still comes
+    of them is thrown away; the caller resets them, and takes them out at their end.
     """
 
     def __init__(self, quic: Quic, max_head: int) -> None:
         self._max_head = max_head
         self.oversized: set[int] = set()
+        self.malformed: set[int] = set()
         super().__init__(quic)
 
     def goaway(self, stream_id: int) -> None:
@@ -221,6 +234,16 @@ class H3(H3Connection):
             self._is_done = True
             self._quic.close(error_code=ErrorCode.H3_EXCESSIVE_LOAD)
 
+    def _receive_request_or_push_data(self, stream: H3Stream, data: bytes, stream_ended: bool) -> list[H3Event]:
+        if stream.stream_id not in self.malformed:
+            try:
+                return super()._receive_request_or_push_data(stream, data, stream_ended)
+            except MessageError:
+                stream.buffer = b""
+                self.malformed.add(stream.stream_id)
+        stream.receiving_ended = stream.receiving_ended or stream_ended
+        return []
+
     def _init_connection(self) -> None:
         self._max_table_capacity = self._blocked_streams = 0
         self._decoder = pylsqpack.Decoder(0, 0)
@@ -246,6 +269,12 @@ class H3(H3Connection):
         if size > self._max_head or len(headers) - pseudo > FIELDS:
             self.oversized.add(stream_id)
             return headers[:pseudo]  # the rest is not even checked
+        lengths = {value for name, value in headers if name == b"content-length"}
+        if len(lengths) > 1 or not all(value.isdigit() for value in lengths):  # `int` takes more, and whoever comes behind us may not
+            raise MessageError("content-length is not one number")
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) == 1 and b":authority" not in [name for name, _ in headers[:pseudo]] and self.awaits_head(stream_id):
+            return [(b":authority", hosts[0]), *headers]  # section 4.3.1: one of the two
         return headers
 
 

@@ -13,7 +13,7 @@ from nova.ext import ws
 from nova.surface.h3.connection import Limits
 from nova.surface.h3.server import H3Server
 from nova.surface.h3.stream import Patience
-from tests.surface.h3.client import connect
+from tests.surface.h3.client import Answer, connect
 from tests.surface.h3.conftest import Application, Start
 
 
@@ -127,6 +127,60 @@ async def test_bad_head_is_refused_and_the_connection_goes_on(server: H3Server, 
     async with connect(server.address, ca) as client:
         assert (await client.get(**given)).status == status
         assert (await client.get("/hello")).status == 200
+
+
+HEAD = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/echo")]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [*HEAD, (b"X-Upper", b"1")],
+        [*HEAD, (b"connection", b"close")],
+        [*HEAD, (b"transfer-encoding", b"chunked")],
+        [*HEAD, (b"x", b"a\nb")],
+        [*HEAD, (b":path", b"/other")],
+        [*HEAD[:3], (b"x", b"y"), HEAD[3]],
+        [*HEAD, (b":unknown", b"1")],
+        [*HEAD[:2], HEAD[3]],
+        [*HEAD, (b"content-length", b"2")],
+        [*HEAD, (b"content-length", b"3"), (b"content-length", b"4")],
+        [*HEAD, (b"content-length", b"+4")],
+        [*HEAD, (b"content-length", b"0_4")],
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_malformed_request_ends_alone(
+    server: H3Server, app: Application, ca: Path, fields: list[tuple[bytes, bytes]], pieces: int
+) -> None:
+    """RFC 9114, 4.1.2: an error of the stream. Others, as of another person behind the same proxy, go on."""
+    async with connect(server.address, ca) as client:
+        _, other = client.ask("/silent")
+        await app.until(lambda: "asked" in app.seen)
+        for _ in range(2):
+            stream = client.quic.get_next_available_stream_id()
+            answer = client.answers[stream] = Answer()
+            client.http.send_headers(stream, fields)
+            if pieces > 1:
+                client.kick()
+                await trio.testing.wait_all_tasks_blocked()
+            if answer.stopped is None:
+                client.send(stream, b"body", end=True)
+            assert (await answer.whole()).reset == ErrorCode.H3_MESSAGE_ERROR
+        assert (await client.get("/hello")).status == 200
+        assert other.reset is None
+        connection = server._front.connections[0]
+        assert connection._h3 is not None
+        while connection._h3.malformed or {0, 4} & connection._h3._stream.keys() != {0}:  # what is silent is the first
+            await trio.lowlevel.checkpoint()
+
+
+async def test_host_stands_for_an_authority(server: H3Server, app: Application, ca: Path) -> None:
+    """RFC 9114, 4.3.1: one of the two."""
+    async with connect(server.address, ca) as client:
+        answer = await client.get("/hello", authority="", fields=[(b"host", b"there")])
+    assert answer.status == 200
+    assert dict(app.scopes[0]["headers"])[b"host"] == b"there"
 
 
 async def test_oversized_head_with_a_body_is_refused(server: H3Server, ca: Path) -> None:

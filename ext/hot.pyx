@@ -7,9 +7,9 @@ from nova.ext.http1 cimport (
     HF_ACCEPT_GZIP, HF_HAS_CONDITION, HF_HAS_RANGE, HTTP_HEAD, Header, http1_date, http1_etag_match, http1_range,
 )
 from nova.ext.conn cimport conn_id
-from nova.ext.objects cimport Slice, Variant
+from nova.ext.objects cimport Variant
 from nova.ext.ring cimport ring_put
-from nova.ext.transport cimport tx_copy, tx_slice
+from nova.ext.transport cimport tx_copy, tx_rope
 from nova.ext.wire cimport EV_REFUSED
 
 cdef extern from "sys/random.h" nogil:
@@ -17,7 +17,6 @@ cdef extern from "sys/random.h" nogil:
     enum: GRND_NONBLOCK
 
 cdef enum:
-    SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
     REFUSALS = 32               # errors a second and thread that trio hears of; a flood is no reason to wake it
 
 
@@ -137,29 +136,6 @@ cdef void answer_error(Thread* t, Conn* c, int status, bint head_only, bint clos
     tell(t, c, status, correlation)
 
 
-cdef void send_range(Thread* t, Conn* c, Variant* variant, size_t first, size_t size) noexcept nogil:
-    """`size` bytes of the rope from `first` on."""
-    cdef uint32_t i
-    cdef size_t skip = first, left = size, piece
-    cdef Slice* slice
-    for i in range(variant.count):
-        slice = &variant.slices[i]
-        if skip >= slice.size:
-            skip -= slice.size
-            continue
-        piece = slice.size - skip
-        if piece > left:
-            piece = left
-        if size <= SMALL:
-            tx_copy(t, c, slice.buf.data + slice.offset + skip, piece)
-        else:
-            tx_slice(t, c, slice.buf, slice.offset + skip, piece)
-        left -= piece
-        skip = 0
-        if left == 0:
-            return
-
-
 cdef inline const uint8_t* field(const uint8_t* data, Head* head, int i, size_t* size) noexcept nogil:
     size[0] = head.headers[i].value_len
     return data + head.headers[i].value
@@ -228,7 +204,7 @@ cdef void answer_body(Thread* t, Conn* c, const uint8_t* data, Head* head, Body*
         tx_copy(t, c, variant.head.data, variant.head.size)
         end_of_head(t, c, keep, head.minor)
         if head.method != HTTP_HEAD:
-            send_range(t, c, variant, 0, variant.total)
+            tx_rope(t, c, variant.slices, variant.count, 0, variant.total)
         return
     if status == 412:
         answer_error(t, c, 412, head.method == HTTP_HEAD, not keep)
@@ -249,4 +225,4 @@ cdef void answer_body(Thread* t, Conn* c, const uint8_t* data, Head* head, Body*
         tx_copy(t, c, b"\r\nAccept-Ranges: bytes\r\n", 24)
     end_of_head(t, c, keep, head.minor)
     if status == 206:
-        send_range(t, c, variant, <size_t> first, <size_t> (last - first + 1))
+        tx_rope(t, c, variant.slices, variant.count, <size_t> first, <size_t> (last - first + 1))

@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
-from nova.ext.buffer cimport BUF_OVERHEAD, Account, Buf, Buffer, Ledger, buf_charge, buf_copy, buf_cost, buf_unref, buffer_wrap
+from nova.ext.buffer cimport BUF_OVERHEAD, Account, Buf, Buffer, Ledger, buf_charge, buf_copy, buf_cost, buf_unref
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
     EV_NONE, Evict, Node, evict_add, evict_admits, evict_again, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open,
@@ -20,7 +20,7 @@ from nova.ext.eviction cimport (
 from nova.ext.http1 cimport HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, http1_parse
 from nova.ext.objects cimport (
     Body, ENTRY_BYTES, E_ASKED, E_EXPECTED, E_KEPT, Entry, K_ALWAYS, K_COOKIE, K_PASS, K_PIECE, K_SPENT, K_VARY, K_WHOLE, ObjectTable, Slice,
-    kept_unref, key_hash, objects_discard, objects_entry, objects_obtain, objects_place, objects_release,
+    kept_unref, key_hash, objects_discard, objects_entry, objects_obtain, objects_place, objects_release, rope_cut,
 )
 from nova.ext.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.sequence cimport Sequence
@@ -327,26 +327,7 @@ cdef class Answer:
 
     def body(self, size_t first=0, size=None) -> list:
         """`size` bytes from `first` on, as Buffers that share what is kept."""
-        cdef list found = []
-        cdef size_t skip = first, length
-        cdef size_t left = <size_t> self.kept.total - first if size is None else <size_t> size
-        cdef Slice* part
-        cdef Py_ssize_t i
-        for i in range(self.kept.count):
-            if left == 0:
-                break
-            part = &self.kept.slices[i]
-            if skip >= part.size:
-                skip -= part.size
-                continue
-            length = part.size - skip
-            if length > left:
-                length = left
-            nova_ref(&part.buf.refs)
-            found.append(buffer_wrap(part.buf, part.offset + skip, length))
-            left -= length
-            skip = 0
-        return found
+        return rope_cut(self.kept.slices, self.kept.count, first, <size_t> self.kept.total - first if size is None else <size_t> size)
 
     def sent(self, int64_t size) -> None:
         """Trio has sent that much of it."""

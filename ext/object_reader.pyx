@@ -3,11 +3,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 
-from nova.ext.atomics cimport nova_ref
-from nova.ext.buffer cimport buffer_wrap
 from nova.ext.objects cimport (
-    Body, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, ObjectTable, Slice, Variant, Waiter, body_unref, objects_find,
-    objects_ready, objects_unpark,
+    Body, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, ObjectTable, Variant, Waiter, body_unref, objects_find,
+    objects_ready, objects_unpark, rope_cut,
 )
 from nova.ext.ring cimport bell_clear
 
@@ -67,25 +65,7 @@ cdef class Resident:
     def pieces(self, size_t first, size_t size, bint gzip=False) -> list:
         """`size` bytes from `first` on, as Buffers that share the table's bytes."""
         cdef Variant* variant = self.variant(gzip)
-        cdef Slice* part
-        cdef size_t skip = first, left = size, length
-        cdef list found = []
-        cdef Py_ssize_t i
-        for i in range(variant.count):
-            if left == 0:
-                break
-            part = &variant.slices[i]
-            if skip >= part.size:
-                skip -= part.size
-                continue
-            length = part.size - skip
-            if length > left:
-                length = left
-            nova_ref(&part.buf.refs)
-            found.append(buffer_wrap(part.buf, part.offset + skip, length))
-            left -= length
-            skip = 0
-        return found
+        return rope_cut(variant.slices, variant.count, first, size)
 
 
 @cython.no_gc_clear  # __dealloc__ needs the table

@@ -128,6 +128,8 @@ cdef void objects_unask(ObjectMap* map, Waiter* waiter) noexcept nogil
 cdef Waiter* objects_ready(ObjectMap* map, int thread) noexcept nogil
 cdef void body_unref(Body* body) noexcept nogil
 cdef void kept_unref(Kept* kept) noexcept nogil
+# `size` bytes of a body in slices, from `first` on, as Buffers that share them.
+cdef list rope_cut(const Slice* slices, uint32_t count, size_t first, size_t size)
 cdef uint64_t key_hash(uint64_t seed, uint16_t site, const uint8_t* path, size_t size) noexcept nogil
 # For `kept`, with the lock held.
 cdef Entry* objects_entry(ObjectMap* map, uint16_t site, const uint8_t* path, size_t size) noexcept nogil

@@ -10,7 +10,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
-from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref
+from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref, buffer_wrap
 from nova.ext.eviction cimport evict_remove
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.ring cimport bell_ring
@@ -418,6 +418,28 @@ cdef int set_variant(Variant* variant, bytes lines, body, bytes etag, bint gzipp
     if variant.head == NULL:
         raise MemoryError
     return 0
+
+
+cdef list rope_cut(const Slice* slices, uint32_t count, size_t first, size_t size):
+    cdef list found = []
+    cdef size_t skip = first, left = size, length
+    cdef const Slice* part
+    cdef uint32_t i
+    for i in range(count):
+        if left == 0:
+            break
+        part = &slices[i]
+        if skip >= part.size:
+            skip -= part.size
+            continue
+        length = part.size - skip
+        if length > left:
+            length = left
+        nova_ref(&part.buf.refs)
+        found.append(buffer_wrap(part.buf, part.offset + skip, length))
+        left -= length
+        skip = 0
+    return found
 
 
 cdef class ObjectTable:

@@ -18,14 +18,13 @@ from nova.ext.http1 cimport (
 )
 from nova.ext.io cimport CF_KEEP, FR_CHUNKED, FR_CLOSE, FR_LENGTH, Follow, H_ANSWER, MAX_SITES, NO_CONN, S_DIRECTIVES, S_OPEN, S_UP, SiteRule
 from nova.ext.lifecycle cimport conn_close, follow_end
-from nova.ext.objects cimport K_COOKIE, K_WHOLE, Slice, kept_unref
+from nova.ext.objects cimport K_COOKIE, K_WHOLE, kept_unref
 from nova.ext.sequence cimport Item, Seq, seq_take
-from nova.ext.transport cimport tx_copy, tx_flush, tx_slice
+from nova.ext.transport cimport SMALL, tx_copy, tx_flush, tx_rope, tx_slice
 from nova.ext.uring cimport uring_go, uring_send
 from nova.ext.wire cimport R_LOCAL, R_RESET
 
 cdef enum:
-    SMALL = 16384               # bodies up to this are copied next to their head: one stretch, one send
     BACKLOG = 262144            # bytes unsent above which a reader takes nothing new
     TAKE = 32
     TURN_BYTES = 131072         # of a body that is followed, in one turn: everybody else has his before the next
@@ -251,29 +250,6 @@ cdef void heads_out(Thread* t) noexcept nogil:
     herd_forget(t)
 
 
-cdef void send_range(Thread* t, Conn* c, Kept* kept, size_t first, size_t size) noexcept nogil:
-    """`size` bytes of the rope from `first` on."""
-    cdef uint32_t i
-    cdef size_t skip = first, left = size, piece
-    cdef Slice* slice
-    for i in range(kept.count):
-        slice = &kept.slices[i]
-        if skip >= slice.size:
-            skip -= slice.size
-            continue
-        piece = slice.size - skip
-        if piece > left:
-            piece = left
-        if size <= SMALL:
-            tx_copy(t, c, slice.buf.data + slice.offset + skip, piece)
-        else:
-            tx_slice(t, c, slice.buf, slice.offset + skip, piece)
-        left -= piece
-        skip = 0
-        if left == 0:
-            return
-
-
 cdef Kept* encoded(Head* head, Kept* kept) noexcept nogil:
     """The form of the body that this client takes: br before zstd before gzip, which is their order of size."""
     if kept.alternates == NULL or head.flags & HF_HAS_RANGE:
@@ -328,7 +304,7 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
         t.sites[site].bytes += <uint64_t> form.total
         if in_turns:
             return begin_body(t, c, form, FR_LENGTH)
-        send_range(t, c, form, 0, <size_t> form.total)
+        tx_rope(t, c, form.slices, form.count, 0, <size_t> form.total)
         return PU_END
     if status == 206:
         n = snprintf(line, sizeof(line), b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %lld-%lld/%lld\r\nContent-Length: %lld\r\n",
@@ -342,7 +318,7 @@ cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* 
     tx_copy(t, c, form.head.data + form.line_size, form.fields_size - form.line_size)
     end_of_head(t, c, head, kept, keep, guarded, waited)
     if status == 206:
-        send_range(t, c, form, <size_t> first, <size_t> (last - first + 1))
+        tx_rope(t, c, form.slices, form.count, <size_t> first, <size_t> (last - first + 1))
         nova_add64(&kept.bytes, last - first + 1)
         t.sites[site].bytes += <uint64_t> (last - first + 1)
     return PU_END

@@ -295,6 +295,29 @@ cdef void tx_slice(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noe
     t.tx_count += 1
 
 
+cdef void tx_rope(Thread* t, Conn* c, const Slice* slices, uint32_t count, size_t first, size_t size) noexcept nogil:
+    """Send `size` bytes of a body in slices, from `first` on, with what follows."""
+    cdef uint32_t i
+    cdef size_t skip = first, left = size, piece
+    cdef const Slice* slice
+    for i in range(count):
+        slice = &slices[i]
+        if skip >= slice.size:
+            skip -= slice.size
+            continue
+        piece = slice.size - skip
+        if piece > left:
+            piece = left
+        if size <= SMALL:
+            tx_copy(t, c, slice.buf.data + slice.offset + skip, piece)
+        else:
+            tx_slice(t, c, slice.buf, slice.offset + skip, piece)
+        left -= piece
+        skip = 0
+        if left == 0:
+            return
+
+
 cdef int tx_flush(Thread* t, Conn* c) noexcept nogil:
     """Send what was gathered; the rest becomes backlog. 0, or -1: the connection has failed and must be closed."""
     cdef uint32_t done = 0, i

@@ -16,11 +16,12 @@ from typing import Any, Final
 import trio
 
 from nova.realtime.client import events
-from nova.realtime.client.events import Event, Left
+from nova.realtime.client.events import Event, Gap, Joined, Left, Member, Publication
 from nova.realtime.client.machine import CALL_MS, Machine
 from nova.realtime.client.socket import Socket, SocketClosed, open_socket
 
 UNREAD: Final = 1000  # events of one subscription that wait for the application; above it nothing is read, and the channel's policy decides
+MOST: Final = 4 * UNREAD  # the same while a call waits for its reply, which comes behind them: publications above it are a Gap
 HOLD: Final = 5.0  # seconds between two looks while nothing is read
 CALL_S: Final = CALL_MS / 1000
 FRAME: Final = 32_768  # bytes of commands that go together; the server ends a connection for a message above 64 KiB
@@ -75,12 +76,25 @@ class Subscription:
         self._unread: deque[Event] = deque()
         self._heard = trio.Event()
         self._left = False
+        self._epoch = ""
+        self._missed: Gap | None = None  # behind what is unread
 
     @property
     def is_full(self) -> bool:
         return len(self._unread) >= UNREAD
 
-    def told(self, event: Event) -> None:
+    def told(self, event: Event, *, pressed: bool = False) -> None:
+        """pressed: what comes is read for something else in it, whether there is room here or not."""
+        if pressed and len(self._unread) >= MOST and isinstance(event, Publication | Member):
+            if isinstance(event, Publication):
+                first = event.offset if self._missed is None else self._missed.first
+                self._missed = Gap(first, event.offset, self._epoch, 0)
+            return
+        if self._missed is not None:
+            self._unread.append(self._missed)
+            self._missed = None
+        if isinstance(event, Joined | Gap):
+            self._epoch = event.epoch
         self._unread.append(event)
         self._left = self._left or isinstance(event, Left)
         self._heard.set()
@@ -92,6 +106,10 @@ class Subscription:
         """Raises Stopped: the client does not come back by itself."""
         await trio.lowlevel.checkpoint()
         while not self._unread:
+            if self._missed is not None:
+                self._unread.append(self._missed)
+                self._missed = None
+                break
             if self._left:
                 raise StopAsyncIteration
             self._realtime.check()
@@ -163,6 +181,7 @@ class Realtime:
             yield made
         finally:
             del self._subscriptions[channel]
+            self._room.set()
             self._machine.unsubscribe(channel, self._now())
             self._act()
 
@@ -181,7 +200,7 @@ class Realtime:
         idempotency_key: str | None = None,
         timeout: float = CALL_S,
     ) -> Ack:
-        """Sent again over a new connection until it is acknowledged; happens once.
+        """Sent again over a new connection until it is acknowledged; happens once. Cancelled: it has happened, or does not.
 
         data: as it is now; what becomes of it later changes nothing. Raises Refused; TypeError, ValueError: it is no JSON.
         """
@@ -230,11 +249,13 @@ class Realtime:
             raise Refused({"code": "too_large", "message": f"a call has at most {COMMAND} bytes"})
         ticket = self._machine.call(kind, json.loads(text), self._now(), int(timeout * 1000))
         call = self._calls[ticket] = _Call()
+        self._room.set()  # the reply comes behind what is not read
         try:
             self._act()
             await call.done.wait()
         finally:
             del self._calls[ticket]
+            self._machine.withdraw(ticket)
         if call.error is not None:
             raise Refused(call.error)
         return call.value
@@ -289,7 +310,7 @@ class Realtime:
             self._changed.set()
             self._changed = trio.Event()
         elif (found := self._subscriptions.get(told["channel"])) is not None:
-            found.told(events.read(told))
+            found.told(events.read(told), pressed=bool(self._calls))
 
     async def _ask_token(self) -> None:
         value: str | None = None
@@ -346,7 +367,7 @@ class Realtime:
         raise closed[0]
 
     async def _wait_for_room(self) -> None:
-        while any(subscription.is_full for subscription in self._subscriptions.values()):
+        while not self._calls and any(subscription.is_full for subscription in self._subscriptions.values()):
             self._room = trio.Event()
             with trio.move_on_after(HOLD):
                 await self._room.wait()

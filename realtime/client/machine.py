@@ -106,6 +106,11 @@ class Machine:
             self._flush()
         return ticket
 
+    def withdraw(self, ticket: int) -> None:
+        """Nobody waits for that call any more: it is not sent, or not again."""
+        if (call := self._calls.get(ticket)) is not None:
+            self._finish(call)
+
     # -- the shell -----------------------------------------------------------------------------------------------------
 
     def effects(self) -> list[Effect]:
@@ -147,7 +152,9 @@ class Machine:
         """The answer to the effect `token`; None: there is none to be had now."""
         if self._refreshing:
             self._refreshing = False
-            if value is not None and self.state == "connected":
+            if value is None:
+                self._refresh_soon(now)
+            else:
                 self._token = value
                 self._command("refresh", {"token": value}, Channel("", None))
         elif self.state == "token":
@@ -259,6 +266,8 @@ class Machine:
                 self._reject(call.ticket, error)
         elif call.kind == "connect":
             self._greeted(item, error, now)
+        elif call.kind == "refresh" and error is not None:
+            self._refresh_soon(now)
         elif call.kind == "subscribe" and self.channels.get(call.ours.name) is call.ours:
             self._joined(call.ours, item, error, now)
         elif call.kind == "history" and self.channels.get(call.ours.name) is call.ours:
@@ -298,6 +307,10 @@ class Machine:
             self._more(channel, channel.history(None))
         elif channel.refill() is not None:
             self._later(channel, error.get("retry_ms", 0), now)
+
+    def _refresh_soon(self, now: int) -> None:
+        """There was no token, or not a good one: a few more tries before the one that we have ends."""
+        self._refresh_at = now + max(1000, self._lifetime_ms // 20)
 
     def _for_good(self, what: Next) -> bool:
         return what is Next.STOP or (what is Next.TOKEN and not self._has_token)

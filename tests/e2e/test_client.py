@@ -86,6 +86,51 @@ async def test_calls_that_waited_for_a_connection_are_more_than_one_message(nova
     assert sorted(acked) == list(range(1, 101))
 
 
+@pytest.mark.parametrize("count", [2000, 12_000])
+async def test_call_of_a_reader_that_is_behind_is_answered(nova: Served, count: int) -> None:
+    """Its reply comes behind what nobody reads: a loop that publishes for every event waited for itself, until its call was too late."""
+    channel = f"public:behind-{count}"
+    with trio.fail_after(120):
+        async with connect(direct(nova)) as writer, connect(direct(nova)) as reader, reader.subscribe(channel) as room:
+            assert isinstance(await anext(room), Joined)
+            async with trio.open_nursery() as nursery:
+
+                async def write(start: int) -> None:
+                    for number in range(start, count, 50):
+                        await writer.publish(channel, number)
+
+                for start in range(50):
+                    nursery.start_soon(write, start)
+            last = await reader.publish(channel, "last", timeout=60)
+            place = 0
+            async for event in room:
+                if isinstance(event, Gap):
+                    assert event.first == place + 1
+                    place = event.last
+                elif isinstance(event, Publication):
+                    assert event.offset == place + 1
+                    place = event.offset
+                if place == last.offset:
+                    break
+            assert place == count + 1
+
+
+async def test_cancelled_publish_is_not_sent_later(nova: Served) -> None:
+    async with through(nova, None) as proxy, connect(url(proxy.port)) as client, connect(direct(nova)) as other:
+        await client.connected()
+        proxy.cut()
+        while await client.changed() != "waiting":
+            pass
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.publish, "public:cancelled", "not said")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        client.wake()
+        await client.publish("public:cancelled", "said")
+        kept = await other.history("public:cancelled")
+        assert [each["data"] for each in kept["publications"]] == ["said"]
+
+
 async def test_what_cannot_be_sent_is_refused_to_whoever_says_it(nova: Served) -> None:
     with trio.fail_after(60):
         async with connect(direct(nova)) as client:

@@ -110,3 +110,39 @@ async def test_what_cannot_be_sent_is_refused_to_whoever_says_it(page: Page) -> 
     return [refused, socket.commands.map((each) => each.subscribe?.channel ?? each.publish?.data)];
     """
     assert await _run(page, script) == [["TypeError", "TypeError", "too_large"], [None, "public:lobby", ["as it was"]]]
+
+
+async def test_what_listeners_ask_for_comes_behind_what_is_being_done(page: Page) -> None:
+    """The server is told to end a subscription after it was told to begin it, not before: else it would go on for ever, unheard."""
+    script = """
+    const realtime = new Realtime('/v1/ws');
+    const room = realtime.subscribe('public:lobby');
+    await null;
+    realtime.addEventListener('state', ({ detail }) => detail.state === 'connected' && room.unsubscribe());
+    const [socket] = Socket.all;
+    socket.greet();
+    return socket.commands.slice(1).map((each) => Object.keys(each)[1]);
+    """
+    assert await _run(page, script) == ["subscribe", "unsubscribe"]
+
+
+async def test_client_that_is_stopped_while_it_opens_leaves_no_socket(page: Page) -> None:
+    script = """
+    const realtime = new Realtime('/v1/ws', { start: false });
+    realtime.addEventListener('state', ({ detail }) => detail.state === 'opening' && realtime.stop());
+    realtime.start();
+    return [realtime.state, Socket.all.map((socket) => socket.closed ?? null)];
+    """
+    assert await _run(page, script) in (["stopped", []], ["stopped", [1000]])
+
+
+async def test_ended_subscription_ends_no_other(page: Page) -> None:
+    script = """
+    const realtime = new Realtime('/v1/ws');
+    const first = realtime.subscribe('public:lobby');
+    first.unsubscribe();
+    const second = realtime.subscribe('public:lobby');
+    first.unsubscribe();
+    return realtime.subscriptions.get('public:lobby') === second;
+    """
+    assert await _run(page, script)

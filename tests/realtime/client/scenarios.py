@@ -380,6 +380,26 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["deadline"], 32_000),
         ],
     ),
+    "a token that could not be refreshed is asked for again before it ends": (
+        {"has_token": True},
+        [
+            (["start", 0], [state("token"), {"token": "connect"}]),
+            (["token", "t1", 0], [state("opening"), OPEN]),
+            (["opened", 0], [{"send": [{"id": 1, "connect": {"token": "t1"}}]}]),
+            (["received", {"id": 1, "connect": {"client": "c", "user": "u", "expires_in": 100, "ping_s": 200}}, 0], [CONNECTED]),
+            (["tick", 80_000], [{"token": "refresh"}]),
+            (["token", None, 81_000], []),
+            (["deadline"], 85_000),
+            (["tick", 85_000], [{"token": "refresh"}]),
+            (["token", "t2", 85_000], [{"send": [{"id": 2, "refresh": {"token": "t2"}}]}]),
+            (["received", {"id": 2, "error": {"code": "bad_token", "message": ""}}, 86_000], []),
+            (["deadline"], 90_000),
+            (["tick", 90_000], [{"token": "refresh"}]),
+            (["token", "t3", 90_000], [{"send": [{"id": 3, "refresh": {"token": "t3"}}]}]),
+            (["received", {"id": 3, "refresh": {}}, 90_000], []),
+            (["deadline"], 170_000),
+        ],
+    ),
     "a refused greeting with a bad token asks for another": (
         {"has_token": True},
         [

@@ -57,6 +57,27 @@ def test_calls_that_wait_are_bounded() -> None:
     assert [effect["error"]["code"] for effect in machine.effects()] == ["overloaded"]
 
 
+@pytest.mark.parametrize("sent", [False, True])
+def test_call_that_was_withdrawn_is_not_sent_again(sent: bool) -> None:
+    machine = _machine()
+    machine.start(0)
+    if sent:
+        machine.opened(0)
+        machine.received({"id": 1, "connect": {"client": "c", "user": "u", "ping_s": 25}}, 0)
+    kept, withdrawn = (machine.call("publish", {"channel": LOBBY, "data": number}, 1) for number in range(2))
+    machine.withdraw(withdrawn)
+    if sent:
+        machine.closed(1006, "", 2)
+        machine.wake(3)
+    machine.effects()
+    machine.opened(4)
+    machine.received({"id": machine._last_id, "connect": {"client": "c", "user": "u", "ping_s": 25}}, 4)
+    commands = [command for effect in machine.effects() for command in effect.get("send", ())]
+    assert [command["publish"]["data"] for command in commands if "publish" in command] == [0]
+    machine.stop(5)
+    assert [effect["reject"] for effect in machine.effects() if "reject" in effect] == [kept]
+
+
 def test_no_more_commands_go_out_than_the_server_takes() -> None:
     machine = _machine()
     machine.start(0)

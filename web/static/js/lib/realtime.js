@@ -327,9 +327,11 @@ export class Machine {
   token(value, now) {
     if (this.refreshing) {
       this.refreshing = false;
-      if (value === null || this.state !== "connected") return;
-      this.bearer = value;
-      this.command("refresh", { token: value }, new Channel("", null));
+      if (value === null) this.refreshSoon(now);
+      else {
+        this.bearer = value;
+        this.command("refresh", { token: value }, new Channel("", null));
+      }
     } else if (this.state === "token") {
       this.bearer = value;
       if (value === null) this.wait(now, {});
@@ -454,6 +456,7 @@ export class Machine {
       if (error === null) this.out.push({ resolve: call.ticket, value: item[call.kind] });
       else this.reject(call.ticket, error);
     } else if (call.kind === "connect") this.greeted(item, error, now);
+    else if (call.kind === "refresh" && error !== null) this.refreshSoon(now);
     else if (this.channels.get(call.ours.name) !== call.ours) return;
     else if (call.kind === "subscribe") this.joined(call.ours, item, error, now);
     else if (call.kind === "history") this.filled(call.ours, item, error, now);
@@ -492,6 +495,11 @@ export class Machine {
     if (error === null) this.more(channel, channel.history(item.history));
     else if (this.forGood(afterError(error))) this.more(channel, channel.history(null));
     else if (channel.refill() !== null) this.later(channel, error.retry_ms ?? 0, now);
+  }
+
+  /** There was no token, or not a good one: a few more tries before the one that we have ends. @param {number} now */
+  refreshSoon(now) {
+    this.refreshAt = now + Math.max(1000, Math.trunc(this.lifetimeMs / 20));
   }
 
   /** @param {string} what @returns {boolean} */
@@ -646,7 +654,10 @@ export class Subscription extends EventTarget {
 
   presence = () => this.realtime.presence(this.channel);
 
-  unsubscribe = () => this.realtime.unsubscribe(this.channel);
+  /** Nothing, when the channel is followed anew by somebody else. */
+  unsubscribe = () => {
+    if (this.realtime.subscriptions.get(this.channel) === this) this.realtime.unsubscribe(this.channel);
+  };
 }
 
 /**
@@ -678,6 +689,9 @@ export class Realtime extends EventTarget {
     /** @type {WebSocket|null} */
     this.socket = null;
     this.timer = 0;
+    /** @type {Effect[]} still to be done */
+    this.effects = [];
+    this.acting = false;
     this.looked = () => {
       if (!document.hidden) this.do((now) => this.machine.wake(now));
     };
@@ -762,10 +776,27 @@ export class Realtime extends EventTarget {
     });
   }
 
-  /** Tell the machine something, then do what it wants. @param {(now: number) => void} tell */
+  /**
+   * Tell the machine something, then do what it wants, in the order in which it wants it: what a listener asks for meanwhile comes behind
+   * what is still to be done, or an `unsubscribe` would be sent before its `subscribe`.
+   *
+   * @param {(now: number) => void} tell
+   */
   do(tell) {
     tell(Math.round(performance.now()));
-    for (const effect of this.machine.effects()) this.act(effect);
+    this.effects.push(...this.machine.effects());
+    if (this.acting) return;
+    this.acting = true;
+    try {
+      while (this.effects.length > 0) this.act(/** @type {Effect} */ (this.effects.shift()));
+    } finally {
+      this.acting = false;
+      this.arm();
+    }
+  }
+
+  /** The timer for the machine's next deadline. */
+  arm() {
     clearTimeout(this.timer);
     const { deadline } = this.machine;
     if (deadline !== null)

@@ -314,6 +314,7 @@ class Cluster:
     async def _live(self) -> None:
         """Hold this node's lease, and clear up after nodes that hold theirs no more."""
         while True:
+            wait = BEAT
             try:
                 if self._lease is None or not await self._bus.renew(self._lease, DEAD):
                     self._lease = await self._bus.acquire(node_lease(self._node), self._node, DEAD)
@@ -324,19 +325,21 @@ class Cluster:
                     self._said = say
                 for node in await self._bus.rows(NODES):
                     if node != self._node:
-                        await self._clear(node)
+                        wait = min(wait, await self._clear(node))
             except Unavailable:
                 self._lease = None
-            await trio.sleep(BEAT)
+            await trio.sleep(wait)
 
-    async def _clear(self, node: str) -> None:
-        """Take out the members of a node that is gone; of all that look, one does it."""
-        lease = await self._bus.acquire(node_lease(node), self._node, DEAD)
-        if lease is None:
-            return
-        await self._take_out(node)
-        await self._bus.release(lease)
-        _log.info("node_cleared", node=node)
+    async def _clear(self, node: str) -> float:
+        """Take out the members of a node that is gone; of all that look, one does it. When to look again, in seconds: its members are not to
+        outlive its lease by a beat."""
+        if (left := await self._bus.held(node_lease(node))) is not None:
+            return left
+        if (lease := await self._bus.acquire(node_lease(node), self._node, DEAD)) is not None:
+            await self._take_out(node)
+            await self._bus.release(lease)
+            _log.info("node_cleared", node=node)
+        return BEAT
 
     async def _take_out(self, node: str) -> None:
         """Its members, wherever they stand, then the node: when this is cut short, another one goes on with it."""

@@ -183,6 +183,24 @@ async def _rows(bus: Bus) -> AsyncIterator[tuple[str, bytes]]:
         yield row, data
 
 
+async def test_ghosts_do_not_outlive_the_lease_of_their_node(autojump_clock: trio.testing.MockClock) -> None:
+    class Virtual(FakeClock):
+        def monotonic(self) -> float:
+            return trio.current_time()
+
+    bus = MemoryBus(Virtual())
+    async with node(shared_by=bus):
+        await trio.sleep(cluster_.BEAT / 6)  # its last sign of life comes between two looks of the other node
+        assert await bus.acquire(cluster_.node_lease("dead"), "dead", cluster_.DEAD) is not None
+        await bus.put("realtime:node:dead", {LOBBY: b""})
+        await bus.put(f"realtime:members:{LOBBY}", {"dead-1": b'["ghost", 1]'})
+        await bus.put(cluster_.NODES, {"dead": b"{}"})
+        died = trio.current_time()
+        while await bus.rows(f"realtime:members:{LOBBY}"):
+            await trio.sleep(0.01)
+        assert cluster_.DEAD <= trio.current_time() - died < cluster_.DEAD + 0.1
+
+
 async def test_redis_killed_under_load_loses_and_doubles_nothing_that_was_acknowledged(server: RedisServer) -> None:
     bus, other = RedisBus(SecretUrl(server.url)), RedisBus(SecretUrl(server.url))
     room = "public:load"

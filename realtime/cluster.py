@@ -331,8 +331,10 @@ class Cluster:
             await trio.sleep(wait)
 
     async def _clear(self, node: str) -> float:
-        """Take out the members of a node that is gone; of all that look, one does it. When to look again, in seconds: its members are not to
-        outlive its lease by a beat."""
+        """Take out the members of a node that is gone; of all that look, one does it.
+
+        When to look again, in seconds: its members are not to outlive its lease by a beat.
+        """
         if (left := await self._bus.held(node_lease(node))) is not None:
             return left
         if (lease := await self._bus.acquire(node_lease(node), self._node, DEAD)) is not None:

@@ -29,6 +29,9 @@ class ChatStore(Protocol):
     async def delete_of(self, stream: str, user: str) -> Sequence[Place]:
         """Everything that this user wrote there: where it stood."""
 
+    async def newest(self, stream: str, user: str) -> Comment | None:
+        """The newest one of this user that is shown."""
+
     async def prune(self, stream: str, keep: int) -> None:
         """Only the newest `keep` stay."""
 

@@ -60,6 +60,7 @@ class Chat:
         self.elsewhere: set[str] = set()
         self._watched: dict[str, float] = {}  # streams with readers on other nodes, and until when that is believed
         self._spoke: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._began, self._began_at = clock.monotonic(), self._now()
         self._told: dict[str, int] = {}
         self._added: dict[str, int] = {}
         self._states: deque[tuple[str, str]] = deque(maxlen=STATUS_QUEUE)
@@ -119,13 +120,15 @@ class Chat:
         space, _ = self._hub.rules.of(_channel(stream))
         self._rates.take(space, _channel(stream), who.user, self._clock.monotonic())
         badges = await self._badges(who, facts, stream)
-        await self._admit(who.user, stream, bool(badges) and badges != ("guest",))
+        slow = await self._admit(who.user, stream, bool(badges) and badges != ("guest",))
         info = _json({"user": who.user, "name": name_of(who), "badges": list(badges)})
         if said.reaction:
             note = Note(_json({"reaction": said.reaction}), self._now(), info, "", keep=False)
             return await self._place(stream, note, who.user, key), None
         if any(word in said.text.casefold() for word in self._words):
             raise Unprocessable("text_refused", "the text has words that are not wanted here")
+        if slow:
+            await self._take_turn(stream, who.user, slow, said.text if key else None)
         comment = Comment(self._new_id(), stream, who.user, name_of(who), badges, said.text, self._now())
         try:
             done = await self._publish(comment, info, key)
@@ -278,28 +281,38 @@ class Chat:
             return ("moderator",)
         return ("guest",) if who.user is not None and who.user.startswith(GUEST) else ()
 
-    async def _admit(self, user: str, stream: str, trusted: bool) -> None:
-        """Raises Forbidden `banned`, `chat_disabled`, `guests_forbidden`; RateLimited `slow_mode`."""
+    async def _admit(self, user: str, stream: str, trusted: bool) -> int:
+        """How many seconds are to be between two comments of this user. Raises Forbidden `banned`, `chat_disabled`, `guests_forbidden`."""
         ban = await self._store.banned(stream, user)
         if ban is not None and (ban.until is None or ban.until > self._now()):
             wait = None if ban.until is None else (ban.until - self._now()) / 1000
             raise Forbidden("banned", "you are banned from this chat", retry_after=wait)
         mode = await self._store.mode(stream)
         if trusted:
-            return
+            return 0
         if not mode.enabled:
             raise Forbidden("chat_disabled", "the chat of this stream is switched off")
         if user.startswith(GUEST) and not mode.guests:
             raise Forbidden("guests_forbidden", "this chat takes no guests")
-        if mode.slow_mode_s:
-            now = self._clock.monotonic()
-            wait = self._spoke.get((stream, user), now - mode.slow_mode_s) + mode.slow_mode_s - now
-            if wait > 0:
-                raise RateLimited("slow_mode", f"one comment every {mode.slow_mode_s} s", retry_after=wait)
-            self._spoke[stream, user] = now
-            self._spoke.move_to_end((stream, user))
-            if len(self._spoke) > SLOW_ENTRIES:
-                self._spoke.popitem(last=False)
+        return mode.slow_mode_s
+
+    async def _take_turn(self, stream: str, user: str, slow: int, again: str | None) -> None:
+        """Raises RateLimited `slow_mode`: this user's last comment, since the chat is slow or from before this node's start, is too new.
+
+        again: the text, when it may be said for the second time; the bus knows whether it is.
+        """
+        ago = float(slow)
+        if self._clock.monotonic() - self._began < slow:  # later nothing from before matters any more
+            last = await self._store.newest(stream, user)
+            if last is not None and last.at < self._began_at and last.text != again:
+                ago = (self._now() - last.at) / 1000
+        now = self._clock.monotonic()
+        if (wait := slow - min(ago, now - self._spoke.get((stream, user), now - slow))) > 0:
+            raise RateLimited("slow_mode", f"one comment every {slow} s", retry_after=wait)
+        self._spoke[stream, user] = now
+        self._spoke.move_to_end((stream, user))
+        if len(self._spoke) > SLOW_ENTRIES:
+            self._spoke.popitem(last=False)
 
     @asynccontextmanager
     async def _alone(self, *what: str) -> AsyncIterator[None]:

@@ -50,6 +50,11 @@ class MemoryStore:
             del self._comments[each.id]
         return [each.place for each in gone if each.place is not None]
 
+    async def newest(self, stream: str, user: str) -> Comment | None:
+        await trio.lowlevel.checkpoint()
+        shown = (each for each in self._of(stream) if each.user == user and each.place is not None)
+        return max(shown, key=lambda each: each.at, default=None)
+
     async def prune(self, stream: str, keep: int) -> None:
         await trio.lowlevel.checkpoint()
         for each in sorted(self._of(stream), key=lambda each: each.id, reverse=True)[keep:]:

@@ -82,6 +82,13 @@ class SqlStore:
 
         return [Place(number, epoch) for number, epoch in await self._sql.write(work) if epoch is not None]
 
+    async def newest(self, stream: str, user: str) -> Comment | None:
+        row = await self._sql.one(
+            f"SELECT {_COMMENT} FROM chat_comments WHERE stream_id = ? AND user_id = ? AND epoch IS NOT NULL ORDER BY at DESC LIMIT 1",
+            (stream, user),
+        )
+        return None if row is None else _comment(row)
+
     async def prune(self, stream: str, keep: int) -> None:
         await self._sql.run(
             "DELETE FROM chat_comments WHERE stream_id = ? AND id <="

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from nova.core.errors import Forbidden, NotFound
+from nova.core.errors import Forbidden, NotFound, RateLimited
 from nova.core.ids import Ids
 from nova.realtime.chat.model import Mode, Said
 from nova.realtime.chat.service import Chat
@@ -197,6 +197,56 @@ async def test_mode_is_told_and_holds() -> None:
             assert (await alice.ask(1, publish={"channel": ROOM, "data": {"text": "2"}}))["durable"]
         await chats.set_mode(who("alice"), STREAM, Mode(enabled=False))
         assert (await bob.ask(3, publish={"channel": ROOM, "data": {"text": "2"}}))["code"] == "chat_disabled"
+
+
+async def test_slow_mode_is_about_comments_that_were_made() -> None:
+    async with chat(words=("spam",)) as (here, chats):
+        await chats.set_mode(who("alice"), STREAM, Mode(slow_mode_s=30))
+        for said, code in (
+            ({"text": "spam"}, "text_refused"), ({"reaction": "x"}, None), ({"text": "1"}, None), ({"reaction": "x"}, None),
+            ({"text": "2"}, "slow_mode"),
+        ):  # fmt: skip
+            bob = await here.client("bob")
+            assert (await bob.ask(1, publish={"channel": ROOM, "data": said})).get("code") == code
+
+
+async def test_slow_mode_goes_on_behind_a_restart() -> None:
+    store = MemoryStore()
+    async with node("stream rate=off") as here:
+
+        def start() -> Chat:
+            return Chat(here.hub, store, here.streams, here.clock, Ids(here.clock).new)
+
+        chats = start()
+        here.hub.attach(chats)
+        await chats.comment(who("bob"), STREAM, "before it was slow")
+        await chats.set_mode(who("alice"), STREAM, Mode(slow_mode_s=30))
+        here.clock.advance(0.1)
+        await chats.comment(who("bob"), STREAM, "since it is slow")
+        for wait in (20, 10):
+            here.clock.advance(10)
+            chats = start()
+            with pytest.raises(RateLimited) as caught:
+                await chats.comment(who("bob"), STREAM, "too soon")
+            assert caught.value.code == "slow_mode" and caught.value.retry_after == pytest.approx(wait)
+        here.clock.advance(10)
+        results = []
+
+        async def at_once(text: str) -> None:
+            try:
+                await chats.comment(who("bob"), STREAM, text)
+                results.append("said")
+            except RateLimited:
+                results.append("refused")
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(at_once, str(number))
+        assert sorted(results) == ["refused"] * 4 + ["said"]
+        [said], _ = await chats.comments(who("bob"), STREAM, None, 1)
+        here.clock.advance(1)
+        chats = start()
+        await chats.comment(who("bob"), STREAM, said.text, key="k")  # the answer was lost with the node: the bus knows whether it was said
 
 
 async def test_words_that_are_not_wanted_are_refused() -> None:

@@ -50,6 +50,17 @@ async def test_pages_go_back_in_time(store: ChatStore) -> None:
     assert len(await store.page("s", None, 9)) == 2
 
 
+async def test_newest_comment_of_a_user_is_one_that_is_shown(store: ChatStore) -> None:
+    assert await store.newest("s", "u") is None
+    for number, user in ((2, "u"), (3, "v"), (1, "u")):
+        await store.add(comment(number, user))
+        await store.number(comment(number).id, Place(number, "e"))
+    await store.add(comment(4, "u"))  # not told yet
+    assert await store.newest("s", "u") == replace(comment(2), place=Place(2, "e"))
+    assert await store.newest("s", "v") == replace(comment(3, "v"), place=Place(3, "e"))
+    assert await store.newest("other", "u") is None
+
+
 async def test_comments_are_deleted_alone_and_by_user(store: ChatStore) -> None:
     for number, user in enumerate("uvu", start=1):
         await store.add(comment(number, user))

@@ -20,7 +20,7 @@ from nova.cdn.cache.keeper import primary
 from nova.cdn.errors import OriginBroken, OriginError
 from nova.cdn.origins import checked
 from nova.cdn.ports import FetchAnswer, FetchRequest, Fields, Informational
-from nova.cdn.shield import live, reply
+from nova.cdn.shield import live, reply, unkeyed
 from nova.cdn.shield.backoff import Backoff
 from nova.cdn.shield.fill import Fill
 from nova.cdn.shield.ground import Ground, varied
@@ -188,7 +188,8 @@ class Collapse:
                 return
             if old is not None:
                 outcome.why = "stale"
-                request = replace(request, fields=[*request.fields, *validation.conditions(list(f.split_lines(old.lines)))])
+                fields = request.fields if b"\0" in outcome.key else unkeyed.without(request.fields)
+                request = replace(request, fields=[*fields, *validation.conditions(list(f.split_lines(old.lines)))])
         key = outcome.key
         async with self._ground.slots.slot():
             requested_at = self._clock.wall()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -14,11 +14,13 @@ from nova.cdn.cache.entry import Entry
 from nova.cdn.cache.freshness import Rules, Verdict, judge
 from nova.cdn.cache.keeper import Keeper
 from nova.cdn.ports import FetchAnswer, Fetcher, FetchRequest, Fields
+from nova.cdn.shield import unkeyed
 from nova.cdn.shield.request import Incoming
 from nova.cdn.shield.slots import Slots
 from nova.core.clock import Clock
 from nova.core.reactor import Feed
 from nova.core.settings_table import CdnSite
+from nova.ext import kept as k
 from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer, variant_key
 
@@ -110,12 +112,20 @@ class Ground:
         if (answer.length or 0) > self.largest:
             return Verdict(False, "too_large")
         verdict = self.judge(request, answer.status, answer.fields, requested_at, received_at)
+        if verdict.keep and (names := self.apart(request.key, request.fields, request.host)):
+            verdict = replace(verdict, vary=(*verdict.vary, *(name for name in names if name not in verdict.vary)))
         if verdict.keep and verdict.vary:
             if varied(request.key, request, verdict.vary) is None:
                 return Verdict(False, "vary_long")
             if b"accept-encoding" in verdict.vary and not f.takes_coding(request.fields, f.value(answer.fields, b"content-encoding")):
                 return Verdict(False, "encoding")  # the key knows fewer codings than there are
         return verdict
+
+    def apart(self, key: bytes, fields: Fields, host: bytes) -> list[bytes]:
+        """The names of fields by which the answer to a request is kept apart though its origin may not say so."""
+        known = self.keeper.table.find(self.number, key)
+        names = known.lines.split() if known is not None and known.flags & k.VARY else ()
+        return unkeyed.apart(fields, host.lower() if self.host_in_key else None, names)
 
     def passing(self, data: bytes) -> bytes | Buffer:
         """A piece of an answer that is not kept, in the form in which it counts until its client has it. A short one is copied into the

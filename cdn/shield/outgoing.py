@@ -8,6 +8,7 @@ from nova.cdn.cache import fields as f
 from nova.cdn.cache import validation
 from nova.cdn.cache.keeper import Keeper, primary
 from nova.cdn.ports import FetchRequest, Fields
+from nova.cdn.shield import unkeyed
 from nova.cdn.shield.request import Incoming
 from nova.ext import kept as k
 from nova.ext.kept import Answer
@@ -16,10 +17,12 @@ _OURS: Final = frozenset((b"host", b"content-length", b"expect"))
 _OURS_GUARDED: Final = _OURS | {b"cookie"}
 
 
-def whole(incoming: Incoming, old: Answer | None, via: bytes) -> FetchRequest:
-    """A GET for the whole object: the client's conditions and ranges are answered here."""
+def whole(incoming: Incoming, old: Answer | None, via: bytes, *, plain: bool = False) -> FetchRequest:
+    """A GET for the whole object: the client's conditions and ranges are answered here. plain: `old` is kept for all."""
     fields = cleaned(incoming, validation.without_conditions(incoming.fields), via)
     if old is not None:
+        if plain:
+            fields = unkeyed.without(fields)
         fields += validation.conditions(list(f.split_lines(old.lines)))
     return FetchRequest("GET", incoming.target, incoming.host, fields, key=incoming.key)
 

@@ -69,7 +69,7 @@ class Passing:
         self._ground.counters.passed += 1
         early = Early(send, incoming, self._ground)
         requested_at = self._clock.wall()
-        if incoming.method == "HEAD" and name is not None and old is not None:
+        if incoming.method == "HEAD" and name is not None and old is not None and not self._says_more(incoming, name):
             self._heads[id(incoming)] = name
         try:
             fetch = self._ground.fetcher.fetch(request, informational=early.informational)
@@ -104,6 +104,10 @@ class Passing:
             await self._ground.counted(incoming, reply.send_answer(send, incoming, old, line, now))
         finally:
             self._heads.pop(id(incoming), None)
+
+    def _says_more(self, incoming: Incoming, name: bytes) -> bool:
+        """Whether what is kept under `name` is kept for requests that do not say what this one says."""
+        return b"\0" not in name and bool(self._ground.apart(name, incoming.fields, incoming.host))
 
     def _unmark(self, name: bytes | None) -> None:
         """Who asks next leads; what others have kept meanwhile stays."""

@@ -20,8 +20,6 @@ SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 # as the beginning of the target, and the object as another host's.
 _TARGET: Final = re.compile(rb"/[!-\"$-\[\]-~]*|\*")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?")
-# Fields by which some origins answer another target or method than the request's (Symfony, Zend, IIS and others): no key knows them.
-_OVERRIDES: Final = frozenset((b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-http-method", b"x-method-override"))
 _OF_HTTP: Final = frozenset((b"http", b"h2", b"h2c", b"h3", b"tls"))
 
 
@@ -52,11 +50,6 @@ class Incoming:
     def readable(self) -> bool:
         """Whether target and host can be written down in only one way."""
         return _TARGET.fullmatch(self.target) is not None and _HOST.fullmatch(self.host) is not None
-
-    @property
-    def overrides(self) -> bool:
-        """Whether the answer may be another target's, or another method's."""
-        return any(name in _OVERRIDES for name, _ in self.fields)
 
 
 def read(scope: Scope, *, prefix: bytes, host_in_key: bool) -> Incoming:

@@ -27,6 +27,7 @@ from nova.cdn.shield.passing import Passing
 from nova.cdn.shield.request import Incoming, Receive, Scope, Send, read
 from nova.cdn.shield.sliced import Match
 from nova.cdn.shield.slicing import Slicing
+from nova.cdn.shield.unkeyed import overrides
 from nova.core.clock import Clock
 from nova.core.errors import BadGateway, MethodNotAllowed, NovaError, RateLimited, of
 from nova.core.limits import RateLimit
@@ -182,7 +183,7 @@ class Site:
             incoming.key = incoming.key[: len(incoming.key) - len(incoming.target)] + admitted
             incoming.target = admitted
         self._bounds.check(incoming.method, incoming.target)
-        if incoming.method not in ("GET", "HEAD") or incoming.has_body or incoming.upgrade is not None or incoming.overrides:
+        if incoming.method not in ("GET", "HEAD") or incoming.has_body or incoming.upgrade is not None or overrides(incoming.fields):
             await self._passing.serve(incoming, receive, send, "method" if incoming.method not in ("GET", "HEAD") else "bypass")
             return
         await self._serve_object(incoming, receive, send)
@@ -233,7 +234,7 @@ class Site:
                 return
             if outcome.error is not None:
                 raise outcome.error
-        request = whole(incoming, found, self._via)
+        request = whole(incoming, found, self._via, plain=b"\0" not in name)
         leads = incoming.lead is not None
         always = found is not None and bool(found.flags & k.ALWAYS)
         if not leads and not always and not alone and name not in self._collapse.jobs:

@@ -65,7 +65,7 @@ class Slicing:
         wanted = f.value(incoming.fields, b"range") or b""
         if size <= 0 or b"\0" in name or incoming.method != "GET" or (asked is not None and asked.no_store):
             return "not"
-        if ranges.parse(wanted, 1 << 60) is None or self._unfit(name, now):
+        if ranges.parse(wanted, 1 << 60) is None or self._unfit(name, now) or self._ground.apart(name, incoming.fields, incoming.host):
             return "not"
         number = sliced.begins(wanted, size)
         if number is None and (number := self._last(name)) is None:

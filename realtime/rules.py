@@ -145,16 +145,3 @@ assert set(_READERS) == {field.name for field in fields(Namespace)} - {"name"}
 
 def _wrong(detail: str) -> Unprocessable:
     return Unprocessable("bad_settings", f"realtime.namespaces: {detail}")
-
-
-def markdown() -> str:
-    """The built-in rows, for the docs."""
-
-    def shown(value: object) -> str:
-        return "none" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
-
-    rows = (*BUILT_IN, Namespace("others"))
-    lines = ["| rule | " + " | ".join(f"`{row.name}`" for row in rows) + " |\n", "|---" * (len(rows) + 1) + "|\n"]
-    for field in fields(Namespace)[1:]:
-        lines += [f"| {field.name} | " + " | ".join(shown(getattr(row, field.name)) for row in rows) + " |\n"]
-    return "".join(lines)

@@ -92,8 +92,11 @@ def errors_page() -> str:
         "- **HTTP**: `application/problem+json` (RFC 9457) with `type` (`urn:nova:problem:<code>`), `title`, `status`, `detail`,\n"
         "  `code`, `correlation_id`, and `errors: [{pointer, code, detail}]` when fields are at fault.\n"
         '- **gRPC**: the status, and `ErrorInfo{reason: <code>, domain: "nova"}` in its details.\n'
-        "- **WebSocket**: `{id, error: {code, message}}` as the reply to a command; the close code when the error ends the\n"
-        "  connection. 4000-4199: come back, with back-off. 4200-4299: get a new token first. 4300-4499: do not come back.\n\n"
+        "- **WebSocket**: `{id, error: {code, message, retry_ms?}}` as the reply to a command; the close code when the error ends\n"
+        "  the connection or a subscription (`unsub`). 4000-4199: come back, with back-off. 4200-4299: get a new token first.\n"
+        "  4300-4499: do not come back.\n\n"
+        "Where it is known when another try makes sense, it is said: `Retry-After` in seconds over HTTP, `RetryInfo` over gRPC,\n"
+        "`retry_ms` over WebSocket. `title` is the code's own sentence, `detail` (`message` over WebSocket) that of the case.\n\n"
         "| code | class | HTTP | gRPC | close | title |\n|---|---|---|---|---|---|\n",
     ]
     for row in TABLE.values():

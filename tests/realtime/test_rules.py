@@ -1,5 +1,9 @@
 """Rules of namespaces, and how settings change them."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from nova.core.errors import BadRequest, NotFound, Unprocessable
@@ -30,3 +34,16 @@ def test_lines_that_make_no_sense_stop_the_start(line: str) -> None:
     with pytest.raises(Unprocessable) as refused:
         rules.read([line])
     assert refused.value.code == "bad_settings"
+
+
+def test_the_table_in_the_docs_is_the_built_in_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "realtime.md").read_text(encoding="utf-8")
+    heading, _, *rows = re.findall(r"^\|.*\|$", page[page.index("| rule |") :].split("\n\n")[0], re.MULTILINE)
+    names = [name.strip(" `") for name in heading.split("|")[2:-2]]
+    assert names == ["stream", "user", "public", "others"]
+    documented = {row.split("|")[1].strip(" `"): [cell.strip() for cell in row.split("|")[2:-2]] for row in rows}
+    assert list(documented) == [field.name for field in fields(rules.Namespace)][1:]
+    known = {each.name: each for each in rules.read(["others"])}
+    for rule, cells in documented.items():
+        for name, cell in zip(names, cells, strict=True):
+            assert rules.read([f"{name} {rule}={cell}"]).find(name) == known[name], f"{rule} of {name}"

@@ -6,6 +6,7 @@ dropped, for the reactor's guard is around `serve`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -85,6 +86,7 @@ class H2:
         config = Config()
         config.accesslog = None
         config.errorlog = None
+        config.keep_alive_max_requests = sys.maxsize  # behind the last one, what is under way would never be answered
         config.keep_alive_timeout = settings.http.keep_alive
         config.read_timeout = None  # Hypercorn's own is for the whole connection; an idle one is ended by keep_alive
         config.h2_max_header_list_size = settings.http.max_head

@@ -268,6 +268,41 @@ async def test_a_target_that_is_no_text_ends_its_own_h2_stream_alone(pair: Pair)
         assert found == wanted
 
 
+async def test_h2_connection_lives_through_any_number_of_requests(pair: Pair) -> None:
+    """Hypercorn ended one after a thousand, with whatever else it carried: a player asks for so many parts in three minutes."""
+    from h2.config import H2Configuration
+    from h2.connection import H2Connection
+    from h2.events import StreamEnded
+
+    go = trio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    listen = replace(https(pair), h2=H2(application, load(environ={}).settings).serve)
+    async with reactor(listen) as (_, [address]), await tls(address, client_context(pair, "h2")) as stream:
+        h2 = H2Connection(H2Configuration(client_side=True))
+        h2.initiate_connection()
+        paths = ["/slow", *["/"] * 1100]
+        ended: set[int] = set()
+        asked = 0
+        with trio.fail_after(60):
+            while len(ended) < len(paths):
+                while asked < len(paths) and asked - len(ended) <= 50:
+                    head = [(":method", "GET"), (":authority", "h"), (":path", paths[asked]), (":scheme", "https")]
+                    h2.send_headers(1 + 2 * asked, head, end_stream=True)
+                    asked += 1
+                await stream.send_all(h2.data_to_send())
+                events = h2.receive_data(await stream.receive_some(65536) or pytest.fail(f"closed after {len(ended)} answers"))
+                ended |= {event.stream_id or 0 for event in events if isinstance(event, StreamEnded)}
+                if len(ended) == len(paths) - 1:
+                    assert 1 not in ended
+                    go.set()
+
+
 def test_useless_certificates_are_refused_with_the_file_named(tmp_path: Path, pair: Pair) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_bytes(b"")

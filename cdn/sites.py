@@ -363,7 +363,7 @@ class Sites:
 
     def drain_usage(self) -> list[Usage]:
         hot: dict[Name, tuple[int, int]] = {}
-        cold: dict[Name, tuple[int, int, int]] = {}
+        cold: dict[Name, tuple[int, ...]] = {}
         for (number, key), (requests, size) in self.keeper.drain_usage().items():
             if number == k.PICTURES:  # no object of a site
                 continue

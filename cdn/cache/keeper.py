@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from nova.cdn.cache.entry import Entry
+from nova.cdn.cache.tally import Tally
 from nova.ext import kept as k
 from nova.ext.buffer import Account, Arena, Buffer
 from nova.ext.kept import Answer, KeptTable, variant_key
@@ -81,7 +82,7 @@ class Keeper:
         self.evictions = 0
         self._tagged: dict[bytes, set[Name]] = {}
         self._tags: dict[Name, tuple[bytes, ...]] = {}
-        self._usage: dict[Name, tuple[int, int]] = {}
+        self._usage = Tally[Name]()
         self._variants: dict[Name, dict[bytes, None]] = {}
         self.hosts = Hosts()
 
@@ -207,10 +208,9 @@ class Keeper:
 
     # -- counting ------------------------------------------------------------------------------------------------------
 
-    def drain_usage(self) -> dict[Name, tuple[int, int]]:
+    def drain_usage(self) -> dict[Name, tuple[int, ...]]:
         """(requests, bytes) by name since the last call."""
-        found, self._usage = self._usage, {}
-        at = 0
+        found, at = self._usage.take(), 0
         while at >= 0:
             some, at = self.table.drain_usage(at, _SCAN)
             for site, key, requests, size in some:
@@ -220,9 +220,7 @@ class Keeper:
 
     def _count(self, site: int, key: bytes, usage: tuple[int, int] | None) -> None:
         if usage is not None and usage[0]:
-            before = self._usage.get((site, key), (0, 0))
-            if before != (0, 0) or len(self._usage) < 100_000:  # somebody should look now and then
-                self._usage[site, key] = (before[0] + usage[0], before[1] + usage[1])
+            self._usage.add((site, key), len(key), *usage)
 
     def _tag(self, site: int, key: bytes, tags: tuple[bytes, ...]) -> None:
         name = (site, key)

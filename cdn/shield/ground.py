@@ -13,6 +13,7 @@ from nova.cdn.cache import fields as f
 from nova.cdn.cache.entry import Entry
 from nova.cdn.cache.freshness import Rules, Verdict, judge
 from nova.cdn.cache.keeper import Keeper
+from nova.cdn.cache.tally import Tally
 from nova.cdn.ports import FetchAnswer, Fetcher, FetchRequest, Fields
 from nova.cdn.shield import unkeyed
 from nova.cdn.shield.request import Incoming
@@ -25,7 +26,6 @@ from nova.ext.buffer import Buffer
 from nova.ext.kept import Answer, variant_key
 
 LONG: Final = 16_384  # bytes of a piece that connections share
-_MISSES: Final = 100_000  # objects whose misses are counted until somebody looks
 
 
 class Compressor(Protocol):
@@ -96,7 +96,7 @@ class Ground:
         self.largest = min(config.max_object, keeper.capacity // 2)  # bytes of an object that is kept
         self.slots = Slots(config.fetch_slots, config.fetch_queue)
         self.counters = Counters()
-        self.misses: dict[bytes, tuple[int, int, int]] = {}
+        self.misses = Tally[bytes]()  # requests, hits, bytes
         self.quiet = trio.lowlevel.ParkingLot()
         self.nursery: trio.Nursery | None = None
 
@@ -140,9 +140,7 @@ class Ground:
         """Count an answer of trio's, by its bytes."""
         size = await sending
         self.counters.bytes += size
-        before = self.misses.get(incoming.key, (0, 0, 0))
-        if before[0] or len(self.misses) < _MISSES:
-            self.misses[incoming.key] = (before[0] + 1, before[1] + hit, before[2] + size)
+        self.misses.add(incoming.key, len(incoming.key), 1, int(hit), size)
 
 
 def varied(name: bytes, request: FetchRequest, names: Sequence[bytes]) -> bytes | None:

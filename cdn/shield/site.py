@@ -127,10 +127,9 @@ class Site:
         """The Host for requests that nobody sent: that of the first origin."""
         return urlsplit(self.config.origins[0].url).netloc.encode()
 
-    def drain_misses(self) -> dict[bytes, tuple[int, int, int]]:
+    def drain_misses(self) -> dict[bytes, tuple[int, ...]]:
         """(requests, hits, bytes) by object of what came up, since the last call."""
-        found, self._ground.misses = self._ground.misses, {}
-        return found
+        return self._ground.misses.take()
 
     async def prewarm(self, target: bytes, host: bytes) -> Warmed:
         """Fetch an object as a client's request would. Raises NovaError."""

@@ -118,9 +118,9 @@ class Usage(NamedTuple):
 class Store(Protocol):
     """What is kept, as invalidation, assets and the API see it."""
 
-    async def purge(self, what: Purge) -> int:
-        """Objects that were hit. On return fresh, stale and varying answers are gone from memory and disk, and fetches under way
-        will not bring them back."""
+    async def purge(self, *what: Purge) -> int:
+        """Objects that were hit. On return fresh, stale and varying answers are gone from memory and disk, and fetches under way will not
+        bring them back. Several at once cost one look at everything, where one is needed."""
 
     async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:
         """Fetch through the collapsing path. Raises NotFound: no such site; OriginError."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -248,17 +249,30 @@ class Sites:
 
     # -- Store -----------------------------------------------------------------------------------------------------------
 
-    async def purge(self, what: Purge) -> int:
-        if what.site is not None and what.site not in self._numbers:
-            return 0
+    async def purge(self, *what: Purge) -> int:
+        count = 0
+        unknown: dict[tuple[str | None, bytes | None, bool], list[Purge]] = {}  # under which hosts, that is
+        for each in what:
+            if each.site is not None and each.site not in self._numbers:
+                continue
+            keys = self._keys(each)
+            if each.kind == "key" and keys is None:
+                unknown.setdefault((each.site, each.host, each.soft), []).append(each)
+            else:
+                count += await self._forget(each, self._match(each), keys)
+        for alike in unknown.values():
+            targets, host = {each.value for each in alike}, alike[0].host
+            count += await self._forget(alike[0], partial(_is_one_of, targets, host), None)
+        return count
+
+    async def _forget(self, what: Purge, match: Match, keys: list[tuple[int, bytes]] | None) -> int:
+        """What matches, of the kind of `what`. keys: the objects, None: all are to be looked at."""
         site = None if what.site is None else self._numbers[what.site]
-        match = self._match(what)
         count = 0
         now = self._clock.wall()
         for running in [*self._sites.values(), *self._leaving]:
             if what.site is None or running.site.config.name == what.site:
                 count += running.site.doom(match, soft=what.soft)
-        keys = self._keys(what)
         # The disk first: what comes up from there while this goes on is in memory before it is looked for in memory.
         stuck = 0 if self.disk is None else self.disk.stuck
         on_disk = set[tuple[str, bytes]]() if self.disk is None else await self._purge_disk(self.disk, what, match, keys)
@@ -414,6 +428,10 @@ def target_of(key: bytes) -> bytes:
     """Path and query of a key: a host has no slash."""
     at = key.find(b"/")
     return key[at:] if at >= 0 else b""
+
+
+def _is_one_of(targets: Collection[bytes], host: bytes | None, key: bytes, tags: tuple[bytes, ...]) -> bool:
+    return target_of(key) in targets and _host_is(key, host)
 
 
 def _host_is(key: bytes, host: bytes | None) -> bool:

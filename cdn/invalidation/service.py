@@ -85,6 +85,7 @@ class Invalidations:
         self._store, self._jobs, self._bus, self._clock = store, jobs, bus, clock
         self.edge, self._edges, self._new_id, self._shared = edge, edges, new_id, shared
         self._open: dict[JobId, Job] = {}
+        self._untold: dict[JobId, Job] = {}  # of the last run: when the log has them neither, nobody was told of them
         self._early: OrderedDict[JobId, list[EdgeResult]] = OrderedDict()  # words about jobs that were not read yet
         self._unsaid: list[Word] = []
         self._to_say, self._spoke = trio.Event(), trio.Event()
@@ -174,11 +175,15 @@ class Invalidations:
             mine = {each.status for each in job.edges if each.edge == self.edge}
             if EdgeStatus.PENDING in mine or not self._shared:
                 await self._do(job)
+            if self._shared and {each.status for each in job.edges} == {EdgeStatus.PENDING}:
+                self._untold[job.id] = job
         place = await self._jobs.place(self.edge) if self._shared else await self._end(LOG)
         if place is not None:
             while self._shared:
                 try:
-                    return await self._read_on(place)
+                    place = await self._read_on(place)
+                    await self._tell()
+                    return place
                 except Unavailable as error:  # while the rest of the server is up already: it would end with this
                     _log.warning("purge_log_away", code=error.code)
                     await trio.sleep(BACK_OFF)
@@ -186,6 +191,13 @@ class Invalidations:
         place = await self._end(LOG)  # its cache is as new as it is
         await self._jobs.put((), {self.edge: place})
         return place
+
+    async def _tell(self) -> None:
+        """Put what nobody was told of into the log: the other edges would be awaited for ever. Raises Unavailable."""
+        while self._untold:
+            job = next(iter(self._untold.values()))
+            await self._bus.append(LOG, entry_of(job))
+            del self._untold[job.id]
 
     async def _read_on(self, place: Cursor) -> Cursor:
         """To the end of the log, without waiting for more. Raises Unavailable."""
@@ -225,6 +237,7 @@ class Invalidations:
             except BadRequest:
                 _log.warning("purge_log_entry_unreadable")
                 continue
+            self._untold.pop(job.id, None)
             if page.gap or wait == AT_ONCE:
                 await self._know(job)
             self._open.setdefault(job.id, job)
@@ -248,12 +261,10 @@ class Invalidations:
             except trio.WouldBlock:
                 self._has_done(job, EdgeStatus.FAILED, 0, "overloaded")
             return
-        objects = 0
         try:
-            for purge in job.purges:
-                objects += await self._store.purge(purge)
+            objects = await self._store.purge(*job.purges)
         except NovaError as error:
-            self._has_done(job, EdgeStatus.FAILED, objects, error.code)
+            self._has_done(job, EdgeStatus.FAILED, 0, error.code)
         else:
             self._has_done(job, EdgeStatus.ACKED, objects, "")
 

@@ -595,6 +595,23 @@ async def test_a_purge_by_url_finds_its_object_under_more_hosts_than_are_known(m
         assert not any([await made.is_hit("one", "/a/1", f"h{number}") for number in range(5)])
 
 
+async def test_many_urls_under_more_hosts_than_are_known_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nova.cdn.cache.keeper.HOSTS", 3)
+    looks: list[int | None] = []
+    async with node(row("one"), disk=tmp_path) as made:
+        for number in range(5):
+            for path in ("/a/1", "/a/2", "/a/3"):
+                await made.get("one", path, f"h{number}")
+        keeper = made.sites.keeper
+        names = keeper.names
+        monkeypatch.setattr(keeper, "names", lambda site=None: looks.append(site) or names(site))
+        urls = [Purge("key", target, "one") for target in (b"/a/1", b"/a/2", *(b"/b/%d" % each for each in range(100)))]
+        assert await made.sites.purge(*urls, Purge("tag", b"none")) == 10
+        assert looks == [1]
+        for number in range(5):
+            assert [await made.is_hit("one", path, f"h{number}") for path in ("/a/1", "/a/2", "/a/3")] == [False, False, True]
+
+
 async def test_what_is_told_before_the_sites_open_is_forgotten_on_disk(tmp_path: Path) -> None:
     await on_disk_alone(tmp_path)
     async with node(row("one"), disk=tmp_path, before=Purge("key", b"/a/1", "one")) as made:

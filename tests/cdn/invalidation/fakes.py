@@ -19,12 +19,12 @@ class FakeStore:
         self.usage: list[Usage] = []
         self.gate: trio.Event | None = None
 
-    async def purge(self, what: Purge) -> int:
+    async def purge(self, *what: Purge) -> int:
         await trio.lowlevel.checkpoint()
         if self.broken:
             raise Unavailable("storage_failed")
-        self.purged.append(what)
-        return 3
+        self.purged += what
+        return 3 * len(what)
 
     async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:
         if self.gate is not None:

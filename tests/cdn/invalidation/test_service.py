@@ -167,6 +167,42 @@ async def test_without_a_shared_log_what_was_not_done_stands_in_the_store(tmp_pa
         assert (await a.service.wait(left.id)).status is JobStatus.DONE
 
 
+async def test_what_an_edge_had_told_nobody_when_it_was_killed_is_told_by_its_next_start(tmp_path: Path) -> None:
+    bus = Broken()
+    cluster = Cluster(tmp_path, bus, shared=True)
+    async with cluster.node("b") as b:
+        async with cluster.node("a") as a:
+            await a.service.wait((await a.service.purge(A_TAG, "ada")).id)
+
+            async def killed(stream: str, data: bytes) -> Cursor:
+                await trio.sleep_forever()
+                raise AssertionError
+
+            bus.append, append = killed, bus.append  # type: ignore[method-assign]
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.service.purge, (Purge("key", b"/x", "s"),), "ada")
+
+                async def stored() -> bool:
+                    return len(await a.jobs.find(status=JobStatus.PENDING)) == 1
+
+                await soon(stored)
+                (left,) = await a.jobs.find(status=JobStatus.PENDING)
+                nursery.cancel_scope.cancel()
+            bus.append = append  # type: ignore[method-assign]
+        async with cluster.node("a") as a:
+            with trio.fail_after(10):
+                done = await a.service.wait(left.id)
+            assert {edge.edge: edge.status for edge in done.edges} == {"a": EdgeStatus.ACKED, "b": EdgeStatus.ACKED}
+        assert b.store.purged == [*A_TAG, Purge("key", b"/x", "s")]
+        async with cluster.node("a"):  # and not once more
+            await soon(lambda: _is_at_the_end(b))
+        assert b.store.purged == [*A_TAG, Purge("key", b"/x", "s")]
+
+
+async def _is_at_the_end(node: Node) -> bool:
+    return node.service._done == await node.service._bus.end(LOG)
+
+
 async def test_an_edge_that_cannot_makes_the_job_fail(cluster: Cluster) -> None:
     async with cluster.node("a") as a, cluster.node("b") as b:
         b.store.broken = True

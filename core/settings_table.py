@@ -502,7 +502,8 @@ class Reactor(Section):
         least="2MiB", most="1GiB",
     )
     threads: int = row(
-        0, "I/O threads; 0: one for each core, less one for trio, but at least one.", "More than the cores gain nothing.", least=0, most=256,
+        0, "I/O threads; 0: one for each core, less one for trio, but at least one and at most 16.", "More than the cores gain nothing.",
+        least=0, most=16,
     )
     uring: bool | None = row(
         "auto", "Whether fan-out sends by io_uring; auto: where the kernel, and a container's seccomp profile, allow it.",

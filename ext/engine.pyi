@@ -28,6 +28,7 @@ HAS_CHUNKED_BODY: int
 EXPECTS_CONTINUE: int
 PROTOCOLS: dict[str, int]
 RAW: int
+MOST_THREADS: int
 
 class Engine:
     count: int

@@ -6,7 +6,7 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store32, nova_store64, nova_swap32
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64, nova_ref, nova_store32, nova_store64, nova_swap32
 from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
 from nova.ext.channels cimport Channel
 from nova.ext.commands cimport CF_RECOVER, CF_SINCE
@@ -74,6 +74,7 @@ HAS_CHUNKED_BODY = HF_CHUNKED
 EXPECTS_CONTINUE = HF_EXPECT_CONTINUE
 PROTOCOLS = {"http": P_HTTP, "rtmp": P_RTMP}
 RAW = P_RAW
+MOST_THREADS = MAX_THREADS
 
 WS_COMMANDS = EV_WS_COMMANDS
 WS_GONE = EV_WS_GONE
@@ -612,7 +613,7 @@ cdef class Engine:
     def news(self, Sequence sequence not None) -> None:
         """The sequence has new items: tell every thread that has readers. Give it to `Sequence.on_append`."""
         cdef int i
-        if sequence.seq.reader_count == 0:
+        if nova_load32(<uint32_t*> &sequence.seq.reader_count) == 0:  # who joins after this looks for itself
             return
         for i in range(self.count):
             if nova_swap32(&sequence.seq.queued[i], 1) == 0:

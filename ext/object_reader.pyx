@@ -7,6 +7,7 @@ from nova.ext.objects cimport (
     Body, F_BODY, F_FULL, F_MISS, F_PARKED, F_RENDER, F_TOO_FAR, Hit, ObjectTable, Variant, Waiter, body_unref, objects_find,
     objects_ready, objects_unpark, rope_cut,
 )
+from nova.ext.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from nova.ext.ring cimport bell_clear
 
 import os
@@ -19,7 +20,7 @@ cdef extern from "unistd.h" nogil:
     int close(int fd)
 
 cdef enum:
-    MAX_READERS = 16            # the table's lists of those who can be answered: one a thread, and one for trio
+    MAX_READERS = 17            # the table's lists of those who can be answered: one a thread, and one for trio
 
 MISS = F_MISS
 FOUND = F_BODY
@@ -89,14 +90,18 @@ cdef class ObjectReader:
             raise OSError("no eventfd to be had: raise the limit of open files")
         self.table = table
         self.places = {}
+        pthread_mutex_lock(&table.map.lock)
         self.index = table.map.threads
         table.map.bells[self.index] = self.bell
         table.map.threads += 1
+        pthread_mutex_unlock(&table.map.lock)
 
     def __dealloc__(self):
         if self.bell < 0:
             return
+        pthread_mutex_lock(&self.table.map.lock)
         self.table.map.bells[self.index] = -1  # nobody may ring a descriptor that is another's by then
+        pthread_mutex_unlock(&self.table.map.lock)
         for address in self.places.values():
             objects_unpark(self.table.map, <Waiter*> <uint64_t> address)
         close(self.bell)

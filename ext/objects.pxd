@@ -51,7 +51,7 @@ ctypedef struct Kept:           # an origin's answer
     int64_t total               # bytes of the body, -1: not known yet
     Buf* head
     Seq* seq                    # the body while it grows
-    Kept** alternates           # the same in gzip, br, zstd; NULL: none
+    Kept** alternates           # the same in gzip, br, zstd; NULL: none. Set and filled later, with the lock; read without it
     Slice* slices               # `one`, or a list
     Slice one
     uint32_t count
@@ -99,8 +99,8 @@ ctypedef struct ObjectMap:
     size_t live
     uint64_t seed
     int threads
-    Waiter* ready[16]
-    int bells[16]
+    Waiter* ready[17]           # one more than there can be I/O threads: trio reads, too
+    int bells[17]
     uint64_t max_waiting
     uint64_t waiting
     Evict* order                # of what is kept

@@ -66,7 +66,7 @@ cdef void objects_free(ObjectMap* map) noexcept nogil:
     for i in range(map.cap):
         if map.slots[i] != NULL and map.slots[i] != TOMB:
             entry_drop(map, map.slots[i])
-    for t in range(16):
+    for t in range(map.threads):
         while map.ready[t] != NULL:
             waiter = map.ready[t]
             map.ready[t] = waiter.next

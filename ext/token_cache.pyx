@@ -136,11 +136,13 @@ cdef void drop(Cache* c, uint64_t serial, const uint8_t* jti, const uint8_t* use
     cdef Entry* entry
     cdef int i
     cdef size_t j
-    if nova_add64(&c.count, 0) == 0:
-        return
     for i in range(CACHE_SHARDS):
         shard = &c.shards[i]
         pthread_mutex_lock(&shard.lock)
+        # Looked at with the lock: who enters one at this moment either has counted it by then, or sees the new version afterwards.
+        if nova_add64(&c.count, 0) == 0:
+            pthread_mutex_unlock(&shard.lock)
+            continue
         for j in range(c.sets * CACHE_WAYS):
             entry = &shard.entries[j]
             if entry.until == 0:

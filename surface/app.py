@@ -31,6 +31,7 @@ from nova.core.reactor.resident import ResidentObjects
 from nova.core.settings_table import Settings
 from nova.core.values import Address
 from nova.ext.buffer import Buffer
+from nova.ext.engine import MOST_THREADS
 from nova.media.door import LocalRunning, StreamDoor
 from nova.media.live import muxers
 from nova.media.live.manager import LiveStreams
@@ -66,6 +67,11 @@ SPREAD_MS: Final = 2000  # over which those who are sent away are told
 Tell = Callable[[Mapping[str, Any]], None]
 
 _log = Log("nova.app")
+
+
+def io_threads(wanted: int, cores: int) -> int:
+    """How many I/O threads `reactor.threads` asks for on a machine with so many cores."""
+    return wanted or max(1, min(cores - 1, MOST_THREADS))
 
 
 class Reload(NamedTuple):
@@ -167,10 +173,13 @@ class Server:
 
     async def _run_reactor(self, *, task_status: trio.TaskStatus[None]) -> None:
         wanted = self._settings.reactor
-        threads = wanted.threads or max(1, (os.cpu_count() or 1) - 1)
         self._reactor = reactor = Reactor(
-            self._clock, threads=threads, event_ring=_power(wanted.event_ring), command_ring=_power(wanted.command_ring),
-            uring=wanted.uring is not False, viewer_window=math.ceil(self._settings.live.viewer_window),
+            self._clock,
+            threads=io_threads(wanted.threads, os.cpu_count() or 1),
+            event_ring=_power(wanted.event_ring),
+            command_ring=_power(wanted.command_ring),
+            uring=wanted.uring is not False,
+            viewer_window=math.ceil(self._settings.live.viewer_window),
         )
         identity = self._services.identity
         reactor.engine.identity(identity.table, identity.session_keys)

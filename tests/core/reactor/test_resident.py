@@ -12,6 +12,8 @@ import trio.testing
 from nova.core.clock import FakeClock
 from nova.core.reactor.resident import ResidentObjects
 from nova.ext.buffer import Arena, Buffer
+from nova.ext.engine import MOST_THREADS, Engine
+from nova.ext.object_reader import MISS, ObjectReader
 from nova.ext.objects import ObjectTable
 from nova.ext.session import SessionKeys
 from nova.ext.viewers import Viewers
@@ -165,3 +167,11 @@ async def test_sessions_open_private_objects_and_count_viewers(house: House) -> 
     assert (await house.get(b"/live/~" + text + b"/other/x"))[0] == 404
     await house.get(b"/seg")
     assert house.viewers.counts(int(house.clock.wall())) == {7: 1, 3: 1}
+
+
+def test_trio_has_a_place_beside_as_many_io_threads_as_there_can_be() -> None:
+    engine = Engine(MOST_THREADS)
+    reader = ObjectReader(engine.objects)
+    assert reader.find(b"/nothing")[0] == MISS
+    with pytest.raises(ValueError, match="readers"):
+        ObjectReader(engine.objects)

@@ -10,5 +10,6 @@ cdef extern from "nova_atomics.h" nogil:
     void nova_store64(uint64_t *p, uint64_t v)
     uint32_t nova_load32(uint32_t *p)
     void nova_store32(uint32_t *p, uint32_t v)
+    bint nova_turn64(uint64_t *p, uint64_t *was, uint64_t v)
     uint32_t nova_swap32(uint32_t *p, uint32_t v)
     void nova_fence()

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref, nova_sum64
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_sum64, nova_turn64
 
 cdef extern from "sys/mman.h" nogil:
     int memfd_create(const char* name, unsigned int flags)
@@ -128,13 +128,29 @@ cdef void release(Buf* buf) noexcept nogil:
     free(buf)
 
 
-cdef void buf_unref(Buf* buf) noexcept nogil:
-    cdef size_t size = weight(buf)  # once our reference is gone, the last slow reader may free it under our eyes
-    cdef uint64_t both = <uint64_t> nova_sum64(<int64_t*> &buf.refs, -1)
+cdef inline void left(Buf* buf, uint64_t both, size_t size) noexcept nogil:
+    """A reference is gone. `size` was read before that: the last slow reader may free it under our eyes."""
     if <uint32_t> both == 0:
         release(buf)
     elif <uint32_t> both == both >> 32:  # those who are left are all slow readers: nobody else will ever join them
         nova_add64(&pinned, <int64_t> size)
+
+
+cdef void buf_unref(Buf* buf) noexcept nogil:
+    cdef uint64_t both
+    cdef size_t size
+    if buf.fd < 0:
+        size = buf.cap
+        left(buf, <uint64_t> nova_sum64(<int64_t*> &buf.refs, -1), size)
+        return
+    # What lies in a memfd grows while its writer has a reference. So its size counts only where ours is the last one that is not slow:
+    # one that the writer still changes afterwards would be added to the pinned bytes, and another one be taken off.
+    both = nova_load64(<uint64_t*> &buf.refs)
+    while True:
+        size = buf.size if <uint32_t> both - 1 == both >> 32 else 0
+        if nova_turn64(<uint64_t*> &buf.refs, &both, both - 1):
+            left(buf, both - 1, size)
+            return
 
 
 cdef void buf_pin(Buf* buf) noexcept nogil:

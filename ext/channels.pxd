@@ -38,16 +38,17 @@ ctypedef struct Chan:
     pthread_mutex_t lock
     Pub** items                 # a ring; the item of number n lies at n & (cap - 1)
     uint64_t cap                # a power of two
+    # `first`, `next`, `bytes` and `closed` change under the lock and are stored whole: I/O threads look at them without it
     uint64_t first              # number of the oldest item that is kept
     uint64_t next               # number of the item to come
     uint64_t offset             # of the newest publication
     uint64_t dropped            # of the newest publication that left the window, and that none replaced
-    size_t bytes                # of JSON in the window
+    uint64_t bytes              # of JSON in the window
     size_t max_bytes
     uint64_t max_items
     uint8_t policy
     bint watched
-    bint closed
+    uint32_t closed             # 0 or 1
     uint32_t tick_ms
     uint32_t busy_rate          # publications a second
     uint32_t flush_bytes

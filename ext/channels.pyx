@@ -7,7 +7,7 @@ that form of it (JSON at once, msgpack and deflated frames lazily), and all thre
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_load64, nova_ref, nova_store64
+from nova.ext.atomics cimport nova_add32, nova_load64, nova_ref, nova_store32, nova_store64
 from nova.ext.buffer cimport buf_new, buf_unref
 from nova.ext.bytevec cimport vec_append, vec_free
 from nova.ext.commands cimport CONFLATE_KEY_MAX, channel_valid
@@ -214,8 +214,8 @@ cdef bint chan_append(Chan* chan, Pub* pub) noexcept nogil:
         old = chan.items[chan.first & (chan.cap - 1)]
         if old.kind == PUB_DATA and not old.replaced:
             chan.dropped = old.offset
-        chan.bytes -= old.forms[JSON].size
-        chan.first += 1
+        nova_store64(&chan.bytes, chan.bytes - old.forms[JSON].size)
+        nova_store64(&chan.first, chan.first + 1)
         pub_unref(old)
     fits = grow(chan)
     if fits:
@@ -232,7 +232,7 @@ cdef bint chan_append(Chan* chan, Pub* pub) noexcept nogil:
         else:
             pub.offset = chan.offset
         chan.items[chan.next & (chan.cap - 1)] = pub
-        chan.bytes += size
+        nova_store64(&chan.bytes, chan.bytes + size)
         nova_store64(&chan.next, chan.next + 1)
     pthread_mutex_unlock(&chan.lock)
     if not fits:
@@ -396,13 +396,13 @@ cdef class Channel:
             vec_free(&made)
             raise MemoryError
         pthread_mutex_lock(&self.chan.lock)
-        self.chan.closed = True
+        nova_store32(&self.chan.closed, 1)
         pthread_mutex_unlock(&self.chan.lock)
         self.append(PUB_END, 0, &made, b"")
 
     @property
     def closed(self) -> bool:
-        return self.chan.closed
+        return self.chan.closed != 0
 
     @property
     def offset(self) -> int:

@@ -9,7 +9,8 @@ cdef Conn* conn_new(Thread* t, int fd) noexcept nogil
 cdef void conn_free(Thread* t, Conn* c) noexcept nogil
 cdef void conn_table_free(Thread* t) noexcept nogil
 cdef int conn_arm(Thread* t, Conn* c, bint input, bint output) noexcept nogil
-cdef void list_push(uint32_t** items, uint32_t* count, uint32_t* cap, uint32_t index) noexcept nogil
+# False: memory is out.
+cdef bint list_push(uint32_t** items, uint32_t* count, uint32_t* cap, uint32_t index) noexcept nogil
 cdef void conn_again(Thread* t, Conn* c) noexcept nogil
 cdef void conn_owe(Thread* t, Conn* c, uint16_t what) noexcept nogil
 

@@ -44,6 +44,7 @@ cdef Conn* conn_get(Thread* t, uint64_t name) noexcept nogil:
 cdef bint grow(Thread* t) noexcept nogil:
     cdef Conn** slabs
     cdef Conn* slab
+    cdef uint32_t* owed
     cdef uint32_t i, base = t.slab_count * CONN_CHUNK
     if base > 0xFFFFFF - CONN_CHUNK:  # the index has 24 bits in an id
         return False
@@ -53,6 +54,10 @@ cdef bint grow(Thread* t) noexcept nogil:
             return False
         t.slabs = slabs
         t.slab_cap += 64
+    owed = <uint32_t*> realloc(t.owed, (base + CONN_CHUNK) * sizeof(uint32_t))  # what trio must hear has its place, come what may
+    if owed == NULL:
+        return False
+    t.owed = owed
     slab = <Conn*> calloc(CONN_CHUNK, sizeof(Conn))
     if slab == NULL:
         return False
@@ -123,23 +128,23 @@ cdef int conn_arm(Thread* t, Conn* c, bint input, bint output) noexcept nogil:
     return epoll_ctl(t.rtmp_epfd if c.proto == P_RTMP else t.epfd, EPOLL_CTL_MOD, c.fd, &event)
 
 
-cdef void list_push(uint32_t** items, uint32_t* count, uint32_t* cap, uint32_t index) noexcept nogil:
+cdef bint list_push(uint32_t** items, uint32_t* count, uint32_t* cap, uint32_t index) noexcept nogil:
     cdef uint32_t* grown
     if count[0] == cap[0]:
         grown = <uint32_t*> realloc(items[0], (cap[0] * 2 + 64) * sizeof(uint32_t))
         if grown == NULL:
-            return
+            return False
         items[0] = grown
         cap[0] = cap[0] * 2 + 64
     items[0][count[0]] = index
     count[0] += 1
+    return True
 
 
 cdef void conn_again(Thread* t, Conn* c) noexcept nogil:
     """What was read is not all parsed, or a body goes on: come back in the next turn, after everybody else."""
-    if not c.flags & CF_AGAIN:
-        c.flags |= CF_AGAIN
-        list_push(&t.again, &t.again_count, &t.again_cap, c.index)
+    if not c.flags & CF_AGAIN and list_push(&t.again, &t.again_count, &t.again_cap, c.index):
+        c.flags |= CF_AGAIN  # else memory is out: its next event or its deadline comes back to it
 
 
 cdef void conn_owe(Thread* t, Conn* c, uint16_t what) noexcept nogil:
@@ -147,7 +152,8 @@ cdef void conn_owe(Thread* t, Conn* c, uint16_t what) noexcept nogil:
     c.owed |= what
     if not c.flags & CF_OWED:
         c.flags |= CF_OWED
-        list_push(&t.owed, &t.owed_count, &t.owed_cap, c.index)
+        t.owed[t.owed_count] = c.index
+        t.owed_count += 1
 
 
 cdef void timer_set(Thread* t, Conn* c, int64_t deadline) noexcept nogil:

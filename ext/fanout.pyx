@@ -8,7 +8,7 @@ behind by then is told in a `gap`.
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_load64, nova_ref, nova_swap32
+from nova.ext.atomics cimport nova_load32, nova_load64, nova_ref, nova_swap32
 from nova.ext.buffer cimport Buf, buf_copy, buf_unref
 from nova.ext.bytevec cimport ByteVec, vec_append, vec_free, vec_reserve
 from nova.ext.channels cimport (
@@ -158,7 +158,7 @@ cdef int serve(Thread* t, Conn* c, Place* place) noexcept nogil:
     cdef Sub* sub = &room.subs[place.index]
     cdef Pub* found[TAKE_MOST]
     cdef uint64_t gap[2]
-    cdef uint64_t until = room.told
+    cdef uint64_t until = room.told, first
     cdef size_t at = 0
     cdef int count, i, form = c.ws.form
     cdef bint over = False
@@ -167,8 +167,9 @@ cdef int serve(Thread* t, Conn* c, Place* place) noexcept nogil:
     cdef WsZip* zip = &t.zip if c.ws.deflate and c.ws.window_bits == WS_WINDOW_BITS else NULL
     if sub.cursor >= until:
         return 0
-    if sub.cursor < room.chan.first:  # approximately: the writer may be moving it
-        t.stats.ws_passed += room.chan.first - sub.cursor
+    first = nova_load64(&room.chan.first)  # approximately: the writer may be moving it
+    if sub.cursor < first:
+        t.stats.ws_passed += first - sub.cursor
     count = chan_take(room.chan, &sub.cursor, until, &sub.last, found, TAKE_MOST, FRAME_MOST, gap)
     if gap[1] and not tell_gap(t, c, room, gap[0], gap[1]):
         for i in range(count):
@@ -281,14 +282,16 @@ cdef void decide(Thread* t, Room* room) noexcept nogil:
     """
     cdef Chan* chan = room.chan
     cdef int64_t paused_ms
-    cdef uint64_t waiting = nova_load64(&chan.next) - room.told
-    cdef uint64_t kept = chan.next - chan.first
+    # Each of these is of its own moment: what follows is no more than a guess at how long to wait.
+    cdef uint64_t next = nova_load64(&chan.next)
+    cdef uint64_t waiting = next - room.told
+    cdef uint64_t kept = next - nova_load64(&chan.first)
     if waiting == 0:
         return
     if room.first_ms == 0:
         room.first_ms = t.now_ms
-    if chan.tick_ms and not chan.closed and (room.due or t.now_ms < room.flushed_ms + chan.tick_ms * 4 // 5) and room.alone < PROBE_AFTER and \
-            room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * 2 < chan.max_items and waiting * (chan.bytes // (kept if kept else 1)) < chan.flush_bytes:
+    if chan.tick_ms and not nova_load32(&chan.closed) and (room.due or t.now_ms < room.flushed_ms + chan.tick_ms * 4 // 5) and room.alone < PROBE_AFTER and \
+            room.rate > <uint64_t> chan.busy_rate * 1250 and waiting * 2 < chan.max_items and waiting * (nova_load64(&chan.bytes) // (kept if kept else 1)) < chan.flush_bytes:
         paused_ms = t.now_ms + SILENCE * 1000000 // <int64_t> room.rate + 1
         room.due = room.first_ms + chan.tick_ms
         if paused_ms < room.due:
@@ -373,7 +376,7 @@ cdef int slice_of(Thread* t, Room* room, int budget) noexcept nogil:
             continue
         if c.out_count or c.ws.flags & WF_LATE:
             c.ws.flags |= WF_LATE
-            if room.chan.policy == POLICY_DISCONNECT and sub.cursor < room.chan.first:
+            if room.chan.policy == POLICY_DISCONNECT and sub.cursor < nova_load64(&room.chan.first):
                 slow(t, c)
                 if t.sweeping == NULL:
                     return used

@@ -177,9 +177,8 @@ cdef int hand_up_to(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_
     info.minor = head.minor
     info.tls = c.ssl != NULL
     memcpy(info.peer, c.peer, 16)
-    vec_append(&t.up, &info, sizeof(RequestInfo))
-    vec_append(&t.up, head.headers, head.count * sizeof(Header))
-    if vec_append(&t.up, data, head.size) < 0:
+    if vec_append(&t.up, &info, sizeof(RequestInfo)) < 0 or vec_append(&t.up, head.headers, head.count * sizeof(Header)) < 0 or \
+            vec_append(&t.up, data, head.size) < 0:
         refuse(t, c, 503)
         return T_ANSWERED
     info.site = site

@@ -268,9 +268,8 @@ ctypedef struct Thread:
     uint8_t date[40]            # "Date: …\r\n"
     size_t date_size
     # work lists: indices of connections
-    uint32_t* owed
+    uint32_t* owed              # has a place for every connection of the table
     uint32_t owed_count
-    uint32_t owed_cap
     ByteVec missed              # places in channels that came too late for their connections: id, and the name behind its length
     uint32_t* again
     uint32_t again_count
@@ -288,6 +287,7 @@ ctypedef struct Thread:
     Out tx_out[TX_STRETCHES]
     uint32_t tx_count
     bint tx_failed              # a stretch before the ones that wait was lost
+    Conn* tx_of                 # whose they are
     uint64_t accept_off         # listeners out of the epoll set because no fd was to be had
     int64_t accept_retry
     # WebSockets

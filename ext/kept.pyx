@@ -8,9 +8,9 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store32, nova_store64
 from nova.ext.buffer cimport BUF_OVERHEAD, Account, Buf, Buffer, Ledger, buf_charge, buf_copy, buf_cost, buf_unref
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
@@ -408,6 +408,11 @@ cdef uint64_t weigh(Kept* kept) noexcept nogil:
     return size
 
 
+cdef inline int64_t sent_of(Kept* kept) noexcept nogil:
+    """Bytes of it that went out: those whom it is being sent to still count."""
+    return <int64_t> nova_load64(<uint64_t*> &kept.bytes)
+
+
 cdef bint in_use(Kept* kept) noexcept nogil:
     """Whether somebody reads it, or its bytes, so that nothing is gained by its going. The table's lock is held: nobody can begin to."""
     cdef uint32_t i
@@ -427,11 +432,31 @@ cdef uint64_t _hash(ObjectTable table, int site, bytes key):
     return key_hash(table.map.seed, <uint16_t> site, <const uint8_t*> <const char*> key, <size_t> len(key))
 
 
-cdef Answer wrap(Kept* kept):
-    cdef Answer found = Answer.__new__(Answer)
-    nova_ref(&kept.refs)
-    found.kept = kept
-    return found
+# No Python object is made while the table's lock is held: that may begin a garbage collection, which runs anybody's code, and all I/O
+# threads would wait for its end. What is found is noted, and told afterwards.
+
+ctypedef struct Row:            # and the key behind it
+    Kept* kept
+    int64_t bytes
+    uint32_t requests
+    uint32_t key_size
+    uint16_t site
+
+
+cdef bint row_add(ByteVec* rows, Entry* entry, int64_t bytes) noexcept nogil:
+    """Note an entry that keeps an answer; False when memory is out."""
+    cdef Row row
+    cdef Kept* kept = <Kept*> entry.body
+    if vec_reserve(rows, sizeof(Row) + entry.key_size) == NULL:
+        return False
+    row.kept = kept
+    row.bytes = bytes
+    row.requests = kept.requests
+    row.key_size = entry.key_size
+    row.site = entry.site
+    vec_append(rows, &row, sizeof(Row))
+    vec_append(rows, entry.key, entry.key_size)
+    return True
 
 
 @cython.no_gc_clear  # __dealloc__ needs the table
@@ -521,7 +546,7 @@ cdef class KeptTable:
             objects_release(self.table.map, entry)
         pthread_mutex_unlock(&self.table.map.lock)
         if old != NULL:
-            usage = (old.requests, old.bytes)
+            usage = (old.requests, sent_of(old))
             kept_unref(old)
         return usage
 
@@ -534,10 +559,11 @@ cdef class KeptTable:
         pthread_mutex_lock(&self.table.map.lock)
         entry = objects_entry(self.table.map, <uint16_t> site, <const uint8_t*> <const char*> key, <size_t> len(key))
         if kept_of(entry) == of.kept and of.kept.flags & K_WHOLE:
+            # Whoever has the answer already looks here without the lock: see `alternate_of`.
             if of.kept.alternates == NULL:
-                of.kept.alternates = <Kept**> calloc(3, sizeof(void*))
+                nova_store64(<uint64_t*> &of.kept.alternates, <uint64_t> calloc(3, sizeof(void*)))
             if of.kept.alternates != NULL and of.kept.alternates[index] == NULL:
-                of.kept.alternates[index] = kept
+                nova_store64(<uint64_t*> &of.kept.alternates[index], <uint64_t> kept)
                 done = True
                 if entry.tag:
                     evict_grow(&self.order, entry.tag - 1, weigh(kept))
@@ -614,7 +640,7 @@ cdef class KeptTable:
             self.unkeep(entry)
         pthread_mutex_unlock(&self.table.map.lock)
         if kept != NULL:
-            usage = (kept.requests, kept.bytes)
+            usage = (kept.requests, sent_of(kept))
             kept_unref(kept)
         return usage
 
@@ -642,7 +668,7 @@ cdef class KeptTable:
             if kept.fresh_until > now:
                 kept.stale_until = now + (kept.stale_until - kept.fresh_until if kept.stale_until > kept.fresh_until else 0)
                 kept.error_until = now + (kept.error_until - kept.fresh_until if kept.error_until > kept.fresh_until else 0)
-                kept.fresh_until = now
+                nova_store32(&kept.fresh_until, now)  # an answer under way tells its ttl without the lock
         pthread_mutex_unlock(&self.table.map.lock)
         return kept != NULL
 
@@ -691,7 +717,7 @@ cdef class KeptTable:
             key = (<char*> entry.key)[:entry.key_size]
             self.unkeep(entry)
             pthread_mutex_unlock(&self.table.map.lock)
-            gone.append((site, key, kept.requests, kept.bytes))
+            gone.append((site, key, kept.requests, sent_of(kept)))
             kept_unref(kept)
         return gone
 
@@ -701,21 +727,43 @@ cdef class KeptTable:
         Looks at `most` places of the table. What comes and goes meanwhile may be seen or not.
         """
         cdef list found = []
+        cdef ByteVec rows
+        cdef Row row
         cdef Entry* entry
-        cdef size_t end, cap
+        cdef Answer answer
+        cdef size_t end, cap, used = 0
         cdef uint32_t length = <uint32_t> len(prefix)
         cdef const char* begin = prefix
+        cdef bint room = True
+        memset(&rows, 0, sizeof(rows))
         pthread_mutex_lock(&self.table.map.lock)
         cap = self.table.map.cap
         end = at + <size_t> most if at + <size_t> most < cap else cap
-        while at < end:
+        while at < end and room:
             entry = self.table.map.slots[at]
             at += 1
             if <size_t> entry <= 1 or not entry.flags & E_KEPT or (site >= 0 and entry.site != site) or entry.key_size < length or \
                     memcmp(entry.key, begin, length) != 0:
                 continue
-            found.append((entry.site, (<char*> entry.key)[:entry.key_size], wrap(<Kept*> entry.body)))
+            room = row_add(&rows, entry, 0)
+            if room:
+                nova_ref(&(<Kept*> entry.body).refs)
         pthread_mutex_unlock(&self.table.map.lock)
+        try:
+            if not room:
+                raise MemoryError
+            while used < rows.len:
+                memcpy(&row, rows.data + used, sizeof(Row))
+                answer = Answer.__new__(Answer)
+                answer.kept = row.kept
+                used += sizeof(Row) + row.key_size
+                found.append((row.site, (<char*> rows.data + used - row.key_size)[:row.key_size], answer))
+        finally:
+            while used < rows.len:
+                memcpy(&row, rows.data + used, sizeof(Row))
+                kept_unref(row.kept)
+                used += sizeof(Row) + row.key_size
+            vec_free(&rows)
         return found, -1 if at >= cap else <Py_ssize_t> at
 
     @property
@@ -726,10 +774,13 @@ cdef class KeptTable:
     def drain_usage(self, size_t at, int most=4096) -> tuple:
         """([(site, key, requests, bytes)], where to go on): what was asked since the last look."""
         cdef list found = []
+        cdef ByteVec rows
+        cdef Row row
         cdef Entry* entry
         cdef Kept* kept
-        cdef size_t end, cap
+        cdef size_t end, cap, used = 0
         cdef int64_t sent
+        memset(&rows, 0, sizeof(rows))
         pthread_mutex_lock(&self.table.map.lock)
         cap = self.table.map.cap
         end = at + <size_t> most if at + <size_t> most < cap else cap
@@ -741,10 +792,18 @@ cdef class KeptTable:
             kept = <Kept*> entry.body
             if kept.requests:
                 sent = nova_add64(&kept.bytes, 0)
+                if not row_add(&rows, entry, sent):
+                    break  # it is told of at the next look
                 nova_add64(&kept.bytes, -sent)
-                found.append((entry.site, (<char*> entry.key)[:entry.key_size], kept.requests, sent))
                 kept.requests = 0
         pthread_mutex_unlock(&self.table.map.lock)
+        try:
+            while used < rows.len:
+                memcpy(&row, rows.data + used, sizeof(Row))
+                used += sizeof(Row) + row.key_size
+                found.append((row.site, (<char*> rows.data + used - row.key_size)[:row.key_size], row.requests, row.bytes))
+        finally:
+            vec_free(&rows)
         return found, -1 if at >= cap else <Py_ssize_t> at
 
     def waiting(self, int site, bytes key) -> int:

@@ -19,7 +19,7 @@ from nova.ext.rooms cimport ws_free, ws_part
 from nova.ext.rtmp cimport rtmp_reader_free
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.ssl cimport ERR_clear_error, SSL_free, SSL_shutdown
-from nova.ext.transport cimport out_free, send_fin
+from nova.ext.transport cimport out_free, send_fin, tx_forget
 from nova.ext.wire cimport EV_CLOSED, EV_DRAINED, EV_RECORDS, EV_WS_GONE, OW_CLOSED, OW_DRAINED, OW_INPUT, OW_RECORDS, R_PEER, WhoInfo
 from nova.ext.ws_who cimport who_append
 
@@ -122,6 +122,7 @@ cdef void conn_close(Thread* t, Conn* c, uint16_t reason) noexcept nogil:
     c.deadline = 0
     vec_free(&c.rbuf)
     out_free(c)
+    tx_forget(t, c)
     free(c.chunked)
     c.chunked = NULL
     if c.rtmp != NULL:

@@ -661,16 +661,18 @@ cdef void loop_run(Thread* t) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef int count, i
     cdef int64_t wait, other
+    cdef bint crowded
     cdef Conn* c
     cdef uint64_t token
     uring_open(t)
     while commands(t):
         t.stats.turns += 1
-        pay_debts(t)
         answer_ready(t)
         go_again(t)
         fan_turn(t)
         ws_dirty(t)
+        crowded = shed(t)
+        pay_debts(t)  # behind all that may end a connection: what is owed after this waits for the next turn, for up to a second
         wait = wheel_sleep(t)
         other = rtmp_sleep(t)
         if other < wait:
@@ -680,7 +682,7 @@ cdef void loop_run(Thread* t) noexcept nogil:
             wait = other
         if t.accept_off and wait > ACCEPT_PAUSE_MS:
             wait = ACCEPT_PAUSE_MS
-        if shed(t) and wait > SHED_PAUSE_MS:
+        if crowded and wait > SHED_PAUSE_MS:
             wait = SHED_PAUSE_MS
         if <int64_t> nova_load64(<uint64_t*> &t.shared.clock_ms) >= 0 and wait > 5:
             wait = 5  # a test moves the clock without ringing

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp
 
-from nova.ext.atomics cimport nova_add32, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_load32, nova_ref
 from nova.ext.buffer cimport buf_unref
 from nova.ext.bytevec cimport vec_append, vec_free
 from nova.ext.channels cimport chan_unref
@@ -32,7 +32,7 @@ cdef Place* place_named(Conn* c, const unsigned char* name, size_t size) noexcep
     cdef Chan* chan
     for i in range(c.ws.place_count):
         chan = c.ws.places[i].room.chan
-        if not chan.closed and chan.name_size == size and memcmp(chan.text, name, size) == 0:
+        if not nova_load32(&chan.closed) and chan.name_size == size and memcmp(chan.text, name, size) == 0:
             return &c.ws.places[i]
     return NULL
 

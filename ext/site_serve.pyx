@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
 from libc.string cimport memchr, memcmp, memcpy
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64, nova_ref
 from nova.ext.buffer cimport buf_new, buf_unref
 from nova.ext.conn cimport conn_again, conn_at, timer_clear
 from nova.ext.hot cimport answer_error
@@ -187,7 +187,7 @@ cdef size_t end_text(Thread* t, char* line, Head* head, Kept* kept, bint keep, b
         at = text(at, b"\r\nCache-Status: nova; fwd=uri-miss; collapsed\r\n", 47)
     else:
         at = text(at, b"\r\nCache-Status: nova; hit; ttl=", 31)
-        at = digits(at, <int64_t> kept.fresh_until - t.now_unix)
+        at = digits(at, <int64_t> nova_load32(&kept.fresh_until) - t.now_unix)
         at = text(at, b"\r\n", 2)
     if guarded:
         at = text(at, b"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n", 67)
@@ -250,17 +250,24 @@ cdef void heads_out(Thread* t) noexcept nogil:
     herd_forget(t)
 
 
+cdef inline Kept* alternate_of(Kept* kept, int index) noexcept nogil:
+    """The same in gzip (0), br (1) or zstd (2), NULL: not kept in that. Trio may be adding it at this moment; it stays as long as `kept`."""
+    cdef Kept** forms = <Kept**> nova_load64(<uint64_t*> &kept.alternates)
+    return <Kept*> nova_load64(<uint64_t*> &forms[index]) if forms != NULL else NULL
+
+
 cdef Kept* encoded(Head* head, Kept* kept) noexcept nogil:
     """The form of the body that this client takes: br before zstd before gzip, which is their order of size."""
-    if kept.alternates == NULL or head.flags & HF_HAS_RANGE:
+    cdef Kept* form = NULL
+    if head.flags & HF_HAS_RANGE:
         return kept
-    if head.flags & HF_ACCEPT_BR and kept.alternates[1] != NULL:
-        return kept.alternates[1]
-    if head.flags & HF_ACCEPT_ZSTD and kept.alternates[2] != NULL:
-        return kept.alternates[2]
-    if head.flags & HF_ACCEPT_GZIP and kept.alternates[0] != NULL:
-        return kept.alternates[0]
-    return kept
+    if head.flags & HF_ACCEPT_BR:
+        form = alternate_of(kept, 1)
+    if form == NULL and head.flags & HF_ACCEPT_ZSTD:
+        form = alternate_of(kept, 2)
+    if form == NULL and head.flags & HF_ACCEPT_GZIP:
+        form = alternate_of(kept, 0)
+    return kept if form == NULL else form
 
 
 cdef int answer_kept(Thread* t, Conn* c, const uint8_t* data, Head* head, Kept* kept, bint keep, bint guarded, bint waited,

@@ -17,6 +17,7 @@ cdef void tx_copy(Thread* t, Conn* c, const void* data, size_t size) noexcept no
 cdef void tx_slice(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noexcept nogil
 cdef void tx_rope(Thread* t, Conn* c, const Slice* slices, uint32_t count, size_t first, size_t size) noexcept nogil
 cdef int tx_flush(Thread* t, Conn* c) noexcept nogil
+cdef void tx_forget(Thread* t, Conn* c) noexcept nogil
 cdef int out_resume(Thread* t, Conn* c) noexcept nogil
 cdef void out_free(Conn* c) noexcept nogil
 cdef void send_fin(Conn* c) noexcept nogil

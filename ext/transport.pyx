@@ -260,6 +260,9 @@ cdef int queue_list(Thread* t, Conn* c, Out* list, uint32_t count) noexcept nogi
 cdef void tx_copy(Thread* t, Conn* c, const void* data, size_t size) noexcept nogil:
     """Send a copy of `data` with what follows, at the next `tx_flush`."""
     cdef Buf* copy
+    if c.fd < 0:
+        return
+    t.tx_of = c
     if size > TX_SIZE // 4:
         copy = buf_copy(data, size)
         if copy == NULL:
@@ -286,6 +289,7 @@ cdef void tx_slice(Thread* t, Conn* c, Buf* buf, size_t offset, size_t size) noe
     """Send shared bytes with what follows, at the next `tx_flush`; takes a reference of its own."""
     if size == 0 or c.fd < 0:
         return
+    t.tx_of = c
     if t.tx_count == TX_STRETCHES and tx_flush(t, c) < 0:
         t.tx_failed = True
     nova_ref(&buf.refs)
@@ -339,6 +343,20 @@ cdef int tx_flush(Thread* t, Conn* c) noexcept nogil:
     t.tx_count = 0
     t.tx_used = 0
     return failed
+
+
+cdef void tx_forget(Thread* t, Conn* c) noexcept nogil:
+    """The connection is gone: what was gathered for it goes nowhere, least of all to the next one."""
+    cdef uint32_t i
+    if t.tx_of != c:
+        return
+    for i in range(t.tx_count):
+        if t.tx_out[i].buf != NULL:
+            buf_unref(t.tx_out[i].buf)
+    t.tx_count = 0
+    t.tx_used = 0
+    t.tx_failed = False
+    t.tx_of = NULL
 
 
 cdef int out_resume(Thread* t, Conn* c) noexcept nogil:

@@ -86,9 +86,8 @@ cdef void ws_item_done(Thread* t, Conn* c, int failed) noexcept nogil:
         conn_close(t, c, R_RESET)  # memory is out: what is half written can not be sent
         return
     c.ws.item_count += 1
-    if not c.ws.flags & WF_DIRTY:
-        c.ws.flags |= WF_DIRTY
-        list_push(&t.dirty, &t.dirty_count, &t.dirty_cap, c.index)
+    if not c.ws.flags & WF_DIRTY and list_push(&t.dirty, &t.dirty_count, &t.dirty_cap, c.index):
+        c.ws.flags |= WF_DIRTY  # else memory is out: they go with what comes next
 
 
 cdef void ws_item(Thread* t, Conn* c, const uint8_t* json, size_t size) noexcept nogil:

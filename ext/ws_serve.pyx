@@ -21,7 +21,7 @@ from nova.ext.ring cimport ring_room
 from nova.ext.rooms cimport rooms_leave, ws_free
 from nova.ext.token cimport TOKEN_E_EXPIRED, TOKEN_E_REVOKED
 from nova.ext.token_cache cimport TokenResult
-from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_copy, tx_flush
+from nova.ext.transport cimport READ_AGAIN, conn_read, out_resume, tx_copy
 from nova.ext.values cimport FORM_JSON, FORM_MSGPACK
 from nova.ext.wire cimport OW_DRAINED, OW_INPUT, R_PEER, R_PROTOCOL, R_RESET, R_TIMEOUT
 from nova.ext.ws cimport (
@@ -254,7 +254,6 @@ cdef void ws_resume(Thread* t, Conn* c) noexcept nogil:
     if c.rbuf.len and not ws_stopped(t, c):
         used = consume(t, c, c.rbuf.data, c.rbuf.len)
         if c.fd < 0:
-            tx_flush(t, c)  # what was gathered for it goes nowhere, least of all to the next one
             return
         vec_drop_front(&c.rbuf, used)
         if c.rbuf.len == 0:

@@ -1,6 +1,8 @@
 """What is kept of origins: keys of variants against an oracle, leaders, counting, and what an entry takes."""
 
 import re
+import subprocess
+import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,3 +204,31 @@ def test_those_who_can_be_answered_are_counted_as_far_as_asked() -> None:
     assert table.answering(2) == 2
     assert len(reader.ready()) == 3
     assert table.answering(9) == 0
+
+
+# A collection that runs somebody's code in the midst of a look at the table: with the lock held it would wait for itself.
+COLLECTED = """
+import gc
+from tests.ext.test_kept import HEAD, kept
+from nova.ext.buffer import Account
+from nova.ext.kept import KeptTable
+from nova.ext.objects import ObjectTable
+
+objects = ObjectTable()
+table = KeptTable(objects, "s3fifo", 1 << 20, Account())
+for n in range(50):
+    kept(table, b"h/%d" % n)
+    table.find(1, b"h/%d" % n, hit=True)
+runs = []
+gc.callbacks.append(lambda phase, info: runs.append(objects.waiting(b"h/1", site=1)))
+gc.set_threshold(1)
+found, _ = table.scan(0, 1 << 20)
+used, _ = table.drain_usage(0, 1 << 20)
+gc.set_threshold(0)
+print(len(found), len(used), bool(runs))
+"""
+
+
+def test_a_collection_in_the_midst_of_a_scan_finds_the_table_free() -> None:
+    ended = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True, timeout=30)
+    assert ended.stdout == "50 50 True\n", ended.stderr

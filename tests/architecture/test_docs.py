@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from types import ModuleType
 
 import pytest
 from source import ROOT
+
+from nova.core.settings import load
+from nova.surface.cli import parser
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
 
@@ -81,6 +85,32 @@ def test_commands_of_the_docs_run(script: str, tmp_path: Path) -> None:
         ["bash", "-euo", "pipefail", "-c", "\n".join(lines)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _blocks(kind: str) -> list[object]:
+    """The code blocks of that language, as parameters of a test."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.finditer(rf"^```{kind}\b[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, block.start()) + 1
+            found.append(pytest.param(block[1], id=f"{page.relative_to(ROOT)}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("block", _blocks("toml"))
+def test_settings_of_the_docs_are_settings(block: str, tmp_path: Path) -> None:
+    file = tmp_path / "nova.toml"
+    file.write_text(re.sub(r'"file:[^"]*"', '"sixteen bytes or more"', block), encoding="utf-8")
+    load(file, environ={})
+
+
+@pytest.mark.parametrize("block", _blocks("(?:sh|console)"))
+def test_commands_of_the_docs_are_commands(block: str) -> None:
+    """Also in blocks that no test runs: they need a camera, a browser or another machine."""
+    commands = parser()
+    for found in re.finditer(r"(?:^|\$\(|[|&] )(?:\.venv/bin/)?nova +([^|&>)\n]*)", block.replace("\\\n", " "), re.MULTILINE):
+        commands.parse_args(shlex.split(found[1], comments=True))
 
 
 def test_readme_shows_the_two_commands() -> None:

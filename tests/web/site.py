@@ -54,7 +54,7 @@ def stream(number: int, **changes: Any) -> dict[str, Any]:
         "created_at": "2026-01-01T09:00:00Z",
         "watch_url": f"http://elsewhere.invalid/watch/{id}",
         "hls_url": f"http://elsewhere.invalid/live/{id}/index.m3u8",
-        "thumb_url": "",
+        "thumb_url": f"http://elsewhere.invalid/live/{id}/thumb.jpg",
     } | changes
 
 

@@ -28,6 +28,7 @@ async def test_home_lists_who_is_live_and_follows_changes(browser: Browser, site
     await page.look_again()
     await page.until("document.querySelectorAll('.card[data-stream]').length === 2")
     at_peace(page, site)
+    assert [url for status, url in page.answers if status >= 400 and "/v1/session" not in url] == []  # a console without noise
 
 
 async def test_home_says_when_nobody_is_live_and_when_nothing_matches(browser: Browser, site: Site) -> None:

@@ -2,12 +2,8 @@
  * One stream in the list.
  */
 
-import { local } from "../lib/api.js";
 import { h, icon, put } from "../lib/dom.js";
 import * as format from "../lib/format.js";
-
-/** A new picture is asked for at most this often, in ms. */
-const SHOT_EVERY_MS = 20_000;
 
 export class StreamCard {
   /** @param {string} id */
@@ -17,7 +13,6 @@ export class StreamCard {
     this.badge = h("span", { class: "badge" });
     this.count = h("span");
     this.viewers = h("span", { class: "viewers" }, icon("viewers"), this.count);
-    this.shotAt = -Infinity;
     this.thumb = h(
       "div",
       { class: "thumb" },
@@ -42,18 +37,5 @@ export class StreamCard {
         .filter(Boolean)
         .join(" · "),
     );
-    if (stream.thumb_url && stream.status === "live" && nowMs - this.shotAt > SHOT_EVERY_MS)
-      this.#shoot(stream.thumb_url, nowMs);
-  }
-
-  /** Swaps the picture once the new one is there; without one the placeholder stays. @param {string} url @param {number} nowMs */
-  #shoot(url, nowMs) {
-    this.shotAt = nowMs;
-    const shot = h("img", { class: "shot", alt: "", decoding: "async" });
-    shot.addEventListener("load", () => {
-      this.thumb.querySelector(".shot")?.remove();
-      this.thumb.insertBefore(shot, this.badge);
-    });
-    shot.src = local(url);
   }
 }

@@ -297,7 +297,8 @@ def _list(item: Kind) -> Kind:
     def show(value: tuple[object, ...]) -> str:
         import json
 
-        return json.dumps([item.show(element) for element in value], ensure_ascii=False)
+        shown = [element if type(element) in (bool, int, float) else item.show(element) for element in value]  # as they are read
+        return json.dumps(shown, ensure_ascii=False)
 
     return Kind(f"list of {item.name}", from_text, from_toml, show)
 

@@ -228,9 +228,11 @@ class Hub:
             self._refused.add(conn)
             if line is not None:
                 line.waiting.clear()
+            if command.id:  # else the token was in the URL, and nobody waits for a reply
+                self.sockets.reply(conn, pushes.error(JSON, command.id, row.code.encode(), refused.detail.encode("utf-8", "replace")))
             self.sockets.disconnect(conn, row.close, row.code)
             return
-        if command.id:  # else the token was in the URL, and nobody waits for a reply
+        if command.id:
             user = None if who.user is None else who.user.encode()
             left = max(0, int(json.loads(who.claims)["exp"] - self._clock.wall())) if who.claims else 0
             self.sockets.reply(conn, pushes.connected(JSON, command.id, who.client.encode(), user, left, self._ping_s))

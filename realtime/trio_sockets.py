@@ -373,7 +373,7 @@ class TrioSockets:
             await conn.room.park()
 
     async def _identify(self, conn: _Conn, wanted: Wanted, verify: Verify) -> bytes:
-        """The reply of `connect` and `refresh`."""
+        """The reply of `connect` and `refresh`; of a connection that ends with it, nothing that matters."""
         session, known = conn.session, conn.identity
         try:
             found = await verify(wanted.token) if wanted.token else None
@@ -389,7 +389,8 @@ class TrioSockets:
         session.connected, conn.name = True, wanted.client_name[:64]
         refused = await self._ask(conn)
         if refused is not None:
-            return pushes.error(JSON, wanted.id, refused.code.encode(), refused.detail.encode())
+            conn.put(pushes.error(JSON, wanted.id, refused.code.encode(), refused.detail.encode("utf-8", "replace")))  # before its end
+            return b""
         user, left = None, 0
         if conn.identity is not None:
             user, left = conn.identity.user.encode(), max(0, int(conn.identity.expires_at - self._clock.wall()))

@@ -112,9 +112,7 @@ def build(
 ) -> Realtime:  # fmt: skip
     """inner: the reactor's connections. bus: joins several nodes; None: there is only this one. Raises Unprocessable `bad_settings`."""
     wanted, door = settings.realtime, StreamDoor(streams)
-    hooks = hooks_of(settings, clock, ids)
-    if wanted.silence <= wanted.ping:
-        raise Unprocessable("bad_settings", "realtime.silence must be longer than realtime.ping, else quiet clients are closed")
+    spaces, hooks = spaces_of(settings), hooks_of(settings, clock, ids)
     life = Life(wanted.connect_timeout, wanted.ping, wanted.lifetime, wanted.connection_channels, wanted.reconnect_window)
     sockets = TrioSockets(clock, inner, hooks, life)
     public = wanted.public
@@ -125,7 +123,7 @@ def build(
     shared = None if bus is None else Cluster(bus, sockets.node)
     nodes = None if bus is None else ChatNodes(bus, sockets.node, door, streams.ids)
     hub = Hub(
-        sockets, rules.read(wanted.namespaces), limits, door if nodes is None else nodes, SCOPES, clock, public=public,
+        sockets, spaces, limits, door if nodes is None else nodes, SCOPES, clock, public=public,
         most_channels=wanted.channels, most_bytes=wanted.history_bytes, hooks=hooks, shared=shared, ping=wanted.ping,
     )  # fmt: skip
     sockets.attach(hub)
@@ -145,12 +143,21 @@ def build(
     return Realtime(hub, own, chat, nodes, sockets, Admission(wanted.connect_rate, exempt), verify)
 
 
+def spaces_of(settings: Settings) -> rules.Rules:
+    """Namespaces with their rules. Raises Unprocessable `bad_settings`, also where the life of a connection makes no sense."""
+    if settings.realtime.silence <= settings.realtime.ping:
+        raise Unprocessable("bad_settings", "realtime.silence must be longer than realtime.ping, else quiet clients are closed")
+    return rules.read(settings.realtime.namespaces)
+
+
 def hooks_of(settings: Settings, clock: Clock, ids: Ids) -> Hooks | None:
     """The backend that is asked; None: nobody. Raises Unprocessable `bad_settings`."""
     wanted = settings.realtime
     unknown = [name for name in wanted.hook_asks if name not in ASKS]
     if unknown:
         raise Unprocessable("bad_settings", f"realtime.hook_asks: {unknown[0][:40]!r} is none of {', '.join(sorted(ASKS))}")
+    if wanted.hook_asks and wanted.hook_url is None:
+        raise Unprocessable("bad_settings", "realtime.hook_asks needs realtime.hook_url: else nobody is asked, and everybody passes")
     if wanted.hook_url is None or not wanted.hook_asks:
         return None
     if wanted.hook_secret is None:

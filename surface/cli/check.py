@@ -88,6 +88,7 @@ def _configured(loaded: Loaded) -> Iterator[Finding]:
             if site.listen is not None:
                 yield _listener(f"site:{site.name}", site.listen)
     yield from _bus(settings)
+    yield _realtime(settings)
     yield from _certificates(settings)
     yield _uring(settings)
     yield _codecs()
@@ -205,6 +206,20 @@ def _bus(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "bus", detail, remedy or "set bus.url")
     else:
         yield Finding("ok", "bus", "Redis answers")
+
+
+def _realtime(settings: Settings) -> Finding:
+    from nova.core.clock import SystemClock
+    from nova.core.ids import Ids
+    from nova.surface.realtime import hooks_of, spaces_of
+
+    clock = SystemClock()
+    try:
+        spaces_of(settings)
+        hooks = hooks_of(settings, clock, Ids(clock))
+    except NovaError as error:
+        return Finding("problem", "realtime", error.detail, "docs/realtime.md has the rules of channels and the backend that is asked")
+    return Finding("ok", "realtime", f"a backend decides about {', '.join(sorted(hooks.asks))}" if hooks else "no backend is asked")
 
 
 def _uring(settings: Settings) -> Finding:

@@ -187,10 +187,11 @@ def test_tables_of_a_list_are_sections_with_their_defaults(file: Path) -> None:
 
 
 def test_lists_of_tables_are_shown_as_they_are_read(file: Path) -> None:
-    file.write_text(SITE)
+    file.write_text(SITE + "retry_statuses = [500, 503]\nsigning_keys = []\n")
     loaded = load(file, environ={})
     (shown,) = [line.value for line in effective(loaded) if line.key == "cdn.sites"]
     assert load(environ={}, overrides=[f"cdn.sites={shown}"]).settings.cdn.sites == loaded.settings.cdn.sites
+    assert "[500, 503]" in shown  # numbers as they are, not as texts
 
 
 @pytest.mark.parametrize(

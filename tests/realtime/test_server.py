@@ -648,6 +648,7 @@ def test_backend_decides_who_comes_in_and_what_is_said(tmp_path: Path) -> None:
                 assert await client.ended() == 4301
             async with talk(server, over=over) as client:
                 await client.say({"id": 1, "connect": {"name": "Eve"}}, {"id": 2, "publish": {"channel": "public:eve", "data": 1}})
+                assert await client.next("error") == {"code": "forbidden", "message": "no"}
                 assert await client.ended() == 4301
             async with talk(server, eve, over=over) as client:
                 await client.say({"id": 2, "publish": {"channel": "public:eve", "data": 1}})

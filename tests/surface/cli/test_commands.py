@@ -355,6 +355,25 @@ def test_check_looks_at_the_ports_of_sites_and_asks_redis(tmp_path: Path) -> Non
     assert problems["bus"]["remedy"] == "start Redis or correct bus.url, or leave it unset"
 
 
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ('realtime.hook_asks=["publish"]', "realtime.hook_url"),  # a gate without a guard, which would be open
+        ('realtime.hook_asks=["nonsense"]', "none of connect, publish, subscribe"),
+        ("realtime.hook_url=http://127.0.0.1:1/", ""),  # asked about nothing
+        ('realtime.namespaces=["room subscribe=nobody"]', "room: subscribe"),
+        ("realtime.ping=2m", "realtime.silence"),
+    ],
+)
+def test_check_finds_what_a_server_would_not_start_with(setting: str, why: str, tmp_path: Path) -> None:
+    free = [word for name in ("http", "https", "rtmp", "grpc") for word in ("--set", f"{name}.listen=127.0.0.1:0")]
+    code, out, err = here("check", "--json", "--data", str(tmp_path / "data"), *free, "--set", setting)
+    problems = [each for each in map(json.loads, out.splitlines()) if each["level"] == "problem"]
+    assert (code, err) == (bool(why), "")
+    assert [each["name"] for each in problems] == ["realtime"] * bool(why)
+    assert all(why in each["detail"] for each in problems)
+
+
 def test_check_names_the_library_that_a_kernel_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     def lacking(name: str) -> None:
         if name == "nova.ext.token":

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from aioquic.h3.connection import ErrorCode
 from aioquic.h3.events import DataReceived, HeadersReceived
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import (
     ConnectionIdIssued,
     ConnectionIdRetired,
@@ -24,7 +23,7 @@ from aioquic.quic.events import (
 )
 from aioquic.quic.packet import QuicErrorCode
 
-from nova.surface.h3.quic import H3, LAST_STREAM, Quic, frames
+from nova.surface.h3.quic import H3, LAST_STREAM, Configuration, Quic, frames
 
 Fields = list[tuple[bytes, bytes]]
 Peer = tuple[Any, ...]  # address, port, and which of ours it speaks to, when there are several
@@ -93,7 +92,7 @@ class Connection:
     """See the module. peer: the address that datagrams go to now; it changes when the peer moves."""
 
     def __init__(
-        self, configuration: QuicConfiguration, limits: Limits, peer: Peer, now: float, *, original_cid: bytes, retry_cid: bytes | None
+        self, configuration: Configuration, limits: Limits, peer: Peer, now: float, *, original_cid: bytes, retry_cid: bytes | None
     ) -> None:
         self._limits = limits
         self._quic = Quic(

@@ -1,7 +1,7 @@
 """Where a datagram belongs: by its connection id, not by its address, so that a peer may move; and whose address is not proven yet.
 
-RFC 9000, 5.2 (matching), 6 (versions), 8.1 (address validation). A stranger costs one small answer and no memory until it has shown,
-by a Retry token, that it receives at the address that it claims.
+RFC 9000, 5.2 (matching), 6 (versions), 8.1 (address validation), 10.3 (stateless reset). A stranger costs one small answer and no memory
+until it has shown, by a Retry token, that it receives at the address that it claims.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from aioquic._buffer import Buffer
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 from aioquic.quic.connection import TRANSPORT_CLOSE_FRAME_CAPACITY
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import (
@@ -27,9 +27,12 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from nova.core.limits import CountLimit, Networks, address_key, parse_address
 from nova.surface.h3.connection import Connection, Limits, Peer
+from nova.surface.h3.quic import Configuration
 
 CID_BYTES: Final = 8
 LONG_HEADER: Final = 0x80
+RESET_LEAST: Final = 21  # bytes of a stateless reset: shorter ones are no packet of QUIC
+RESET_MOST: Final = 42
 
 
 class Front:
@@ -40,7 +43,7 @@ class Front:
     """
 
     def __init__(
-        self, configuration: QuicConfiguration, limits: Limits, *, most: int, per_address: int, exempt: Networks, retry: bool
+        self, configuration: Configuration, limits: Limits, *, most: int, per_address: int, exempt: Networks, retry: bool
     ) -> None:
         self._configuration, self._limits = configuration, limits
         self._by_cid: dict[bytes, Connection] = {}
@@ -63,7 +66,7 @@ class Front:
         if not data:
             return None
         if not data[0] & LONG_HEADER:
-            return self._by_cid.get(data[1 : 1 + CID_BYTES])
+            return self._by_cid.get(data[1 : 1 + CID_BYTES]) or self._reset(data)
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CID_BYTES)
         except ValueError:
@@ -90,6 +93,18 @@ class Front:
             self._by_cid.pop(cid, None)
         if (key := self._addresses.pop(connection, None)) is not None:
             self._counts.leave(key)
+
+    def _reset(self, data: bytes) -> bytes | None:
+        """Says that the connection is not known, or no longer: its peer comes back at once, not after its idle time.
+
+        Shorter than what it answers, so that two servers do not answer one another for ever.
+        """
+        size = min(len(data) - 1, RESET_MOST)
+        if size < RESET_LEAST:
+            return None
+        noise = os.urandom(size - 16)
+        token = self._configuration.reset_token(data[1 : 1 + CID_BYTES])
+        return bytes([noise[0] & 0x3F | 0x40]) + noise[1:] + token
 
     def _stranger(self, header: QuicHeader, size: int, peer: Peer, now: float) -> Connection | bytes | None:
         kind, version = header.packet_type, header.version

@@ -5,6 +5,10 @@ RFC 9000 (QUIC), 9114 (HTTP/3), 9204 (QPACK). Pinned to aioquic 1.7; tests/surfa
 
 from __future__ import annotations
 
+import hmac
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pylsqpack
@@ -36,6 +40,17 @@ HOLES: Final = 512  # in what has come of a stream; each frame is compared with 
 LAST_STREAM: Final = 2**62 - 4  # GOAWAY without a limit yet (RFC 9114, 5.2)
 
 
+@dataclass
+class Configuration(QuicConfiguration):
+    """What all connections share. reset_key: makes the tokens of stateless resets (RFC 9000, 10.3), the same after a restart."""
+
+    reset_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
+
+    def reset_token(self, cid: bytes) -> bytes:
+        """What says to the peer of the connection with this id that we know it no longer."""
+        return hmac.digest(self.reset_key, cid, "sha256")[:16]
+
+
 class _Credit(Limit):
     """MAX_DATA by what was consumed. aioquic's own doubles with what has come, however much of it lies unread."""
 
@@ -65,10 +80,12 @@ class Quic(QuicConnection):
     """
 
     def __init__(
-        self, configuration: QuicConfiguration, *, window: int, stream_window: int, streams: int,
+        self, configuration: Configuration, *, window: int, stream_window: int, streams: int,
         original_cid: bytes, retry_cid: bytes | None,
     ) -> None:  # fmt: skip
         super().__init__(configuration=configuration, original_destination_connection_id=original_cid, retry_source_connection_id=retry_cid)
+        self._reset_token = configuration.reset_token
+        self._host_cids[0].stateless_reset_token = self._reset_token(self.host_cid)
         self._credit = self._local_max_data = _Credit(window)
         self._stream_window = stream_window
         self._local_max_stream_data_bidi_remote = stream_window
@@ -145,6 +162,12 @@ class Quic(QuicConnection):
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.receiver.is_finished:
             self.stop_stream(stream_id, code)
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        for fresh in self._host_cids:
+            if not fresh.was_sent:
+                fresh.stateless_reset_token = self._reset_token(fresh.cid)
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = super()._get_or_create_stream(frame_type, stream_id)
@@ -278,9 +301,9 @@ class H3(H3Connection):
         return headers
 
 
-def configuration(cert: str, key: str, *, idle: float, datagram: int, window: int, stream_window: int) -> QuicConfiguration:
-    """What all connections share. Raises OSError, ValueError: the certificate or its key cannot be used."""
-    made = QuicConfiguration(
+def configuration(cert: str, key: str, *, idle: float, datagram: int, window: int, stream_window: int) -> Configuration:
+    """Raises OSError, ValueError: the certificate or its key cannot be used."""
+    made = Configuration(
         alpn_protocols=["h3"],
         is_client=False,
         idle_timeout=idle,
@@ -289,6 +312,7 @@ def configuration(cert: str, key: str, *, idle: float, datagram: int, window: in
         max_stream_data=stream_window,
     )
     made.load_cert_chain(cert, key)
+    made.reset_key = hmac.digest(Path(key).read_bytes(), b"nova h3 stateless reset", "sha256")
     return made
 
 

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import trio
 from aioquic.h3.connection import ErrorCode
-from aioquic.quic.configuration import QuicConfiguration
 
 from nova.core.clock import Clock
 from nova.core.errors import NovaError
@@ -31,6 +30,7 @@ from nova.surface.h3.budget import Budget
 from nova.surface.h3.connection import Body, CidIssued, CidRetired, Connection, Gone, Limits, Peer, Request
 from nova.surface.h3.exchange import App, Exchange, refuse
 from nova.surface.h3.front import Front
+from nova.surface.h3.quic import Configuration
 from nova.surface.h3.request import scope_of, too_large
 from nova.surface.h3.stream import Link, Patience, Stream, StreamGone
 from nova.surface.h3.websocket import WebSocket
@@ -68,7 +68,7 @@ class H3Server:
     configuration: the certificate and what connections share, from `quic.configuration`.
     """
 
-    def __init__(self, sock: socket.socket, app: App, configuration: QuicConfiguration, settings: Settings, clock: Clock) -> None:
+    def __init__(self, sock: socket.socket, app: App, configuration: Configuration, settings: Settings, clock: Clock) -> None:
         self._socket, self._app, self._settings, self._clock = sock, app, settings, clock
         self._configuration = configuration
         address = sock.getsockname()

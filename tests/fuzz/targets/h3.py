@@ -24,7 +24,7 @@ MAX_HEAD = 2048
 
 
 @cache
-def _configuration() -> QuicConfiguration:
+def _configuration() -> quic.Configuration:
     with tempfile.TemporaryDirectory() as folder:
         made = certificates.ensure(Path(folder), SystemClock(), ("localhost",))
         return quic.configuration(str(made.cert), str(made.key), idle=30, datagram=1350, window=1 << 16, stream_window=1 << 14)

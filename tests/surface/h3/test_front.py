@@ -11,7 +11,7 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from nova.core.limits import Networks
 from nova.surface.h3 import quic
 from nova.surface.h3.connection import Connection, Limits
-from nova.surface.h3.front import CID_BYTES, Front
+from nova.surface.h3.front import CID_BYTES, RESET_LEAST, Front
 from nova.surface.identity.certificates import Certificate
 
 PEER = ("192.0.2.7", 40_000)
@@ -90,6 +90,36 @@ def test_unknown_version_is_told_those_that_are_spoken(front: Front) -> None:
     assert isinstance(answer, bytes)
     assert _type(answer) == QuicPacketType.VERSION_NEGOTIATION
     assert front.find(answer, PEER, NOW) is None  # two servers do not answer one another for ever
+
+
+def test_connection_that_is_known_no_longer_is_reset(certificate: Certificate) -> None:
+    """As after a restart with the same certificate; RFC 9000, 10.3: the token is what the peer was told with the connection's id."""
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=["h3"], server_name="localhost")
+    configuration.load_verify_locations(str(certificate.cert))
+    client = QuicConnection(configuration=configuration)
+    client.connect(("server", 1), NOW)
+    before = _front(certificate, retry=False)
+    hello = client.datagrams_to_send(NOW)
+    made = before.find(hello[0][0], PEER, NOW)
+    assert isinstance(made, Connection)
+    for data, _ in hello:
+        made.receive(data, PEER, NOW)
+    for _ in range(3):
+        for data, _ in made.datagrams(NOW):
+            client.receive_datagram(data, ("server", 1), NOW)
+        for data, _ in client.datagrams_to_send(NOW):
+            made.receive(data, PEER, NOW)
+    known = [client._peer_cid, *client._peer_cid_available]
+    assert len(known) > 1
+    after = _front(certificate, retry=False)
+    for cid in known:
+        packet = b"\x40" + cid.cid + bytes(40)
+        answer = after.find(packet, PEER, NOW)
+        assert isinstance(answer, bytes)
+        assert answer[-16:] == cid.stateless_reset_token
+        assert RESET_LEAST <= len(answer) < len(packet)
+        assert answer[0] & 0xC0 == 0x40
+        assert after.find(packet[:RESET_LEAST], PEER, NOW) is None
 
 
 @pytest.mark.parametrize("data", NOISE)

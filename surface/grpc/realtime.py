@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from nova.core.errors import BadRequest, FieldError, NovaError
@@ -37,9 +38,8 @@ class RealtimeService:
         from nova.surface.grpc.generated import realtime_v1_pb2 as pb
 
         service = call.require(SERVICE_SCOPE).user
-        done = await self._hub.say(
-            request.channel, _data(request), conflate_key=request.conflate_key[:128], once=request.idempotency_key[:255], by=service
-        )
+        key, once = _key(request.conflate_key, "conflate_key", 128), _key(request.idempotency_key, "idempotency_key", 255)
+        done = await self._hub.say(request.channel, _data(request), conflate_key=key, once=once, by=service)
         return pb.PublishResponse(offset=done.place.offset, epoch=done.place.epoch, durable=done.durable)
 
     async def broadcast(self, request: pb.BroadcastRequest, call: Call) -> pb.BroadcastResponse:
@@ -136,6 +136,13 @@ def _data(request: Any) -> bytes:
     if not request.HasField("data"):
         raise _wrong("/data", "is required")
     return encoded(_whole(MessageToDict(request.data)))
+
+
+def _key(text: str, field: str, most: int) -> str:
+    """A key, or none. Raises BadRequest."""
+    if not re.fullmatch(rf"[!-~]{{0,{most}}}", text):
+        raise _wrong(f"/{field}", f"must have at most {most} visible ASCII characters")
+    return text
 
 
 def _whole(value: Any) -> Any:

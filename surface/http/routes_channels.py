@@ -19,8 +19,9 @@ Json = Any
 
 OFFSET: Final = Integer(0, 2**53)
 EPOCH: Final = Text(16, doc="Changes when a channel's numbering begins anew.")
+CONFLATE_KEY: Final = Text(128, 1, r"[!-~]+", trim=False, doc="Of those with the same key only the newest is kept.")  # as on the WebSocket
 PUBLISH: Final = Object(
-    {"data": required(Anything("Any JSON value.")), "conflate_key": optional(OrNull(Text(128, 1)), None)}, "ChannelPublish"
+    {"data": required(Anything("Any JSON value.")), "conflate_key": optional(OrNull(CONFLATE_KEY), None)}, "ChannelPublish"
 )
 PUBLISHED: Final = Object(
     {"offset": required(OFFSET), "epoch": required(EPOCH), "durable": required(Boolean("Whether it is on stable storage."))},

@@ -11,7 +11,7 @@ from nova.realtime.close_codes import TABLE
 from nova.realtime.hub import CHANNELS_MOST, Hub
 from nova.surface.http.call import Call
 from nova.surface.http.route import LIMIT, NO_CONTENT, Query, Reply, Route, short_text
-from nova.surface.http.routes_channels import EPOCH, OFFSET, PUBLISHED
+from nova.surface.http.routes_channels import CONFLATE_KEY, EPOCH, OFFSET, PUBLISHED
 from nova.surface.http.schema import Anything, Array, Integer, Object, OrNull, Text, optional, required
 
 Json = Any
@@ -20,7 +20,7 @@ CHANNEL: Final = Text(161, 1)
 USER: Final = Text(64, 1, "[A-Za-z0-9_-]+")
 CODE: Final = Integer(4000, 4499, "A close code: 4000 to 4199 come back, 4200 to 4299 get a new token first, 4300 to 4499 stay away.")
 SAY: Final = Object(
-    {"channel": required(CHANNEL), "data": required(Anything()), "conflate_key": optional(OrNull(Text(128, 1)), None)}, "ServicePublish"
+    {"channel": required(CHANNEL), "data": required(Anything()), "conflate_key": optional(OrNull(CONFLATE_KEY), None)}, "ServicePublish"
 )
 BROADCAST: Final = Object({"channels": required(Array(CHANNEL, CHANNELS_MOST)), "data": required(Anything())}, "ServiceBroadcast")
 RESULT: Final = Object(

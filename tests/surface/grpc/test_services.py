@@ -223,6 +223,10 @@ async def test_services_publish_read_and_end_connections(world: World) -> None:
     request.data.struct_value.update({"n": 1, "list": [1.5, "x", None]})
     done = await world.ask("Publish", request, token)
     assert (done.offset, done.durable) == (1, False) and await world.ask("Publish", request, token) == done
+    longer = pb.PublishRequest(channel="public:a", data_json="2", idempotency_key="k" * 256)  # cut, it was another one's
+    states = pb.PublishRequest(channel="public:a", data_json="2", conflate_key="\u00e4" * 128)
+    for refused in (longer, states):
+        assert await world.refused("Publish", refused, token) == (codes.INVALID_ARGUMENT, "invalid_field")
     for fields in ({"channel": "public:a"}, {"channel": "public:a", "data_json": "{"}, {"channel": "x", "data_json": "1"}):
         assert (await world.refused("Publish", pb.PublishRequest(**fields), token))[0] == codes.INVALID_ARGUMENT
     for number in (float("nan"), float("inf"), -float("inf")):

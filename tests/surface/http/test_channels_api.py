@@ -58,6 +58,14 @@ async def test_names_data_and_rights_are_checked(site: Site) -> None:
         assert (await site.ask("POST", f"{LOBBY}/publish", body=b'{"data": [%s]}' % number, user="bob")).status == 400
 
 
+@pytest.mark.parametrize("key", ["", " k", "a b", "\u00e4" * 128, "k" * 129])
+async def test_a_key_of_states_is_what_it_is_on_the_websocket(site: Site, key: str) -> None:
+    """Characters of two bytes were numbered and kept, and then told to nobody."""
+    told = await site.ask("POST", f"{LOBBY}/publish", {"data": 1, "conflate_key": key}, user="bob")
+    assert told.json["errors"][0]["pointer"] == "/conflate_key"
+    assert (await site.ask("POST", f"{LOBBY}/publish", {"data": 2, "conflate_key": "!~" * 64}, user="bob")).json["offset"] == 1
+
+
 class Events:
     """What an EventSource would see."""
 

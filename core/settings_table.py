@@ -305,12 +305,8 @@ class Http(Section):
     )
     public_url: Url | None = row("off", "Base of every absolute http URL given out; off: the request's Host, else the listener.")
     reader_least_rate: ByteSize = row(
-        "4KiB", "Bytes a second that a client must take, on average, while an answer is on its way; 0 switches it off.",
+        "4KiB", "Bytes a second that a client must take of an answer, or give of a body, looked at every `http.body_timeout`; 0 switches it off.",
         "A reader that takes nothing pins the bytes of its answer.", least="0B", most="1MiB",
-    )
-    reader_wait: Seconds = row(
-        "30s", "Longest time without any progress before a slow reader is closed.", "Outlasts a change of a phone's network.",
-        least="1s", most="10m",
     )
     trusted_proxies: tuple[Cidr, ...] = row([], "Networks that are believed for `Forwarded` and `X-Forwarded-*`; nobody else is.")
 

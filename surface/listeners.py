@@ -60,7 +60,6 @@ def limits(settings: Settings, descriptors: int) -> dict[str, int]:
         "idle_ms": _ms(http.keep_alive),
         "park_ms": _ms(live.target_duration * live.playlist_timeout_targets),
         "min_rate": http.reader_least_rate,
-        "stall_ms": _ms(http.reader_wait),
         "handshake_ms": _ms(settings.https.handshake_timeout),
         "max_conns": settings.limits.connections or descriptors - descriptors // RESERVE,
     }

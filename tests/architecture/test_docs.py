@@ -113,6 +113,11 @@ def test_commands_of_the_docs_are_commands(block: str) -> None:
         commands.parse_args(shlex.split(found[1], comments=True))
 
 
+def test_every_benchmark_is_described() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(bench_\w+\.py)`", page, re.MULTILINE)) == {file.name for file in (ROOT / "bench").glob("bench_*.py")}
+
+
 def test_readme_shows_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make serve" in readme

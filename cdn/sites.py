@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import trio
@@ -338,13 +339,12 @@ class Sites:
     async def _purge_disk(self, disk: DiskTier, what: Purge, match: Match, keys: list[tuple[int, bytes]] | None) -> set[tuple[str, bytes]]:
         """Those that were there, or on their way. keys: the objects, where they are known."""
         if keys is not None:
-            names = [name for number, key in keys for name in disk.names_of(self._name_of(number), key)]
+            names = iter([name for number, key in keys for name in disk.names_of(self._name_of(number), key)])
         else:
-            names = disk.tagged(what.value, what.site) if what.kind == "tag" else disk.names(what.site)
+            names = iter(disk.tagged(what.value, what.site)) if what.kind == "tag" else disk.names(what.site)
         found, tags = set[tuple[str, bytes]](), (what.value,) if what.kind == "tag" else ()
-        for at in range(0, len(names), _STRETCH):
-            some = [name for name in names[at : at + _STRETCH] if match(primary(name[1]), tags)]
-            if some:
+        while stretch := list(islice(names, _STRETCH)):
+            if some := [name for name in stretch if match(primary(name[1]), tags)]:
                 found |= await disk.purge(some, soft=what.soft, now=self._clock.wall())
             await trio.lowlevel.checkpoint()
         return found
@@ -370,10 +370,11 @@ class Sites:
                 yield Stored(name, host, slash + rest, max(answer.total, 0), self.keeper.tags_of(where, key), answer.fresh_until, tier)  # type: ignore[arg-type]
         if self.disk is not None:
             for name, key in self.disk.names(site):
-                place = self.disk.info((name, key))
-                if place is not None and (name, key) not in seen:
+                info = self.disk.info((name, key))
+                if info is not None and (name, key) not in seen:
+                    seen.add((name, key))
                     host, slash, rest = primary(key).partition(b"/")
-                    yield Stored(name, host, slash + rest, place.size, place.tags, place.fresh_until, "disk")
+                    yield Stored(name, host, slash + rest, info.size, info.tags, info.fresh_until, "disk")
 
     def drain_usage(self) -> list[Usage]:
         hot: dict[Name, tuple[int, int]] = {}

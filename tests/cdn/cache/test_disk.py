@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,98 @@ async def test_what_is_forgotten_while_it_is_softened_is_gone(tmp_path: Path) ->
         assert await made.purge([("one", b"h/a")], soft=True, now=NOW) == {("one", b"h/a")}
         assert made.stuck == 0
     assert not [*tmp_path.glob("??/*")]
+
+
+class Interrupted:
+    """An offload behind whose next work something else is done before anybody hears of it."""
+
+    def __init__(self, made: DiskTier, between: Callable[[], Awaitable[object]]) -> None:
+        self._made, self._inner, self._between = made, made._offload, between
+        made._offload = self  # type: ignore[assignment]
+
+    async def run(self, *work: Any) -> Any:
+        self._made._offload = self._inner
+        done = await self._inner.run(*work)
+        await self._between()
+        return done
+
+
+async def test_two_soft_purges_of_one_object_do_not_hinder_each_other(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        Interrupted(made, partial(made.purge, [("one", b"h/a")], soft=True, now=NOW))
+        assert await made.purge([("one", b"h/a")], soft=True, now=NOW + 5) == {("one", b"h/a")}
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, body_of(found), made.failures) == (NOW, b"hello", 0)
+    async with tier(tmp_path) as made:
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert found[0].fresh_until <= NOW
+
+
+async def test_what_is_purged_while_it_is_softened_is_gone_when_that_purge_returns(tmp_path: Path) -> None:
+    """Not only when the other one does: a crash between the two would bring it back."""
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+
+        async def hard() -> None:
+            assert await made.purge([("one", b"h/a")], soft=False, now=NOW) == {("one", b"h/a")}
+            assert not [*tmp_path.glob("??/*")]
+
+        Interrupted(made, hard)
+        assert await made.purge([("one", b"h/a")], soft=True, now=NOW) == {("one", b"h/a")}
+        assert (len(made), made.failures, made.stuck) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_is_forgotten_while_it_is_read_is_not_given_out(tmp_path: Path, again: bool) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"older"])
+        await written(made, 1)
+
+        async def meanwhile() -> None:
+            assert made.forget("one", b"h/a")
+            if again:
+                made.kept("one", b"h/a", entry(), [b"newer"])
+                await written(made, 2)
+
+        Interrupted(made, meanwhile)
+        assert await made.find("one", b"h/a") is None
+        assert made._reading == {}
+        assert body_of(await made.find("one", b"h/a")) == (b"newer" if again else None)
+
+
+async def test_what_is_softened_while_it_is_read_is_stale(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+        Interrupted(made, partial(made.purge, [("one", b"h/a")], soft=True, now=NOW))
+        found = await made.find("one", b"h/a")
+        assert found is not None
+        assert (found[0].fresh_until, body_of(found), made._reading) == (NOW, b"hello", {})
+
+
+async def test_a_file_that_is_not_what_its_name_says_is_removed_at_the_start(tmp_path: Path) -> None:
+    async with tier(tmp_path) as made:
+        made.kept("one", b"h/a", entry(), [b"hello"])
+        await written(made, 1)
+    path = tmp_path / file_name("one", b"h/a")
+    for name, data in [
+        (file_name("one", b"h/b"), path.read_bytes()), ("00/x", b""), ("00/y", b"NOVACDN1\0\0\0\5[1,2]"), ("00/z.soft", path.read_bytes()),
+        (file_name("one", b"h/c"), pack("one", b"h/c", replace(entry(), fresh_until=1 << 32), [])),
+        (file_name("one", b"h/d"), pack("one", b"h/d", replace(entry(), tags=(b"t",) * 65_536), [])),
+    ]:  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "00" / "folder").mkdir()
+    (tmp_path / "ab").write_bytes(b"no folder")
+    async with tier(tmp_path) as made:
+        assert list(made.names(None)) == [("one", b"h/a")]
+        assert [each for each in tmp_path.glob("??/*") if each.is_file()] == [path]
+        assert made.used == path.stat().st_size
 
 
 async def test_what_cannot_be_made_stale_goes(tmp_path: Path) -> None:

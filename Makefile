@@ -27,12 +27,13 @@ test: ## the test suite (ARGS='-k rtmp')
 	$(SETUP) test
 	@$(BIN)/python -m pytest -q -m "not slow" $(WORKERS) $(ARGS)
 
-test-all: ## everything: slow tests, more examples, a build with bounds checks, the fuzz targets under AddressSanitizer
+test-all: ## everything: slow tests, more examples, builds with bounds checks and under sanitizers, the fuzz targets
 	$(SETUP) lint
 	$(SETUP) test
 	@HYPOTHESIS_PROFILE=searching $(BIN)/python -m pytest -q -o faulthandler_timeout=900 $(WORKERS) $(ARGS)
 	@$(BIN)/python tools/variant.py debug -- -q -m "not slow and not browser" $(ARGS)
 	@$(BIN)/python tools/variant.py address -- -q -m "not slow" tests/ext tests/core/reactor $(ARGS)
+	@$(BIN)/python tools/variant.py thread -- -q -m "not slow" tests/core/reactor tests/cdn/shield $(ARGS)
 	@$(BIN)/python -m tests.fuzz.sanitized
 
 bench: ## the benchmarks (ONLY=fanout)

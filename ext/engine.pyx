@@ -6,7 +6,7 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64, nova_ref, nova_store32, nova_store64, nova_swap32
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64, nova_ref, nova_store8, nova_store32, nova_store64, nova_swap32
 from nova.ext.buffer cimport Buf, Buffer, buf_unref, buffer_wrap
 from nova.ext.channels cimport Channel
 from nova.ext.commands cimport CF_RECOVER, CF_SINCE
@@ -436,7 +436,7 @@ cdef class Engine:
             l.tls = tls.ctx
         if largest > self.shared.largest:
             nova_store32(&self.shared.largest, <uint32_t> largest)
-        l.fd = fd
+        nova_store32(<uint32_t*> &l.fd, <uint32_t> fd)  # the last of all: a thread that sees it sees the rest
         for i in range(self.count):
             self.post(i, CM_LISTEN, 0, 0, <uint64_t> number, 0, b"")
         return number
@@ -450,20 +450,21 @@ cdef class Engine:
         if not 1 <= number < PICTURES_SITE or len(name) > sizeof(rule.name):
             raise ValueError(f"sites have numbers from 1 to {PICTURES_SITE - 1} and names of at most 32 bytes")
         rule = &self.shared.sites[number]
-        rule.flags = 0
+        nova_store8(&rule.flags, 0)  # requests that come meanwhile go up
         memcpy(rule.name, <const char*> name, len(name))
         rule.name_size = <uint8_t> len(name) if len(name) else 255  # of no path
-        rule.flags = <uint8_t> (S_OPEN | (S_HOST if host_in_key else 0) | (S_DIRECTIVES if directives else 0) | (S_UP if always_up else 0))
+        nova_store8(&rule.flags, <uint8_t> (S_OPEN | (S_HOST if host_in_key else 0) | (S_DIRECTIVES if directives else 0)
+                                            | (S_UP if always_up else 0)))
 
     def unsite(self, int number) -> None:
         """Requests of this site go up from now on, and its prefix is not known any more."""
         if 1 <= number < MAX_SITES:
-            self.shared.sites[number].flags = 0
+            nova_store8(&self.shared.sites[number].flags, 0)
 
     def retls(self, int number, TlsContext tls not None) -> None:
         """New connections of a listener get this context; those that are open keep theirs."""
         self.tls.append(tls)  # the one before stays: a thread may be making a connection with it
-        self.shared.listeners[number].tls = tls.ctx
+        nova_store64(<uint64_t*> &self.shared.listeners[number].tls, <uint64_t> tls.ctx)
 
     def unlisten(self, int number) -> None:
         """Accept no more on this listener."""

@@ -271,7 +271,8 @@ cdef void begin(Thread* t, Room* room, bint waited) noexcept nogil:
         if room.alone >= PROBE_AGAIN or room.pubs > 1:
             room.alone = PROBE_AFTER - 1
     t.stats.ws_sweeps += 1
-    room_list(t, room)
+    if not room_list(t, room):
+        room.at = 0  # the next one serves each of its members from its cursor
 
 
 cdef void decide(Thread* t, Room* room) noexcept nogil:

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset, strlen
 
+from nova.ext.atomics cimport nova_load8
 from nova.ext.bytevec cimport vec_append, vec_drop_front, vec_free
 from nova.ext.conn cimport conn_again, conn_arm, conn_id, conn_owe, timer_clear, timer_set
 from nova.ext.hot cimport answer_body, answer_error
@@ -269,7 +270,7 @@ cdef int serve_site(Thread* t, Conn* c, const uint8_t* data, Head* head, uint16_
     if head.flags & HF_ABSOLUTE and not site_host_agrees(data, head):
         refuse(t, c, 400)
         return T_ANSWERED
-    if not site_suits(t, site, data, head) or not kept_key(&t.key, data, head, t.shared.sites[site].flags & S_HOST, skip):
+    if not site_suits(t, site, data, head) or not kept_key(&t.key, data, head, nova_load8(&t.shared.sites[site].flags) & S_HOST, skip):
         return hand_up_to(t, c, data, head, site, False)
     found = kept_find(t.shared.objects, site, &t.key, data, head, <uint32_t> t.now_unix, plain, plain and head.method == HTTP_GET,
                       conn_id(t, c), &c.waiter, &kept)

@@ -36,7 +36,7 @@ from nova.ext.rtmp_serve cimport (
 from nova.ext.sequence cimport Seq, seq_unref
 from nova.ext.shed cimport shed
 from nova.ext.site_serve cimport heads_out
-from nova.ext.ssl cimport SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
+from nova.ext.ssl cimport SSL_CTX, SSL_free, SSL_get0_alpn_selected, SSL_new, SSL_set_accept_state, SSL_set_fd
 from nova.ext.timer cimport wheel_back, wheel_due, wheel_open, wheel_sleep
 from nova.ext.transport cimport tls_step, tx_copy, tx_flush, tx_slice
 from nova.ext.uring cimport uring_close, uring_open
@@ -348,7 +348,7 @@ cdef void begin(Thread* t, Conn* c) noexcept nogil:
     if not c.flags & CF_HANDSHAKE:
         opened(t, c)
         return
-    c.ssl = SSL_new(listener.tls)
+    c.ssl = SSL_new(<SSL_CTX*> nova_load64(<uint64_t*> &listener.tls))  # a renewed certificate may come at this moment
     if c.ssl == NULL or SSL_set_fd(c.ssl, c.fd) != 1:
         conn_close(t, c, R_LIMIT)
         return

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load64, nova_ref, nova_store64
 from nova.ext.buffer cimport Buf, Buffer, buf_copy, buf_unref, buffer_wrap
 from nova.ext.eviction cimport evict_remove
 from nova.ext.pthread cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
@@ -116,20 +116,20 @@ cdef void kept_unref(Kept* kept) noexcept nogil:
     free(kept)
 
 
-# Lists of waiting requests
+# Lists of waiting requests. What points to their first one is stored whole: threads look without the lock whether there is one
 
 cdef inline void link(Waiter** first, Waiter* waiter) noexcept nogil:
     waiter.next = first[0]
     waiter.prev = first
     if first[0] != NULL:
         first[0].prev = &waiter.next
-    first[0] = waiter
+    nova_store64(<uint64_t*> first, <uint64_t> waiter)
 
 
 cdef inline void unlink(Waiter* waiter) noexcept nogil:
     if waiter.prev == NULL:
         return
-    waiter.prev[0] = waiter.next
+    nova_store64(<uint64_t*> waiter.prev, <uint64_t> waiter.next)
     if waiter.next != NULL:
         waiter.next.prev = waiter.prev
     waiter.prev = NULL

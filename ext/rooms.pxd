@@ -10,7 +10,7 @@ cdef Place* place_named(Conn* c, const unsigned char* name, size_t size) noexcep
 # Enter a channel; NULL when memory is out. Who is in it already gets a new cursor.
 cdef Sub* room_enter(Thread* t, Conn* c, Chan* chan, uint64_t cursor, uint64_t last) noexcept nogil
 cdef void room_leave(Thread* t, Conn* c, Place* place) noexcept nogil
-cdef void room_list(Thread* t, Room* room) noexcept nogil
+cdef bint room_list(Thread* t, Room* room) noexcept nogil
 cdef void batch_drop(Room* room) noexcept nogil
 # Out of all its channels; the watched ones are remembered for trio.
 cdef void rooms_leave(Thread* t, Conn* c) noexcept nogil

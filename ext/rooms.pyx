@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 
 from nova.ext.atomics cimport nova_add32, nova_load32, nova_ref
 from nova.ext.buffer cimport buf_unref
-from nova.ext.bytevec cimport vec_append, vec_free
+from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.channels cimport chan_unref
 from nova.ext.conn cimport conn_at
 from nova.ext.io cimport CF_KNOWN
@@ -81,20 +81,21 @@ cdef void room_end(Thread* t, Room* room) noexcept nogil:
     free(room)
 
 
-cdef void room_list(Thread* t, Room* room) noexcept nogil:
-    """There is something to do for it: `fan_turn` looks at it."""
+cdef bint room_list(Thread* t, Room* room) noexcept nogil:
+    """There is something to do for it: `fan_turn` looks at it. False: memory is out."""
     cdef Room** grown
     if room.listed:
-        return
+        return True
     if t.room_count == t.room_cap:
         grown = <Room**> realloc(t.rooms, (t.room_cap * 2 + 16) * sizeof(Room*))
         if grown == NULL:
-            return
+            return False
         t.rooms = grown
         t.room_cap = t.room_cap * 2 + 16
     t.rooms[t.room_count] = room
     t.room_count += 1
     room.listed = True
+    return True
 
 
 cdef Sub* room_enter(Thread* t, Conn* c, Chan* chan, uint64_t cursor, uint64_t last) noexcept nogil:
@@ -175,8 +176,8 @@ cdef void rooms_leave(Thread* t, Conn* c) noexcept nogil:
     cdef uint8_t size
     while c.ws.place_count:
         chan = c.ws.places[c.ws.place_count - 1].room.chan
-        if chan.watched and c.flags & CF_KNOWN:
-            size = <uint8_t> chan.name_size
+        size = <uint8_t> chan.name_size
+        if chan.watched and c.flags & CF_KNOWN and vec_reserve(&c.ws.gone, <size_t> size + 1) != NULL:
             vec_append(&c.ws.gone, &size, 1)
             vec_append(&c.ws.gone, chan.text, chan.name_size)
         room_leave(t, c, &c.ws.places[c.ws.place_count - 1])

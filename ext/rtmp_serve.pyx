@@ -192,7 +192,7 @@ cdef void rtmp_input(Thread* t, Conn* c) noexcept nogil:
     """The socket has bytes, or its peer has finished."""
     cdef Py_ssize_t n = 0
     cdef ByteVec reply
-    cdef int r
+    cdef int r, failed
     if c.flags & CF_STARVED:
         return
     n = conn_read(t, c, t.rx, RECV_SIZE)
@@ -209,11 +209,14 @@ cdef void rtmp_input(Thread* t, Conn* c) noexcept nogil:
     r = rtmp_reader_feed(c.rtmp.reader, t.rx, <size_t> n, &c.rtmp.records, &reply)
     if reply.len:
         tx_copy(t, c, reply.data, reply.len)
-        tx_flush(t, c)
     vec_free(&reply)
+    failed = tx_flush(t, c)
     if r < 0:
         c.reason = <uint16_t> (0x100 - r)  # the kernel's code, above the reasons of the transport
         conn_close(t, c, c.reason)
+        return
+    if failed < 0:
+        conn_close(t, c, R_RESET)
         return
     if wanted(t, c):
         hand_up(t, c)

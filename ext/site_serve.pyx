@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
 from libc.string cimport memchr, memcmp, memcpy
 
-from nova.ext.atomics cimport nova_add32, nova_add64, nova_load32, nova_load64, nova_ref
+from nova.ext.atomics cimport nova_add32, nova_add64, nova_load8, nova_load32, nova_load64, nova_ref
 from nova.ext.buffer cimport buf_new, buf_unref
 from nova.ext.conn cimport conn_again, conn_at, timer_clear
 from nova.ext.hot cimport answer_error
@@ -49,7 +49,7 @@ cdef uint16_t site_named(Thread* t, const uint8_t* path, size_t size, size_t* sk
     length = end - path - 7
     for i in range(1, MAX_SITES):
         rule = &t.shared.sites[i]
-        if rule.flags & S_OPEN and rule.name_size == length and memcmp(rule.name, path + 7, length) == 0:
+        if nova_load8(&rule.flags) & S_OPEN and rule.name_size == length and memcmp(rule.name, path + 7, length) == 0:
             skip[0] = length + 8
             return i
     return 0
@@ -83,7 +83,7 @@ cdef bint site_host_agrees(const uint8_t* data, Head* head) noexcept nogil:
 
 cdef bint site_suits(Thread* t, uint16_t site, const uint8_t* data, Head* head) noexcept nogil:
     """Whether a request may be answered from what is kept."""
-    cdef uint8_t flags = t.shared.sites[site].flags
+    cdef uint8_t flags = nova_load8(&t.shared.sites[site].flags)
     cdef int i
     if (head.method != HTTP_GET and head.method != HTTP_HEAD) or head.content_length > 0 or \
             head.flags & (HF_ABSOLUTE | HF_CHUNKED | HF_UPGRADE_OTHER | HF_UPGRADE_WEBSOCKET) or flags & S_UP or not flags & S_OPEN:

@@ -3,11 +3,12 @@
 Usage: python tools/variant.py debug|address|thread -- ARGUMENTS FOR PYTEST
 
 debug: bounds checks in every kernel (BUILD_DEBUG=1). address: AddressSanitizer. thread: ThreadSanitizer, for
-those who touch what I/O threads share; not part of `make test-all`. The build lives in
+what I/O threads share with trio and one another; a report is exit code 66. The build lives in
 `build/variant-NAME/`, a tree of links to this checkout's files, so that only the compiled modules differ.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,15 +42,16 @@ def lay_out(tree: Path) -> None:
             link.unlink()
 
 
-def sanitizer_environment(name: str) -> dict[str, str]:
-    """What a process needs whose extension modules are sanitized while the interpreter is not."""
+def sanitizer_environment(name: str, reports: Path) -> dict[str, str]:
+    """What a process needs whose extension modules are sanitized while the interpreter is not. Reports become files in `reports`: what a
+    process writes while pytest captures it is seen by nobody when the test passes, or the process ends."""
     runtime = {"address": "libasan.so", "thread": "libtsan.so"}[name]
     library = subprocess.run(["gcc", f"-print-file-name={runtime}"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "LD_PRELOAD": library,
         # The interpreter keeps what it allocates at start until the end: that is no leak of ours.
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
-        "TSAN_OPTIONS": f"suppressions={ROOT}/tests/core/reactor/thread.supp:exitcode=66",
+        "ASAN_OPTIONS": f"detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:log_path={reports}/address",
+        "TSAN_OPTIONS": f"suppressions={ROOT}/tests/core/reactor/thread.supp:exitcode=66:log_path={reports}/thread",
         "PYTHONMALLOC": "malloc",
     }
 
@@ -68,14 +70,20 @@ def main() -> int:
     environment = {**os.environ, "PYTHONPATH": str(tree), "NOVA_VARIANT": name}
     # ThreadSanitizer's shadow has its place, where a random layout may put something else.
     prefix = ["setarch", "-R"] if name == "thread" else []
+    reports = tree / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
     if name in ("address", "thread"):
-        environment |= sanitizer_environment(name)
+        environment |= sanitizer_environment(name, reports)
     check = "import nova, sys; sys.exit(not nova.__file__.startswith(sys.argv[1]))"
     if subprocess.run([*prefix, sys.executable, "-c", check, str(tree)], cwd=tree, env=environment).returncode:
         print(f"variant {name}: Python does not take its modules from {tree}", file=sys.stderr)
         return 1
     print(f"variant {name}:", flush=True)
-    return subprocess.run([*prefix, sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment).returncode
+    code = subprocess.run([*prefix, sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment).returncode
+    for report in sorted(reports.iterdir()):
+        print(report.read_text(errors="replace"), file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ static inline int64_t nova_add64(int64_t *p, int64_t v) { return __atomic_add_fe
 static inline int64_t nova_sum64(int64_t *p, int64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL); }
 static inline uint64_t nova_load64(uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void nova_store64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+static inline uint8_t nova_load8(uint8_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+static inline void nova_store8(uint8_t *p, uint8_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 static inline uint32_t nova_load32(uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static inline void nova_store32(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 /* From `was` to `v`; 0: it was another one, which is in `was` now, or nothing at all has changed. */

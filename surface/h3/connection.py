@@ -36,7 +36,8 @@ RESETS: Final = 200  # requests that a peer may cancel beyond those that it lets
 class Limits:
     """Bounds of one connection; times in seconds, sizes in bytes.
 
-    window, stream_window: what may come up unread. unsent, stream_unsent: what may lie unacknowledged before senders wait.
+    window, stream_window: what may come up unread. unsent, stream_unsent: what may lie unacknowledged before senders wait; each may have
+    one piece under way in any case.
     """
 
     max_head: int = 32_768
@@ -219,8 +220,12 @@ class Connection:
             self._quic.consumed(stream, size)
 
     def has_room(self, stream: int, share: float = 1.0) -> bool:
-        """Whether less than `share` of what may lie unacknowledged does, on this answer and on the connection."""
-        return self._quic.unsent(stream) < self._limits.stream_unsent * share and self._quic.all_unsent < self._limits.unsent * share
+        """Whether less than `share` of what may lie unacknowledged does, on this answer and on the connection.
+
+        An answer of which nothing does always has room: what others do not take must not hold it up, nor be laid to its charge.
+        """
+        mine = self._quic.unsent(stream)
+        return not mine or (mine < self._limits.stream_unsent * share and self._quic.all_unsent < self._limits.unsent * share)
 
     def unsent(self, stream: int) -> int:
         """Bytes of an answer that the peer has not acknowledged."""

@@ -355,6 +355,25 @@ async def test_websocket_that_is_flooded_waits_for_its_reader(server: H3Server, 
         await _gone(server, app)
 
 
+async def test_downloads_that_nobody_reads_hold_up_no_websocket(
+    start: Start, app: Application, ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They fill what may lie unacknowledged on the connection, which they share with the chat."""
+    limits, patience = Limits(unsent=1 << 18, stream_unsent=1 << 17), Patience(30.0, 4096)
+    async with start(limits=limits, patience=patience) as server, connect(server.address, ca, max_stream_data=1 << 14) as client:
+        stream, answer = client.websocket("/ws")
+        await answer.until(lambda a: a.headers)
+        monkeypatch.setattr(client.quic, "_write_stream_limits", lambda **_: None)  # no more credit
+        for _ in range(4):
+            client.ask("/endless")
+        connection = server._front.connections[0]
+        while connection._quic.all_unsent < 1 << 18:
+            await trio.lowlevel.checkpoint()
+        client.send(stream, _frame(1, b"still there"))
+        await answer.until(lambda a: a.body or a.reset is not None)
+        assert _messages(answer) == [(1, b"still there", 0)]
+
+
 async def test_of_many_pings_the_newest_is_answered(server: H3Server, ca: Path) -> None:
     """RFC 6455, 5.5.3. A window full of pings, answered one by one, kept everybody else waiting for a tenth of a second."""
     async with connect(server.address, ca) as client:

@@ -16,6 +16,8 @@ _MOST: Final = 16 << 20  # bytes of all that is remembered; the playlists that w
 _NAME: Final = 128  # bytes of a name beside its own, or of a playlist
 _LARGEST: Final = 1 << 20  # bytes of one
 _END: Final = b"#EXT-X-ENDLIST"
+# A name below the playlist's folder, if no segment of it is empty or begins with a dot.
+_PLAIN: Final = re.compile(rb"[^\0- ./?:;#][^\0- :;#]*")
 _URI: Final = re.compile(rb'^(?!#)[^\r\n]+|URI="([^"\r\n]+)"', re.MULTILINE)
 
 
@@ -32,9 +34,12 @@ class Windows:
             return frozenset()
         host, slash, path = key.partition(b"/")
         base = (slash + path).decode("latin-1")
+        folder = host + urljoin(base, "x")[:-1].encode("latin-1")
         text = b"".join(bytes(piece) for piece in body)  # type: ignore[call-overload]  # Buffers and bytes
         now = frozenset(
-            host + urljoin(base, uri.decode("latin-1")).encode("latin-1", "replace")
+            folder + uri
+            if _PLAIN.fullmatch(uri) and b"/." not in uri and b"//" not in uri  # a tenth of what urljoin takes
+            else host + urljoin(base, uri.decode("latin-1")).encode("latin-1", "replace")
             for found in _URI.finditer(text)
             if not (uri := found[1] or found[0]).startswith((b"http:", b"https:", b"//"))
         )

@@ -1,5 +1,10 @@
 """What playlists named is remembered within bounds, and only where something can leave."""
 
+from urllib.parse import urljoin
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from nova.cdn.shield.live import Windows
 
 
@@ -16,9 +21,24 @@ def test_what_left_a_live_playlist_is_told_once() -> None:
     assert windows.size == 0
 
 
+_PATHS = st.text("ab./?:;# \t%", max_size=12)
+
+
+@given(_PATHS, _PATHS)
+@example("a/b.m3u8", "c/../d.mp4")
+@example("a/../b.m3u8?c=/d/", "e.mp4")
+@example("", "a//b.mp4?c")
+def test_names_are_resolved_as_urls_are(path: str, name: str) -> None:
+    if not name or name.startswith(("#", "//", "http:", "https:")):
+        return
+    windows = Windows()
+    windows.look(b"h/" + path.encode(), 100, [name.encode() + b"\n"])
+    assert windows.look(b"h/" + path.encode(), 100, [b"#EXTM3U\n"]) == {b"h" + urljoin("/" + path, name).encode()}
+
+
 def test_recordings_are_not_remembered() -> None:
     windows = Windows()
-    for number in range(1000):
+    for number in range(10):
         windows.look(b"h/%d/index.m3u8" % number, 100_000, playlist(1, 1000, b"#EXT-X-ENDLIST\n"))
     assert windows.size == 0
 

@@ -423,7 +423,7 @@ class Server:
         metrics.read("nova_publishers", "Streams that are published now.", "gauge", lambda: [((), self._live.publishers)])
         metrics.read("nova_rtmp_connections", "Open RTMP connections.", "gauge", lambda: [((), self._rtmp.connections)])
         metrics.read("nova_objects", "Names in the object table.", "gauge", lambda: [((), len(self._reactor.objects))])
-        metrics.read("nova_h3", "HTTP/3: what is open, and requests since the start.", "gauge", self._h3.stats, ("name",))
+        metrics.read("nova_h3", "HTTP/3: what is open; the others since the start.", "gauge", self._h3.stats, ("name",))
         metrics.read(
             "nova_reactor", "Counters of the I/O threads.", "gauge",
             lambda: [((name,), value) for name, value in self._reactor.engine.stats().items()], ("name",),

@@ -56,7 +56,8 @@ class H3Door:
         server = self._server
         if server is None:
             return []
-        return [(("connections",), server.connections), (("requests",), server.requests), (("tasks",), server.tasks)]
+        names = ("connections", "requests", "tasks", "refused", "slow")
+        return [((name,), getattr(server, name)) for name in names]
 
 
 def alt_svc(port: int) -> bytes:

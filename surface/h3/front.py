@@ -53,6 +53,7 @@ class Front:
         self._exempt = exempt
         self._retry = QuicRetryTokenHandler() if retry else None
         self.closed = False
+        self.refused = 0  # connections, since the start
 
     @property
     def connections(self) -> list[Connection]:
@@ -130,6 +131,7 @@ class Front:
         address = parse_address(peer[0])
         key = (0, 0) if address is None else address_key(address)
         if self.closed or not self._counts.enter(key, exempt=address is not None and address in self._exempt):
+            self.refused += 1
             return _refusal(header, QuicErrorCode.CONNECTION_REFUSED)
         made = Connection(self._configuration, self._limits, peer, now, original_cid=original, retry_cid=retried)
         self._addresses[made] = key

@@ -96,6 +96,7 @@ class H3Server:
         self._date_at = 0
         self._date = b""
         self.requests = 0  # served since the start
+        self.slow = 0  # answers and WebSockets that were reset since the start, because their peers took too little
 
     def renew(self, cert: str, key: str) -> None:
         """New connections get this certificate. Raises OSError, ValueError: it cannot be used, and the one before stays."""
@@ -112,6 +113,11 @@ class H3Server:
     def connections(self) -> int:
         """Connections that are served now."""
         return sum(not connection.ended for connection in self._front.connections)
+
+    @property
+    def refused(self) -> int:
+        """Connections that were refused since the start, above a limit or while draining."""
+        return self._front.refused
 
     @property
     def tasks(self) -> int:
@@ -343,6 +349,7 @@ class H3Server:
             with guarded(_log):
                 call.fail()
             link.streams.pop(stream.number, None)
+            self.slow += stream.too_slow
             self._wake(link)
             if self._empty is not None and not link.connection.requests:
                 self._empty.set()

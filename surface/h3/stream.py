@@ -47,12 +47,13 @@ class Link:
 class Stream:
     """One request's bytes. `body`, `gone` and `has_room` are called by the shell, the rest by the one task that serves it."""
 
-    __slots__ = ("_heard", "_input", "_link", "_patience", "_room", "ended", "is_gone", "number", "on_gone")
+    __slots__ = ("_heard", "_input", "_link", "_patience", "_room", "ended", "is_gone", "number", "on_gone", "too_slow")
 
     def __init__(self, link: Link, number: int, patience: Patience, *, ended: bool) -> None:
         self.number = number
         self.ended = ended  # the request is whole
         self.is_gone = False
+        self.too_slow = False  # it was reset because the peer took too little
         self.on_gone: Callable[[], None] = lambda: None
         self._link = link
         self._patience = patience
@@ -164,5 +165,6 @@ class Stream:
             finally:
                 self._link.crowded.discard(self)
             if waiting.cancelled_caught and before - connection.unsent(self.number) < self._patience.rate * self._patience.wait:
+                self.too_slow = True
                 self.reset(ErrorCode.H3_EXCESSIVE_LOAD)
         self._check()

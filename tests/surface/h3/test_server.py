@@ -258,6 +258,7 @@ async def test_reader_below_the_least_rate_is_cut(start: Start, app: Application
         await answer.until(lambda a: a.reset is not None)
         assert answer.reset == ErrorCode.H3_EXCESSIVE_LOAD
         await _gone(server, app)
+        assert server.slow == 1
 
 
 # -- WebSocket -----------------------------------------------------------------------------------------------------------
@@ -417,6 +418,7 @@ async def test_connections_of_one_address_are_counted(start: Start, ca: Path) ->
         async with connect(server.address, ca) as second:
             assert second.ended is not None
             assert second.ended.error_code == 2  # CONNECTION_REFUSED
+            assert server.refused
         assert (await first.get("/hello")).status == 200
 
 

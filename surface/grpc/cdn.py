@@ -139,7 +139,7 @@ class CdnService:
         limit = min(request.limit, LIMIT_MAX) if request.limit > 0 else LIMIT_DEFAULT
         which = {"site": request.site or None, "asset": request.asset or None, "owner": routes_cdn.whose(principal, request.owner or None)}
         rows, total, cursor = await routes_cdn.used(self._cdn, begin, end, limit, request.cursor or None, **which)
-        shown = pb.GetCdnUsageStatsResponse(requests=total["requests"], hits=total["hits"], bytes=total["bytes"], cursor=cursor or "")
+        shown = pb.GetCdnUsageStatsResponse(total=pb.UsageTotal(**total), cursor=cursor or "")
         for row in rows:
             item = shown.items.add(
                 site=row.site, asset=row.asset, owner=row.owner, requests=row.requests, hits=row.hits, bytes=row.bytes
@@ -172,7 +172,7 @@ class CdnService:
         for found in routes_cdn.deployed(self._cdn):
             item = shown.items.add(version=found["version"], current=found["current"])
             for site in found["sites"]:
-                item.sites[site["site"]] = site["version"]
+                item.sites.add(**site)
             for edge in found["edges"]:
                 _time(item.edges.add(edge=edge["edge"]).since, edge["since"])
         return shown
@@ -181,13 +181,10 @@ class CdnService:
         from nova.surface.grpc.generated import cdn_v1_pb2 as pb
 
         found, jobs = await routes_cdn.measured(self._cdn, call.require())
-        total = found["total"]
-        shown = pb.GetCdnMetricsResponse(edge=found["edge"], counters=_counters(total), hit_ratio=total["hit_ratio"] or 0.0)
+        shown = pb.GetCdnMetricsResponse(edge=found["edge"], total=pb.TotalMetrics(**_known(found["total"])))
         for site in found["sites"]:
-            item = shown.sites.add(site=site["site"], counters=_counters(site), hit_ratio=site["hit_ratio"] or 0.0, down=site["down"])
-            for origin in site["origins"]:
-                known = {name: value for name, value in origin.items() if value is not None and name not in ("weight", "openings")}
-                item.origins.add(**known)
+            origins = [pb.OriginMetrics(**_known(origin)) for origin in site["origins"]]
+            shown.sites.add(**_known(site) | {"origins": origins})
         shown.jobs.extend(map(_job, jobs))
         return shown
 
@@ -233,8 +230,9 @@ def _given(request: pb.UpdateCdnAssetRequest) -> dict[str, Any]:
     return {name: values[name] for name in named}
 
 
-def _counters(found: Mapping[str, Any]) -> dict[str, int]:
-    return {name: value for name, value in found.items() if isinstance(value, int) and not isinstance(value, bool)}
+def _known(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What has a value yet."""
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _time(field: Any, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
 
 from nova.surface.grpc.generated import cdn_v1_pb2 as pb
 from tests.cdn.origins.running import Process, processes
@@ -349,14 +350,35 @@ def test_every_call_of_the_service_answers(cdn: Cdn) -> None:
         )
         assert call("InvalidateCachePattern", pb.InvalidateCachePatternRequest(pattern="/g/**", site="films")).job.kind == "purge"
         assert call("PrewarmCache", pb.PrewarmCacheRequest(urls=["/size/9?g"], site="films")).job.kind == "prewarm"
-        assert call("GetCdnUsageStats", pb.GetCdnUsageStatsRequest(asset=made.id)).requests >= 1
+        assert call("GetCdnUsageStats", pb.GetCdnUsageStatsRequest(asset=made.id)).total.requests >= 1
         assert [edge.edge for edge in call("GetEdgeLocations", pb.GetEdgeLocationsRequest()).items] == ["here"]
         assert call("GetDeploymentStatus", pb.GetDeploymentStatusRequest()).items[0].current
         metrics = call("GetCdnMetrics", pb.GetCdnMetricsRequest())
         assert {site.site for site in metrics.sites} == {"closed", "films", "shop"}
+        assert _names(cdn.look("/v1/cdn/metrics", token=cdn.admin)) == _names(json_format.MessageToDict(metrics, **PLAIN))
+        deployed = call("GetDeploymentStatus", pb.GetDeploymentStatusRequest())
+        assert json_format.MessageToDict(deployed, **PLAIN)["items"] == [
+            each | {"edges": [edge | {"since": _short(edge["since"])} for edge in each["edges"]]}
+            for each in cdn.look("/v1/cdn/deployments", token=cdn.admin)["items"]
+        ]
         with pytest.raises(grpc.RpcError) as caught:
             call("InvalidateCache", pb.InvalidateCacheRequest(tags=["g"]), cdn.reader)
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
         with pytest.raises(grpc.RpcError) as caught:
             call("GetCdnAsset", pb.GetCdnAssetRequest(id="nothing"))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+PLAIN: Any = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+
+
+def _names(found: Any) -> Any:
+    """The names of all members that have a value, as they lie in one another."""
+    if isinstance(found, list):
+        return _names(found[0]) if found else None
+    return {name: _names(value) for name, value in found.items() if value is not None} if isinstance(found, dict) else None
+
+
+def _short(time: str) -> str:
+    """As protobuf writes a time: without the milliseconds of a whole second."""
+    return time.replace(".000Z", "Z")

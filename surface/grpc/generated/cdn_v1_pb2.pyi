@@ -255,19 +255,25 @@ class Usage(_message.Message):
     bytes: int
     def __init__(self, hour: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., asset: _Optional[str] = ..., owner: _Optional[str] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
-class GetCdnUsageStatsResponse(_message.Message):
-    __slots__ = ("items", "requests", "hits", "bytes", "cursor")
-    ITEMS_FIELD_NUMBER: _ClassVar[int]
+class UsageTotal(_message.Message):
+    __slots__ = ("requests", "hits", "bytes")
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     HITS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
-    CURSOR_FIELD_NUMBER: _ClassVar[int]
-    items: _containers.RepeatedCompositeFieldContainer[Usage]
     requests: int
     hits: int
     bytes: int
+    def __init__(self, requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class GetCdnUsageStatsResponse(_message.Message):
+    __slots__ = ("items", "cursor", "total")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Usage]
     cursor: str
-    def __init__(self, items: _Optional[_Iterable[_Union[Usage, _Mapping]]] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., bytes: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+    total: UsageTotal
+    def __init__(self, items: _Optional[_Iterable[_Union[Usage, _Mapping]]] = ..., cursor: _Optional[str] = ..., total: _Optional[_Union[UsageTotal, _Mapping]] = ...) -> None: ...
 
 class GetEdgeLocationsRequest(_message.Message):
     __slots__ = ()
@@ -316,23 +322,24 @@ class GetDeploymentStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Deployment(_message.Message):
-    __slots__ = ("version", "current", "sites", "edges")
-    class SitesEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    __slots__ = ("version", "current", "edges", "sites")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
-    SITES_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
     version: str
     current: bool
-    sites: _containers.ScalarMap[str, str]
     edges: _containers.RepeatedCompositeFieldContainer[DeploymentEdge]
-    def __init__(self, version: _Optional[str] = ..., current: _Optional[bool] = ..., sites: _Optional[_Mapping[str, str]] = ..., edges: _Optional[_Iterable[_Union[DeploymentEdge, _Mapping]]] = ...) -> None: ...
+    sites: _containers.RepeatedCompositeFieldContainer[DeploymentSite]
+    def __init__(self, version: _Optional[str] = ..., current: _Optional[bool] = ..., edges: _Optional[_Iterable[_Union[DeploymentEdge, _Mapping]]] = ..., sites: _Optional[_Iterable[_Union[DeploymentSite, _Mapping]]] = ...) -> None: ...
+
+class DeploymentSite(_message.Message):
+    __slots__ = ("site", "version")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    version: str
+    def __init__(self, site: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class DeploymentEdge(_message.Message):
     __slots__ = ("edge", "since")
@@ -353,7 +360,7 @@ class GetCdnMetricsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class OriginMetrics(_message.Message):
-    __slots__ = ("url", "backup", "well", "breaker", "requests", "failures", "busy", "idle", "p50_ms", "p95_ms", "p99_ms")
+    __slots__ = ("url", "backup", "well", "breaker", "requests", "failures", "busy", "idle", "p50_ms", "p95_ms", "p99_ms", "weight", "openings")
     URL_FIELD_NUMBER: _ClassVar[int]
     BACKUP_FIELD_NUMBER: _ClassVar[int]
     WELL_FIELD_NUMBER: _ClassVar[int]
@@ -365,6 +372,8 @@ class OriginMetrics(_message.Message):
     P50_MS_FIELD_NUMBER: _ClassVar[int]
     P95_MS_FIELD_NUMBER: _ClassVar[int]
     P99_MS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    OPENINGS_FIELD_NUMBER: _ClassVar[int]
     url: str
     backup: bool
     well: bool
@@ -376,46 +385,116 @@ class OriginMetrics(_message.Message):
     p50_ms: float
     p95_ms: float
     p99_ms: float
-    def __init__(self, url: _Optional[str] = ..., backup: _Optional[bool] = ..., well: _Optional[bool] = ..., breaker: _Optional[str] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., busy: _Optional[int] = ..., idle: _Optional[int] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ...) -> None: ...
+    weight: int
+    openings: int
+    def __init__(self, url: _Optional[str] = ..., backup: _Optional[bool] = ..., well: _Optional[bool] = ..., breaker: _Optional[str] = ..., requests: _Optional[int] = ..., failures: _Optional[int] = ..., busy: _Optional[int] = ..., idle: _Optional[int] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., p99_ms: _Optional[float] = ..., weight: _Optional[int] = ..., openings: _Optional[int] = ...) -> None: ...
 
 class SiteMetrics(_message.Message):
-    __slots__ = ("site", "counters", "hit_ratio", "down", "origins")
-    class CountersEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: int
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    __slots__ = ("site", "hit_ratio", "down", "origins", "requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed", "limited", "assets", "bytes", "fetching", "queued", "origin_requests", "retries", "hedges", "resumes", "retry_budget")
     SITE_FIELD_NUMBER: _ClassVar[int]
-    COUNTERS_FIELD_NUMBER: _ClassVar[int]
     HIT_RATIO_FIELD_NUMBER: _ClassVar[int]
     DOWN_FIELD_NUMBER: _ClassVar[int]
     ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    COLLAPSED_FIELD_NUMBER: _ClassVar[int]
+    MISSES_FIELD_NUMBER: _ClassVar[int]
+    FILLS_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    VALIDATED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_FIELD_NUMBER: _ClassVar[int]
+    ASSETS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    FETCHING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_FIELD_NUMBER: _ClassVar[int]
+    RESUMES_FIELD_NUMBER: _ClassVar[int]
+    RETRY_BUDGET_FIELD_NUMBER: _ClassVar[int]
     site: str
-    counters: _containers.ScalarMap[str, int]
     hit_ratio: float
     down: bool
     origins: _containers.RepeatedCompositeFieldContainer[OriginMetrics]
-    def __init__(self, site: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., hit_ratio: _Optional[float] = ..., down: _Optional[bool] = ..., origins: _Optional[_Iterable[_Union[OriginMetrics, _Mapping]]] = ...) -> None: ...
+    requests: int
+    hits: int
+    stale: int
+    collapsed: int
+    misses: int
+    fills: int
+    passed: int
+    validated: int
+    failed: int
+    limited: int
+    assets: int
+    bytes: int
+    fetching: int
+    queued: int
+    origin_requests: int
+    retries: int
+    hedges: int
+    resumes: int
+    retry_budget: float
+    def __init__(self, site: _Optional[str] = ..., hit_ratio: _Optional[float] = ..., down: _Optional[bool] = ..., origins: _Optional[_Iterable[_Union[OriginMetrics, _Mapping]]] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., stale: _Optional[int] = ..., collapsed: _Optional[int] = ..., misses: _Optional[int] = ..., fills: _Optional[int] = ..., passed: _Optional[int] = ..., validated: _Optional[int] = ..., failed: _Optional[int] = ..., limited: _Optional[int] = ..., assets: _Optional[int] = ..., bytes: _Optional[int] = ..., fetching: _Optional[int] = ..., queued: _Optional[int] = ..., origin_requests: _Optional[int] = ..., retries: _Optional[int] = ..., hedges: _Optional[int] = ..., resumes: _Optional[int] = ..., retry_budget: _Optional[float] = ...) -> None: ...
+
+class TotalMetrics(_message.Message):
+    __slots__ = ("hit_ratio", "requests", "hits", "stale", "collapsed", "misses", "fills", "passed", "validated", "failed", "objects", "bytes", "stored_bytes", "promised_bytes", "evictions", "compressed", "disk_objects", "disk_bytes", "disk_writes", "disk_reads", "disk_failures", "disk_evictions")
+    HIT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    COLLAPSED_FIELD_NUMBER: _ClassVar[int]
+    MISSES_FIELD_NUMBER: _ClassVar[int]
+    FILLS_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    VALIDATED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    COMPRESSED_FIELD_NUMBER: _ClassVar[int]
+    DISK_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_WRITES_FIELD_NUMBER: _ClassVar[int]
+    DISK_READS_FIELD_NUMBER: _ClassVar[int]
+    DISK_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    DISK_EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    hit_ratio: float
+    requests: int
+    hits: int
+    stale: int
+    collapsed: int
+    misses: int
+    fills: int
+    passed: int
+    validated: int
+    failed: int
+    objects: int
+    bytes: int
+    stored_bytes: int
+    promised_bytes: int
+    evictions: int
+    compressed: int
+    disk_objects: int
+    disk_bytes: int
+    disk_writes: int
+    disk_reads: int
+    disk_failures: int
+    disk_evictions: int
+    def __init__(self, hit_ratio: _Optional[float] = ..., requests: _Optional[int] = ..., hits: _Optional[int] = ..., stale: _Optional[int] = ..., collapsed: _Optional[int] = ..., misses: _Optional[int] = ..., fills: _Optional[int] = ..., passed: _Optional[int] = ..., validated: _Optional[int] = ..., failed: _Optional[int] = ..., objects: _Optional[int] = ..., bytes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., promised_bytes: _Optional[int] = ..., evictions: _Optional[int] = ..., compressed: _Optional[int] = ..., disk_objects: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., disk_writes: _Optional[int] = ..., disk_reads: _Optional[int] = ..., disk_failures: _Optional[int] = ..., disk_evictions: _Optional[int] = ...) -> None: ...
 
 class GetCdnMetricsResponse(_message.Message):
-    __slots__ = ("edge", "counters", "hit_ratio", "sites", "jobs")
-    class CountersEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: int
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    __slots__ = ("edge", "sites", "jobs", "total")
     EDGE_FIELD_NUMBER: _ClassVar[int]
-    COUNTERS_FIELD_NUMBER: _ClassVar[int]
-    HIT_RATIO_FIELD_NUMBER: _ClassVar[int]
     SITES_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     edge: str
-    counters: _containers.ScalarMap[str, int]
-    hit_ratio: float
     sites: _containers.RepeatedCompositeFieldContainer[SiteMetrics]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
-    def __init__(self, edge: _Optional[str] = ..., counters: _Optional[_Mapping[str, int]] = ..., hit_ratio: _Optional[float] = ..., sites: _Optional[_Iterable[_Union[SiteMetrics, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+    total: TotalMetrics
+    def __init__(self, edge: _Optional[str] = ..., sites: _Optional[_Iterable[_Union[SiteMetrics, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., total: _Optional[_Union[TotalMetrics, _Mapping]] = ...) -> None: ...

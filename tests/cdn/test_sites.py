@@ -7,7 +7,7 @@ import gzip
 import importlib.util
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from nova.core.offload import Offload
 from nova.core.reactor import Listen, Reactor
 from nova.core.settings_schema import make
 from nova.core.settings_table import Cdn, CdnSite
+from nova.ext.kept import Answer
 
 
 def _house() -> ModuleType:
@@ -604,7 +605,12 @@ async def test_many_urls_under_more_hosts_than_are_known_are_looked_for_once(tmp
                 await made.get("one", path, f"h{number}")
         keeper = made.sites.keeper
         names = keeper.names
-        monkeypatch.setattr(keeper, "names", lambda site=None: looks.append(site) or names(site))
+
+        def look(site: int | None) -> Iterator[list[tuple[int, bytes, Answer]]]:
+            looks.append(site)
+            return names(site)
+
+        monkeypatch.setattr(keeper, "names", look)
         urls = [Purge("key", target, "one") for target in (b"/a/1", b"/a/2", *(b"/b/%d" % each for each in range(100)))]
         assert await made.sites.purge(*urls, Purge("tag", b"none")) == 10
         assert looks == [1]

@@ -19,6 +19,7 @@ from nova.cdn.cache.entry import Entry, make
 from nova.cdn.cache.freshness import Verdict
 from nova.core.clock import FakeClock
 from nova.core.offload import Offload
+from nova.ext.buffer import Buffer
 
 NOW = 1_767_225_600.0
 
@@ -51,8 +52,8 @@ def on_disk(root: Path) -> int:
     return size
 
 
-def body_of(found: tuple[Entry, list[object]] | None) -> bytes | None:
-    return None if found is None else b"".join(map(bytes, found[1]))  # type: ignore[arg-type]
+def body_of(found: tuple[Entry, list[Buffer]] | None) -> bytes | None:
+    return None if found is None else b"".join(map(bytes, found[1]))
 
 
 async def test_answers_are_there_after_a_restart(tmp_path: Path) -> None:

@@ -89,3 +89,15 @@ async def test_neither_head_nor_a_slice_is_a_way_around_it(house: ModuleType) ->
         assert (await site.get("/a"))[1]["content-location"] == "own"
         assert (await site.get("/film", "Range: bytes=0-9", "X-Forwarded-Host: evil"))[2] == b"evil      "
         assert (await site.get("/film", "Range: bytes=0-9"))[2] == b"own       "
+
+
+@pytest.mark.parametrize("name", ["X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+async def test_what_has_an_origin_see_another_request_poisons_no_key(house: ModuleType, name: str) -> None:
+    lower = name.lower().encode()
+
+    async with house.site(lambda request: house.origin.Reply(200, KEPT, dict(request.fields).get(lower, b"own"))) as site:
+        assert (await site.get("/a", f"{name}: /admin"))[2] == b"/admin"  # it goes on as it came
+        assert (await site.get("/a"))[2] == b"own"
+        site.advance(61)
+        assert (await site.get("/a", f"{name}: /admin"))[2] == b"/admin"
+        assert (await site.get("/a"))[2] == b"own"

@@ -43,7 +43,9 @@ class Channel:
         """The reply to `subscribe`; a `history` to be sent, as of `push`."""
         same = reply["epoch"] == self.epoch
         if self.placed and not reply["recovered"]:
-            gap = {"from": self.offset + 1, "to": reply["offset"]} if same else {"from": 0, "to": 0}
+            kept = reply["publications"]
+            last = kept[0]["offset"] - 1 if kept and kept[0]["offset"] - 1 > self.offset else reply["offset"]
+            gap = {"from": self.offset + 1, "to": last} if same else {"from": 0, "to": 0}
             self._tell("gap", epoch=reply["epoch"], recovered=0, **gap)
         if not same:
             self.offset, self.epoch = 0, reply["epoch"]

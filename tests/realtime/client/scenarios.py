@@ -103,7 +103,19 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["tick", 20_375], [state("opening"), OPEN]),
             (["opened", 20_400], [{"send": [{"id": 3, "connect": {}}]}]),
             (["received", {**GREETING, "id": 3}, 20_410], [CONNECTED, {"send": [{"id": 4, "subscribe": AGAIN}]}]),
-            (["received", reply(4, 20, 19, 20), 20_430], [gap(7, 20, 0), joined(20, again=True), *told(19, 20)]),
+            (["received", reply(4, 20, 19, 20), 20_430], [gap(7, 18, 0), joined(20, again=True), *told(19, 20)]),
+        ],
+    ),
+    "what cannot be recovered at all is told": (
+        {},
+        [
+            *FOLLOWS,
+            (["received", pub(6), 1], told(6)),
+            (["closed", 4002, "", 20_000], [state("waiting", after_ms=375, code=4002, reason="")]),
+            (["tick", 20_375], [state("opening"), OPEN]),
+            (["opened", 20_400], [{"send": [{"id": 3, "connect": {}}]}]),
+            (["received", {**GREETING, "id": 3}, 20_410], [CONNECTED, {"send": [{"id": 4, "subscribe": AGAIN}]}]),
+            (["received", reply(4, 20), 20_430], [gap(7, 20, 0), joined(20, again=True)]),
         ],
     ),
     "another epoch begins anew": (

@@ -95,7 +95,8 @@ class Channel {
   subscribed(reply) {
     const same = reply.epoch === this.epoch;
     if (this.placed && !reply.recovered) {
-      const [from, to] = same ? [this.offset + 1, reply.offset] : [0, 0];
+      const before = (reply.publications[0]?.offset ?? 0) - 1;
+      const [from, to] = same ? [this.offset + 1, before > this.offset ? before : reply.offset] : [0, 0];
       this.tell("gap", { epoch: reply.epoch, recovered: 0, from, to });
     }
     if (!same) [this.offset, this.epoch] = [0, reply.epoch];

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from nova.core.errors import BadRequest, FieldError, NovaError
 from nova.realtime.channels import encoded
 from nova.realtime.history import Place
 from nova.realtime.hub import CHANNELS_MOST, PAGE, Hub
 from nova.surface.grpc.call import Call, Handlers
+from nova.surface.grpc.values import value_of
 from nova.surface.http.route import LIMIT_MAX
 from nova.surface.http.routes_channels import whole
 from nova.surface.http.routes_realtime import reason_of
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from nova.surface.grpc.generated import realtime_v1_pb2 as pb
 
 SERVICE: Final = "/nova.realtime.v1.RealtimeService"
+ANSWER: Final = 3 * 2**20  # bytes of a page of history, about; clients take 4 MiB
 
 
 class RealtimeService:
@@ -94,10 +98,19 @@ class RealtimeService:
         asks = who(call.require(SERVICE_SCOPE), call.peer)
         since = Place(max(0, request.since), request.epoch)
         room, page = await self._hub.history(asks, request.channel, since, max(0, request.limit) or PAGE, any_epoch=not request.epoch)
-        answer = pb.HistoryResponse(offset=room.history.offset, epoch=room.history.epoch, more=page.more)
+        answer, size = pb.HistoryResponse(offset=room.history.offset, epoch=room.history.epoch, more=page.more), 0
         for each in page.publications:
-            info = "" if each.info is None else each.info.decode()
-            answer.publications.add(offset=each.offset, data_json=each.data.decode(), at=each.at, info_json=info)
+            value, info = value_of(each.data), each.info or b""
+            size += len(value) + len(each.data) + 8 * len(info)
+            if size > ANSWER and answer.publications:
+                answer.more = True
+                break
+            said = answer.publications.add(offset=each.offset, data_json=each.data.decode(), at=each.at, info_json=info.decode())
+            if value:
+                said.data.MergeFromString(value)
+            if info:
+                said.info.MergeFromString(value_of(info))
+            await trio.lowlevel.checkpoint()  # 60 KiB of numbers take 20 ms
         return answer
 
     async def channels(self, request: pb.ChannelsRequest, call: Call) -> pb.ChannelsResponse:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnova/realtime/v1/realtime.proto\x12\x10nova.realtime.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0ePublishRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\x12\x14\n\x0c\x63onflate_key\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\"A\n\x0fPublishResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x08\"]\n\x10\x42roadcastRequest\x12\x10\n\x08\x63hannels\x18\x01 \x03(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\"O\n\x0f\x42roadcastResult\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"G\n\x11\x42roadcastResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.nova.realtime.v1.BroadcastResult\"P\n\x11\x44isconnectRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\"\x14\n\x12\x44isconnectResponse\"A\n\x0fPresenceRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"5\n\x06Member\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\r\n\x05since\x18\x03 \x01(\x03\"j\n\x10PresenceResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x07members\x18\x02 \x03(\x0b\x32\x18.nova.realtime.v1.Member\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"N\n\x0eHistoryRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"O\n\x0bPublication\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x11\n\tdata_json\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x12\x11\n\tinfo_json\x18\x04 \x01(\t\"s\n\x0fHistoryResponse\x12\x33\n\x0cpublications\x18\x01 \x03(\x0b\x32\x1d.nova.realtime.v1.Publication\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"0\n\x0f\x43hannelsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\",\n\x08Occupied\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07readers\x18\x02 \x01(\x03\"O\n\x10\x43hannelsResponse\x12,\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x1a.nova.realtime.v1.Occupied\x12\r\n\x05total\x18\x02 \x01(\x03\"\r\n\x0bInfoRequest\"\x88\x01\n\x04Node\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x63hannels\x18\x02 \x01(\x03\x12\x0f\n\x07readers\x18\x03 \x01(\x03\x12\x14\n\x0cpublications\x18\x04 \x01(\x03\x12\x0f\n\x07refused\x18\x05 \x01(\x03\x12\x11\n\trecovered\x18\x06 \x01(\x03\x12\x15\n\rnot_recovered\x18\x07 \x01(\x03\"\\\n\x0cInfoResponse\x12$\n\x04here\x18\x01 \x01(\x0b\x32\x16.nova.realtime.v1.Node\x12&\n\x06others\x18\x02 \x03(\x0b\x32\x16.nova.realtime.v1.Node2\xcd\x04\n\x0fRealtimeService\x12N\n\x07Publish\x12 .nova.realtime.v1.PublishRequest\x1a!.nova.realtime.v1.PublishResponse\x12T\n\tBroadcast\x12\".nova.realtime.v1.BroadcastRequest\x1a#.nova.realtime.v1.BroadcastResponse\x12W\n\nDisconnect\x12#.nova.realtime.v1.DisconnectRequest\x1a$.nova.realtime.v1.DisconnectResponse\x12Q\n\x08Presence\x12!.nova.realtime.v1.PresenceRequest\x1a\".nova.realtime.v1.PresenceResponse\x12N\n\x07History\x12 .nova.realtime.v1.HistoryRequest\x1a!.nova.realtime.v1.HistoryResponse\x12Q\n\x08\x43hannels\x12!.nova.realtime.v1.ChannelsRequest\x1a\".nova.realtime.v1.ChannelsResponse\x12\x45\n\x04Info\x12\x1d.nova.realtime.v1.InfoRequest\x1a\x1e.nova.realtime.v1.InfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnova/realtime/v1/realtime.proto\x12\x10nova.realtime.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0ePublishRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\x12\x14\n\x0c\x63onflate_key\x18\x04 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\"A\n\x0fPublishResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0f\n\x07\x64urable\x18\x03 \x01(\x08\"]\n\x10\x42roadcastRequest\x12\x10\n\x08\x63hannels\x18\x01 \x03(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x11\n\tdata_json\x18\x03 \x01(\t\"O\n\x0f\x42roadcastResult\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"G\n\x11\x42roadcastResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.nova.realtime.v1.BroadcastResult\"P\n\x11\x44isconnectRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\"\x14\n\x12\x44isconnectResponse\"A\n\x0fPresenceRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"5\n\x06Member\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\r\n\x05since\x18\x03 \x01(\x03\"j\n\x10PresenceResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12)\n\x07members\x18\x02 \x03(\x0b\x32\x18.nova.realtime.v1.Member\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"N\n\x0eHistoryRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\"\x9b\x01\n\x0bPublication\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x11\n\tdata_json\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x12\x11\n\tinfo_json\x18\x04 \x01(\t\x12$\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value\x12$\n\x04info\x18\x06 \x01(\x0b\x32\x16.google.protobuf.Value\"s\n\x0fHistoryResponse\x12\x33\n\x0cpublications\x18\x01 \x03(\x0b\x32\x1d.nova.realtime.v1.Publication\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05\x65poch\x18\x03 \x01(\t\x12\x0c\n\x04more\x18\x04 \x01(\x08\"0\n\x0f\x43hannelsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\",\n\x08Occupied\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x0f\n\x07readers\x18\x02 \x01(\x03\"O\n\x10\x43hannelsResponse\x12,\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x1a.nova.realtime.v1.Occupied\x12\r\n\x05total\x18\x02 \x01(\x03\"\r\n\x0bInfoRequest\"\x88\x01\n\x04Node\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08\x63hannels\x18\x02 \x01(\x03\x12\x0f\n\x07readers\x18\x03 \x01(\x03\x12\x14\n\x0cpublications\x18\x04 \x01(\x03\x12\x0f\n\x07refused\x18\x05 \x01(\x03\x12\x11\n\trecovered\x18\x06 \x01(\x03\x12\x15\n\rnot_recovered\x18\x07 \x01(\x03\"\\\n\x0cInfoResponse\x12$\n\x04here\x18\x01 \x01(\x0b\x32\x16.nova.realtime.v1.Node\x12&\n\x06others\x18\x02 \x03(\x0b\x32\x16.nova.realtime.v1.Node2\xcd\x04\n\x0fRealtimeService\x12N\n\x07Publish\x12 .nova.realtime.v1.PublishRequest\x1a!.nova.realtime.v1.PublishResponse\x12T\n\tBroadcast\x12\".nova.realtime.v1.BroadcastRequest\x1a#.nova.realtime.v1.BroadcastResponse\x12W\n\nDisconnect\x12#.nova.realtime.v1.DisconnectRequest\x1a$.nova.realtime.v1.DisconnectResponse\x12Q\n\x08Presence\x12!.nova.realtime.v1.PresenceRequest\x1a\".nova.realtime.v1.PresenceResponse\x12N\n\x07History\x12 .nova.realtime.v1.HistoryRequest\x1a!.nova.realtime.v1.HistoryResponse\x12Q\n\x08\x43hannels\x12!.nova.realtime.v1.ChannelsRequest\x1a\".nova.realtime.v1.ChannelsResponse\x12\x45\n\x04Info\x12\x1d.nova.realtime.v1.InfoRequest\x1a\x1e.nova.realtime.v1.InfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,22 +54,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRESENCERESPONSE']._serialized_end=871
   _globals['_HISTORYREQUEST']._serialized_start=873
   _globals['_HISTORYREQUEST']._serialized_end=951
-  _globals['_PUBLICATION']._serialized_start=953
-  _globals['_PUBLICATION']._serialized_end=1032
-  _globals['_HISTORYRESPONSE']._serialized_start=1034
-  _globals['_HISTORYRESPONSE']._serialized_end=1149
-  _globals['_CHANNELSREQUEST']._serialized_start=1151
-  _globals['_CHANNELSREQUEST']._serialized_end=1199
-  _globals['_OCCUPIED']._serialized_start=1201
-  _globals['_OCCUPIED']._serialized_end=1245
-  _globals['_CHANNELSRESPONSE']._serialized_start=1247
-  _globals['_CHANNELSRESPONSE']._serialized_end=1326
-  _globals['_INFOREQUEST']._serialized_start=1328
-  _globals['_INFOREQUEST']._serialized_end=1341
-  _globals['_NODE']._serialized_start=1344
-  _globals['_NODE']._serialized_end=1480
-  _globals['_INFORESPONSE']._serialized_start=1482
-  _globals['_INFORESPONSE']._serialized_end=1574
-  _globals['_REALTIMESERVICE']._serialized_start=1577
-  _globals['_REALTIMESERVICE']._serialized_end=2166
+  _globals['_PUBLICATION']._serialized_start=954
+  _globals['_PUBLICATION']._serialized_end=1109
+  _globals['_HISTORYRESPONSE']._serialized_start=1111
+  _globals['_HISTORYRESPONSE']._serialized_end=1226
+  _globals['_CHANNELSREQUEST']._serialized_start=1228
+  _globals['_CHANNELSREQUEST']._serialized_end=1276
+  _globals['_OCCUPIED']._serialized_start=1278
+  _globals['_OCCUPIED']._serialized_end=1322
+  _globals['_CHANNELSRESPONSE']._serialized_start=1324
+  _globals['_CHANNELSRESPONSE']._serialized_end=1403
+  _globals['_INFOREQUEST']._serialized_start=1405
+  _globals['_INFOREQUEST']._serialized_end=1418
+  _globals['_NODE']._serialized_start=1421
+  _globals['_NODE']._serialized_end=1557
+  _globals['_INFORESPONSE']._serialized_start=1559
+  _globals['_INFORESPONSE']._serialized_end=1651
+  _globals['_REALTIMESERVICE']._serialized_start=1654
+  _globals['_REALTIMESERVICE']._serialized_end=2243
 # @@protoc_insertion_point(module_scope)

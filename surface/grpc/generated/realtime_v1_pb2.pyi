@@ -120,16 +120,20 @@ class HistoryRequest(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., since: _Optional[int] = ..., epoch: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class Publication(_message.Message):
-    __slots__ = ("offset", "data_json", "at", "info_json")
+    __slots__ = ("offset", "data_json", "at", "info_json", "data", "info")
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     DATA_JSON_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     INFO_JSON_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
     offset: int
     data_json: str
     at: int
     info_json: str
-    def __init__(self, offset: _Optional[int] = ..., data_json: _Optional[str] = ..., at: _Optional[int] = ..., info_json: _Optional[str] = ...) -> None: ...
+    data: _struct_pb2.Value
+    info: _struct_pb2.Value
+    def __init__(self, offset: _Optional[int] = ..., data_json: _Optional[str] = ..., at: _Optional[int] = ..., info_json: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., info: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class HistoryResponse(_message.Message):
     __slots__ = ("publications", "offset", "epoch", "more")

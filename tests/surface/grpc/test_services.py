@@ -243,6 +243,8 @@ async def test_services_publish_read_and_end_connections(world: World) -> None:
     assert [each.data_json for each in found.publications] == ['{"list":[1.5,"x",null],"n":1}', '{"b":2}'] or [
         each.data_json for each in found.publications
     ] == ['{"n":1,"list":[1.5,"x",null]}', '{"b":2}']
+    shown = json_format.MessageToDict(found)["publications"]  # the names of the HTTP twin (contract), beside the exact texts
+    assert [each["data"] for each in shown] == [{"n": 1, "list": [1.5, "x", None]}, {"b": 2}] and not found.publications[0].HasField("info")
     assert len((await world.ask("History", pb.HistoryRequest(channel="public:a", since=1, epoch=found.epoch), token)).publications) == 1
     room = world.realtime.hub.rooms.get("public:a")
     assert room is not None

@@ -1,6 +1,7 @@
 """The web app: every file below `web/`, ready to be sent; and which page answers which path.
 
-`web/NAME.html` answers `/NAME` and `/NAME/<one segment>` (its script reads the rest of the path); `index.html` answers `/`.
+`web/NAME.html` answers `/NAME` and `/NAME/<one segment>` (its script reads the rest of the path); `index.html` answers `/`. Such a file is
+what a page has of its own; what all pages have is `shell.html`, into which it is put once, when everything is read.
 Files change with a release only, so browsers keep them and ask again by ETag.
 """
 
@@ -20,6 +21,7 @@ from nova.surface.http import headers
 
 FOLDERS: Final = ("static", "vendor")
 ERROR_PAGE: Final = "error.html"
+SHELL: Final = "shell.html"
 COMPRESS_FROM: Final = 1024  # bytes; below it a packet more or less decides nothing
 _TEXT: Final = ("text/", "application/javascript", "application/json", "image/svg+xml")
 _TYPES: Final = {
@@ -67,21 +69,27 @@ def web_assets(folder: Path | None = None) -> list[Asset]:
 
 def error_page(folder: Path | None = None) -> bytes:
     """What a browser sees where there is nothing."""
-    return ((root() if folder is None else folder) / ERROR_PAGE).read_bytes()
+    return page((root() if folder is None else folder) / ERROR_PAGE)
+
+
+def page(file: Path) -> bytes:
+    """The whole page: the file's lines of the head, and behind an empty line its `<main>`, each in its place of the shell."""
+    head, _, main = file.read_text(encoding="utf-8").partition("\n\n")
+    shell = file.with_name(SHELL).read_text(encoding="utf-8")
+    return shell.replace("  <!-- head -->", head).replace("  <!-- main -->\n", main).encode()
 
 
 def _found(folder: Path) -> Iterator[Asset]:
     for name in FOLDERS:
         for file in sorted((folder / name).rglob("*")):
             if file.is_file() and not file.name.startswith("."):
-                yield _asset("/" + file.relative_to(folder).as_posix(), file)
+                yield _asset("/" + file.relative_to(folder).as_posix(), file, file.read_bytes())
     for file in sorted(folder.glob("*.html")):
-        if file.name != ERROR_PAGE:
-            yield _asset("/" if file.stem == "index" else f"/{file.stem}", file)
+        if file.name not in (ERROR_PAGE, SHELL):
+            yield _asset("/" if file.stem == "index" else f"/{file.stem}", file, page(file))
 
 
-def _asset(path: str, file: Path) -> Asset:
-    body = file.read_bytes()
+def _asset(path: str, file: Path, body: bytes) -> Asset:
     kind = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     lines = [("Content-Type", kind), headers.NO_SNIFF]
     # Asked for anew each time, 304 when it is the same: a page of one release with a module of another does not work.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
+from nova.surface.http import pages
 from nova.surface.http.headers import PAGE_POLICY
 from tests.web.origin import Origin
 
@@ -233,7 +234,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(*self.state.origin.answer(path, dict(parse_qsl(query))))
             return
         status, file = self._file(path)
-        self._send(status, file.read_bytes(), TYPES.get(file.suffix, "application/octet-stream"))
+        body = pages.page(file) if file.parent == WEB else file.read_bytes()
+        self._send(status, body, TYPES.get(file.suffix, "application/octet-stream"))
 
     do_GET = do_POST = do_DELETE = do_PATCH = _serve
 

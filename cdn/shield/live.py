@@ -17,7 +17,7 @@ _NAME: Final = 128  # bytes of a name beside its own, or of a playlist
 _LARGEST: Final = 1 << 20  # bytes of one
 _END: Final = b"#EXT-X-ENDLIST"
 # A name below the playlist's folder, if no segment of it is empty or begins with a dot.
-_PLAIN: Final = re.compile(rb"[^\0- ./?:;#][^\0- :;#]*")
+_PLAIN: Final = re.compile(rb"[^\0- ./?:;#][^\0- :;#]*(?<!\?)")
 _URI: Final = re.compile(rb'^(?!#)[^\r\n]+|URI="([^"\r\n]+)"', re.MULTILINE)
 
 

@@ -28,6 +28,7 @@ _PATHS = st.text("ab./?:;# \t%", max_size=12)
 @example("a/b.m3u8", "c/../d.mp4")
 @example("a/../b.m3u8?c=/d/", "e.mp4")
 @example("", "a//b.mp4?c")
+@example("", "a?")
 def test_names_are_resolved_as_urls_are(path: str, name: str) -> None:
     if not name or name.startswith(("#", "//", "http:", "https:")):
         return

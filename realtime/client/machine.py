@@ -52,7 +52,7 @@ class Machine:
         self._retry_at: int | None = None
         self._advised: int | None = None
         self._opened_at = self._heard_at = 0
-        self._pinged = False
+        self._pinged_at: int | None = None  # since when we wait for the answer
         self._ping_ms = PING_MS
         self._refresh_at: int | None = None
         self._lifetime_ms = 0
@@ -72,9 +72,12 @@ class Machine:
         self._stop(1000, "", now, close=self.state in ("opening", "greeting", "connected"))
 
     def wake(self, now: int) -> None:
-        """The network is back, or somebody looks again: a pause between tries ends now, unless the server asked for it."""
+        """The network is back, or somebody looks again: a pause between tries ends now, unless the server asked for it; a connection is
+        asked whether it still is one."""
         if self.state == "waiting" and self._advised is None:
             self._open(now)
+        elif self.state == "connected":
+            self._ping(now)
 
     def subscribe(self, name: str, now: int, place: tuple[int, str] | None = None) -> None:
         """Follow a channel from now on, over every connection. place: offset and epoch to recover from."""
@@ -131,7 +134,7 @@ class Machine:
         elif self.state in ("opening", "greeting"):
             times.append(self._opened_at + OPEN_MS)
         elif self.state == "connected":
-            times.append(self._heard_at + self._ping_ms + (PONG_MS if self._pinged else 0))
+            times.append(self._heard_at + self._ping_ms if self._pinged_at is None else self._pinged_at + PONG_MS)
             times += [channel.retry_at for channel in self.channels.values() if channel.retry_at is not None]
             if self._refresh_at is not None:
                 times.append(self._refresh_at)
@@ -180,12 +183,14 @@ class Machine:
     def hold(self, now: int) -> None:
         """We do not read for a moment: the silence is ours."""
         self._heard_at = now
+        if self._pinged_at is not None:
+            self._pinged_at = now
 
     def received(self, item: Json, now: int) -> None:
         """A frame's value: one reply or push, or an array of them."""
         if self.state not in ("greeting", "connected"):
             return
-        self._heard_at, self._pinged = now, False
+        self._heard_at, self._pinged_at = now, None
         for each in item if isinstance(item, list) else [item]:
             if self.state in ("greeting", "connected"):
                 if "id" in each:
@@ -198,12 +203,11 @@ class Machine:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _tick_connected(self, now: int) -> None:
-        if self._heard_at + self._ping_ms + PONG_MS <= now and self._pinged:
+        if self._pinged_at is not None and self._pinged_at + PONG_MS <= now:
             self._broken(4006, "silent", now)
             return
-        if self._heard_at + self._ping_ms <= now and not self._pinged:
-            self._pinged = True
-            self._command("ping", {}, Channel("", None))
+        if self._heard_at + self._ping_ms <= now:
+            self._ping(now)
         for channel in self.channels.values():
             if channel.retry_at is not None and channel.retry_at <= now:
                 channel.retry_at = None
@@ -214,6 +218,12 @@ class Machine:
         if self._refresh_at is not None and self._refresh_at <= now:
             self._refresh_at, self._refreshing = now + self._lifetime_ms, True
             self._effects.append({"token": "refresh"})
+
+    def _ping(self, now: int) -> None:
+        """Ask whether the other side is there. The answer has its time from now on, however late this is: we may have slept."""
+        if self._pinged_at is None:
+            self._pinged_at = now
+            self._command("ping", {}, Channel("", None))
 
     def _open(self, now: int) -> None:
         self._retry_at = self._advised = None
@@ -366,7 +376,7 @@ class Machine:
         again = [call for call in self._sent.values() if call.ours is None and call.ticket in self._calls]
         self._queue = again + self._queue
         self._sent.clear()
-        self._refresh_at, self._refreshing, self._pinged = None, False, False
+        self._refresh_at, self._refreshing, self._pinged_at = None, False, None
         for channel in self.channels.values():
             channel.lost_connection()
             channel.retry_at = None

@@ -466,6 +466,27 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["tick", 60_100], [{"close": 4006}, state("waiting", after_ms=375, code=4006, reason="silent")]),
         ],
     ),
+    "who slept asks, and gives the answer its time": (
+        {},
+        [
+            *FOLLOWS,
+            (["tick", 85_000], [{"send": [{"id": 3, "ping": {}}]}]),
+            (["deadline"], 95_000),
+            (["tick", 85_001], []),
+            (["received", {"id": 3, "ping": {}}, 85_100], []),
+            (["deadline"], 110_100),
+        ],
+    ),
+    "a connection is asked when somebody looks again": (
+        {},
+        [
+            *FOLLOWS,
+            (["wake", 3000], [{"send": [{"id": 3, "ping": {}}]}]),
+            (["wake", 3001], []),
+            (["deadline"], 13_000),
+            (["tick", 13_000], [{"close": 4006}, state("waiting", after_ms=375, code=4006, reason="silent")]),
+        ],
+    ),
     "a connection that does not open in time is given up": (
         {},
         [

@@ -225,7 +225,9 @@ export class Machine {
     this.advisedMs = null;
     /** @type {number|null} */
     this.refreshAt = null;
-    this.pinged = this.refreshing = false;
+    this.refreshing = false;
+    /** @type {number|null} since when we wait for the answer */
+    this.pingedAt = null;
     this.pingMs = PING_MS;
     /** @type {string|null} */
     this.bearer = null;
@@ -245,9 +247,14 @@ export class Machine {
     this.end(1000, "", ["opening", "greeting", "connected"].includes(this.state));
   }
 
-  /** The network is back, or somebody looks again: a pause ends now, unless the server asked for it. @param {number} now */
+  /**
+   * The network is back, or somebody looks again: a pause ends now, unless the server asked for it; a connection is asked whether it still is one.
+   *
+   * @param {number} now
+   */
   wake(now) {
     if (this.state === "waiting" && this.advisedMs === null) this.open(now);
+    else if (this.state === "connected") this.ping(now);
   }
 
   /** Follow a channel, over every connection. @param {string} name @param {number} now @param {[number, string]|null} place */
@@ -305,7 +312,7 @@ export class Machine {
     if (this.state === "waiting" && this.retryAt !== null) times.push(this.retryAt);
     else if (this.state === "opening" || this.state === "greeting") times.push(this.openedAt + OPEN_MS);
     else if (this.state === "connected") {
-      times.push(this.heardAt + this.pingMs + (this.pinged ? PONG_MS : 0));
+      times.push(this.pingedAt === null ? this.heardAt + this.pingMs : this.pingedAt + PONG_MS);
       for (const { retryAt } of this.channels.values()) if (retryAt !== null) times.push(retryAt);
       if (this.refreshAt !== null) times.push(this.refreshAt);
     }
@@ -358,7 +365,7 @@ export class Machine {
   received(item, now) {
     if (this.state !== "greeting" && this.state !== "connected") return;
     this.heardAt = now;
-    this.pinged = false;
+    this.pingedAt = null;
     for (const each of Array.isArray(item) ? item : [item]) {
       if (this.state !== "greeting" && this.state !== "connected") break;
       if ("id" in each) this.reply(each, now);
@@ -374,14 +381,11 @@ export class Machine {
 
   /** @param {number} now */
   tickConnected(now) {
-    if (this.pinged && this.heardAt + this.pingMs + PONG_MS <= now) {
+    if (this.pingedAt !== null && this.pingedAt + PONG_MS <= now) {
       this.broken(4006, "silent", now);
       return;
     }
-    if (!this.pinged && this.heardAt + this.pingMs <= now) {
-      this.pinged = true;
-      this.command("ping", {}, new Channel("", null));
-    }
+    if (this.heardAt + this.pingMs <= now) this.ping(now);
     for (const channel of this.channels.values()) {
       if (channel.retryAt !== null && channel.retryAt <= now) {
         channel.retryAt = null;
@@ -394,6 +398,17 @@ export class Machine {
       this.refreshing = true;
       this.out.push({ token: "refresh" });
     }
+  }
+
+  /**
+   * Ask whether the other side is there. The answer has its time from now on, however late this is: tabs sleep, and so do computers.
+   *
+   * @param {number} now
+   */
+  ping(now) {
+    if (this.pingedAt !== null) return;
+    this.pingedAt = now;
+    this.command("ping", {}, new Channel("", null));
   }
 
   /** @param {number} now */
@@ -561,7 +576,8 @@ export class Machine {
     this.queue.unshift(...again);
     this.sent.clear();
     this.refreshAt = null;
-    this.refreshing = this.pinged = false;
+    this.refreshing = false;
+    this.pingedAt = null;
     for (const channel of this.channels.values()) {
       channel.lostConnection();
       channel.retryAt = null;

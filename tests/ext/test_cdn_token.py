@@ -2,6 +2,9 @@
 
 import base64
 import hmac
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,6 +55,16 @@ def test_tokens_are_what_the_oracle_writes(
     assert token == oracle(key_id.encode(), key, target, expires, not_before, prefix, address)
     assert made.admit(target + (b"&" if query else b"?") + b"cdn_token=" + token, address, NOW) == target
     assert made.admit(b"/~" + token + target, address, NOW) == target
+
+
+def test_the_function_in_the_docs_makes_a_token() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "signing.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    token = names["token"]("k1", KEY, "/film.mp4?a=b", NOW + 60)
+    assert keys().admit(f"/film.mp4?a=b&cdn_token={token}".encode(), b"", NOW) == b"/film.mp4?a=b"
+    assert said(keys(), f"/film.mp4?a=c&cdn_token={token}".encode()) == "forged"
 
 
 def test_every_changed_character_is_refused() -> None:

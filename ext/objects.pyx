@@ -574,7 +574,9 @@ cdef class ObjectTable:
         """Whether a request for `path` would be answered at once."""
         cdef Entry* entry
         cdef bytes key = path
+        cdef bint there
         pthread_mutex_lock(&self.map.lock)
         entry = find(self.map, 0, <const uint8_t*> <const char*> key, <size_t> len(key))
+        there = entry != NULL and entry.body != NULL
         pthread_mutex_unlock(&self.map.lock)
-        return entry != NULL and entry.body != NULL
+        return there

@@ -18,6 +18,9 @@ from nova.ext.sequence cimport seq_unref
 
 import os
 
+cdef extern from "nova_hash.h" nogil:
+    uint64_t nova_fold(uint64_t a, uint64_t b)
+
 cdef enum:
     FIRST_CAP = 1024
     MAX_WAITING = 200000        # parked requests of one table; above it a reader gets 503 instead of a place
@@ -25,24 +28,21 @@ cdef enum:
 cdef Entry* TOMB = <Entry*> 1
 
 
-cdef inline uint64_t mix(uint64_t a, uint64_t b) noexcept nogil:
-    a = (a ^ b) * <uint64_t> 0x9E3779B97F4A7C15
-    return a ^ (a >> 29)
-
-
 cdef uint64_t key_hash(uint64_t seed, uint16_t site, const uint8_t* path, size_t size) noexcept nogil:
-    cdef uint64_t h = mix(seed, <uint64_t> site + (<uint64_t> size << 16))
+    """seed: secret. Who does not know it cannot choose keys that share a hash."""
+    cdef uint64_t secret = (seed ^ <uint64_t> 0x9E3779B97F4A7C15) | 1
+    cdef uint64_t h = nova_fold(seed ^ (<uint64_t> site + (<uint64_t> size << 16)), <uint64_t> 0xD6E8FEB86659FD93)
     cdef uint64_t word
     cdef size_t i = 0
     while i + 8 <= size:
         memcpy(&word, path + i, 8)
-        h = mix(h, word)
+        h = nova_fold(h ^ word, secret)
         i += 8
     if i < size:
         word = 0
         memcpy(&word, path + i, size - i)
-        h = mix(h, word)
-    return h ^ (h >> 32)
+        h = nova_fold(h ^ word, secret)
+    return nova_fold(h ^ secret, <uint64_t> 0xD6E8FEB86659FD93)
 
 
 cdef ObjectMap* objects_new() noexcept nogil:

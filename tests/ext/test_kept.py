@@ -232,3 +232,24 @@ print(len(found), len(used), bool(runs))
 def test_a_collection_in_the_midst_of_a_scan_finds_the_table_free() -> None:
     ended = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True, timeout=30)
     assert ended.stdout == "50 50 True\n", ended.stderr
+
+
+def test_nobody_can_choose_keys_that_share_a_hash() -> None:
+    """Values of a field by which an answer varies are bytes of any kind. Words with another highest bit, followed by words that undo
+    what a product of 64 bits makes of that, had all the same hash, whatever the seed."""
+    words = [b"aaaaaaa\x61bbbbbbbb", b"aaaaaaa\xe1bbbbfbb\xe2"]
+    keys = [b"h/aaaaa\0" + b"".join(words[number >> bit & 1] for bit in range(12)) + b"\n" for number in range(1 << 12)]
+    table = KeptTable(ObjectTable(), "lru", 1000, Account())
+    assert len({table.key_hash(1, key) for key in keys}) == len(keys)
+    for half in (0, 32):
+        assert len({table.key_hash(1, key) >> half & 0xFFFFFFFF for key in keys}) > len(keys) - 10
+
+
+def test_hashes_are_even() -> None:
+    """In the bits that tables take: of keys that differ little, as addresses do."""
+    table = KeptTable(ObjectTable(), "lru", 1000, Account())
+    for shift in (0, 20, 32, 52):
+        counts = [0] * 1024
+        for number in range(65_536):
+            counts[table.key_hash(1, b"h/%d" % number) >> shift & 1023] += 1
+        assert sum((count - 64) ** 2 / 64 for count in counts) < 1023 + 6 * 45.3  # chi squared, six deviations

@@ -44,6 +44,11 @@ async def test_room_in_two_windows(browser: Browser, nova: Served) -> None:
     await write(phone, "Hello desk")
     for page in (desk, phone):
         await page.until(says("Hello desk"))
+    for page, other in ((desk, phone), (phone, desk)):  # members are called what they call themselves
+        called = json.dumps(["you", await other.evaluate("document.querySelector('.room-name input').value")])
+        await page.until(f"{called}.every(name => [...document.querySelectorAll('#members li')].some(e => e.textContent === name))")
+    copy = "document.querySelector('#address button').getBoundingClientRect()"
+    assert await desk.evaluate(f"{copy}.left > document.querySelector('#address input').getBoundingClientRect().right")
     late = await browser.page()
     await late.open(f"{base(nova)}/room/two")
     await late.until(says("Hello desk"))  # what was said before

@@ -1,7 +1,7 @@
 /**
  * A room to try: `/room` is the channel public:lobby, `/room/NAME` is public:NAME.
  *
- * Messages are {name, text}; the server checks neither on public channels, so nothing here is more than what somebody typed.
+ * Messages are {name, text, client}; the server checks none of it on public channels, so nothing here is more than what somebody typed.
  */
 
 import { refusal } from "../lib/chat-log.js";
@@ -66,12 +66,16 @@ const realtime = new Realtime("/v1/ws", { start: false });
 const channel = realtime.subscribe(`public:${room}`);
 /** @type {Map<string, HTMLElement>} what we wrote and have not read yet, by its mark */
 const pending = new Map();
+/** @type {Map<string, string>} the name that a client wrote under, as it said; members have none of their own */
+const names = new Map();
+let own = "";
 let membersTimer = 0;
 
 realtime.addEventListener("state", (event) => {
   const { state, client } = /** @type {CustomEvent} */ (event).detail;
   standing.dataset.state = state;
   put(standing, STANDING[/** @type {keyof typeof STANDING} */ (state)] ?? "Connecting");
+  own = client ?? "";
   if (state === "connected") put(facts.client, client ?? session.current()?.user ?? "known by your session");
 });
 channel.addEventListener("joined", (event) => {
@@ -117,7 +121,7 @@ async function before() {
 /** @param {string} text */
 async function publish(text) {
   const mark = crypto.getRandomValues(new Uint32Array(2)).join("-");
-  const data = { name: name.value.trim() || "Somebody", text, mark };
+  const data = { name: name.value.trim() || "Somebody", text, mark, client: own };
   const mine = line(data, Date.now());
   mine.dataset.state = "sending";
   pending.set(mark, mine);
@@ -137,6 +141,12 @@ async function publish(text) {
 /** @param {any} data @param {number} at */
 function show(data, at) {
   if (!readable(data)) return;
+  if (typeof data.client === "string" && typeof data.name === "string" && names.get(data.client) !== data.name) {
+    names.delete(data.client);
+    names.set(data.client, data.name.slice(0, NAME_MOST));
+    if (names.size > KEPT) names.delete(/** @type {string} */ (names.keys().next().value));
+    members();
+  }
   const mine = pending.get(data.mark);
   if (mine !== undefined) {
     pending.delete(data.mark);
@@ -175,7 +185,7 @@ function members() {
       const { count, members: found } = await channel.presence();
       const shown = found.slice(0, 50).map(({ user, client }) => {
         const me = client === facts.client.textContent;
-        return h("li", { "data-me": me }, me ? "you" : (user ?? `guest ${String(client).slice(-4)}`));
+        return h("li", { "data-me": me }, me ? "you" : (names.get(client) ?? user ?? `guest ${String(client).slice(-4)}`));
       });
       fill(list, ...shown, count > shown.length ? h("li", {}, `and ${count - shown.length} more`) : null);
     } catch {

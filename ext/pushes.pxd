@@ -30,11 +30,13 @@ cdef int push_bye(int form, ByteVec* out, uint16_t code, const Text* reason, uin
 # --- replies ---
 # retry_ms: 0: the field is left out.
 cdef int reply_error(int form, ByteVec* out, uint32_t id, const Text* code, const Text* message, uint32_t retry_ms) noexcept nogil
-# {id, <command>: {}}: refresh, unsubscribe and ping
+# {id, <command>: {}}: unsubscribe and ping
 cdef int reply_empty(int form, ByteVec* out, uint32_t id, int command) noexcept nogil
 # user of size 0: null; expires_in in seconds, 0: null (the connection does not expire)
 cdef int reply_connect(int form, ByteVec* out, uint32_t id, const Text* client, const Text* user, uint32_t expires_in,
                        uint32_t ping_s) noexcept nogil
+# expires_in: as in `reply_connect`
+cdef int reply_refresh(int form, ByteVec* out, uint32_t id, uint32_t expires_in) noexcept nogil
 cdef int reply_publish(int form, ByteVec* out, uint32_t id, uint64_t offset, const Text* epoch, bint durable) noexcept nogil
 cdef int reply_subscribe(int form, ByteVec* out, uint32_t id, uint64_t offset, const Text* epoch, bint recovered,
                          const Publication* publications, uint32_t count) noexcept nogil

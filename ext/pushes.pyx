@@ -5,7 +5,7 @@ Both forms have the same names in the same order. An item is encoded once, whate
 from libc.string cimport memset, strlen
 
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
-from nova.ext.commands cimport CMD_CONNECT, CMD_HISTORY, CMD_PRESENCE, CMD_PUBLISH, CMD_SUBSCRIBE, command_name
+from nova.ext.commands cimport CMD_CONNECT, CMD_HISTORY, CMD_PRESENCE, CMD_PUBLISH, CMD_REFRESH, CMD_SUBSCRIBE, command_name
 from nova.ext.msgpack cimport MP_ROOM, mp_put_map, mp_put_string, mp_put_unsigned
 from nova.ext.values cimport json_quote
 
@@ -244,12 +244,23 @@ cdef int reply_connect(int form, ByteVec* out, uint32_t id, const Text* client, 
     reply_open(&w, form, out, id, command_name(CMD_CONNECT), 4)
     text(&w, b"client", client)
     text_or_null(&w, b"user", user)
-    if expires_in:
-        number(&w, b"expires_in", expires_in)
-    else:
-        null(&w, b"expires_in")
+    expiry(&w, expires_in)
     number(&w, b"ping_s", ping_s)
     return close(&w)
+
+
+cdef int reply_refresh(int form, ByteVec* out, uint32_t id, uint32_t expires_in) noexcept nogil:
+    cdef Writer w
+    reply_open(&w, form, out, id, command_name(CMD_REFRESH), 1)
+    expiry(&w, expires_in)
+    return close(&w)
+
+
+cdef void expiry(Writer* w, uint32_t expires_in) noexcept nogil:
+    if expires_in:
+        number(w, b"expires_in", expires_in)
+    else:
+        null(w, b"expires_in")
 
 
 cdef int reply_publish(int form, ByteVec* out, uint32_t id, uint64_t offset, const Text* epoch, bint durable) noexcept nogil:
@@ -416,6 +427,13 @@ def connected(int form, uint32_t id, bytes client, bytes user, uint32_t expires_
     cdef Text k = text_of(client), u = text_of(user)
     memset(&out, 0, sizeof(out))
     return taken(&out, reply_connect(form, &out, id, &k, &u, expires_in, ping_s))
+
+
+def refreshed(int form, uint32_t id, uint32_t expires_in) -> bytes:
+    """expires_in: seconds, 0 for never."""
+    cdef ByteVec out
+    memset(&out, 0, sizeof(out))
+    return taken(&out, reply_refresh(form, &out, id, expires_in))
 
 
 def published(int form, uint32_t id, uint64_t offset, bytes epoch, bint durable) -> bytes:

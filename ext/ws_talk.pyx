@@ -21,7 +21,7 @@ from nova.ext.conn cimport conn_again, conn_at, conn_id
 from nova.ext.fanout cimport fan_join, fan_news
 from nova.ext.io cimport CF_CLOSE_AFTER, CF_KNOWN, CONN_CHUNK, P_WS
 from nova.ext.lifecycle cimport conn_close
-from nova.ext.pushes cimport reply_connect, reply_empty, reply_error
+from nova.ext.pushes cimport reply_connect, reply_empty, reply_error, reply_refresh
 from nova.ext.ring cimport PIECE_MOST, ring_put, ring_ring
 from nova.ext.rooms cimport place_named, place_of, room_leave
 from nova.ext.token cimport TOKEN_E_EXPIRED, TOKEN_E_REVOKED
@@ -89,15 +89,20 @@ cdef int bad_token(int form, ByteVec* out, uint32_t id, int error) noexcept nogi
     return refuse(form, out, id, b"bad_token", b"The token is not valid")
 
 
+cdef uint32_t seconds_left(Thread* t, Conn* c) noexcept nogil:
+    """Of the token; 0: it does not expire."""
+    cdef int64_t left = c.ws.expires - t.now_unix if c.ws.expires else 0
+    return <uint32_t> left if left > 0 else 0
+
+
 cdef int connected(Thread* t, Conn* c, int form, ByteVec* out, uint32_t id) noexcept nogil:
     cdef uint8_t[CLIENT_ROOM] name
     cdef Text client, user
-    cdef int64_t left = c.ws.expires - t.now_unix if c.ws.expires else 0
     client.data = name
     client.size = <uint32_t> who_client(t, c, name)
     user.data = c.ws.who + c.ws.sub
     user.size = c.ws.sub_size
-    return reply_connect(form, out, id, &client, &user, <uint32_t> left if left > 0 else 0, t.shared.ws.ping_ms // 1000)
+    return reply_connect(form, out, id, &client, &user, seconds_left(t, c), t.shared.ws.ping_ms // 1000)
 
 
 cdef int connect(Thread* t, Conn* c, Command* command, int form, ByteVec* out) noexcept nogil:
@@ -135,7 +140,7 @@ cdef int answer(Thread* t, Conn* c, Command* command, int form, ByteVec* out) no
         said = check_token(t, c, &command.token, True)
         if said == 0:
             ws_timer(t, c)
-            said = reply_empty(form, out, command.id, CMD_REFRESH)
+            said = reply_refresh(form, out, command.id, seconds_left(t, c))
         else:
             said = bad_token(form, out, command.id, said)
     elif command.command == CMD_SUBSCRIBE and place_named(c, command.channel.data, command.channel.size) == NULL:

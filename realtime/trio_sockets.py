@@ -22,7 +22,7 @@ from nova.core.clock import Clock
 from nova.core.errors import TABLE, NovaError, Unauthenticated
 from nova.core.log import Log
 from nova.ext import pushes
-from nova.ext.commands import COMMANDS, FrameRefused
+from nova.ext.commands import FrameRefused
 from nova.ext.values import JSON
 from nova.ext.values import item as spelled
 from nova.realtime.channel_memory import MemoryChannel
@@ -38,7 +38,6 @@ HANDED: Final = 4  # commands of one connection in the hub's hands: a reply may 
 FRAME: Final = 49_152  # bytes of replies and pushes in one frame, unless one alone is longer
 JITTER: Final = 0.1  # share by which a lifetime may be shorter
 FAREWELL: Final = 5.0  # seconds that a client has to take what is said at the end
-_REFRESH: Final = COMMANDS.index("refresh") + 1
 _SLOW: Final = 4005
 
 _log = Log("nova.realtime")
@@ -385,16 +384,18 @@ class TrioSockets:
         conn.identity = found or known
         conn.expiry.cancel()
         if wanted.name == "refresh":
-            return pushes.empty(JSON, wanted.id, _REFRESH)
+            return pushes.refreshed(JSON, wanted.id, self._seconds_left(conn))
         session.connected, conn.name = True, wanted.client_name[:64]
         refused = await self._ask(conn)
         if refused is not None:
             conn.put(pushes.error(JSON, wanted.id, refused.code.encode(), refused.detail.encode("utf-8", "replace")))  # before its end
             return b""
-        user, left = None, 0
-        if conn.identity is not None:
-            user, left = conn.identity.user.encode(), max(0, int(conn.identity.expires_at - self._clock.wall()))
-        return pushes.connected(JSON, wanted.id, conn.client.encode(), user, left, round(self._life.ping))
+        user = None if conn.identity is None else conn.identity.user.encode()
+        return pushes.connected(JSON, wanted.id, conn.client.encode(), user, self._seconds_left(conn), round(self._life.ping))
+
+    def _seconds_left(self, conn: _Conn) -> int:
+        """Of the token; 0: there is none."""
+        return 0 if conn.identity is None else max(0, int(conn.identity.expires_at - self._clock.wall()))
 
     async def _ask(self, conn: _Conn) -> Refused | None:
         """The backend, when it wants to be asked; who is refused is sent away."""

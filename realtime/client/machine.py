@@ -276,7 +276,9 @@ class Machine:
                 self._reject(call.ticket, error)
         elif call.kind == "connect":
             self._greeted(item, error, now)
-        elif call.kind == "refresh" and error is not None:
+        elif call.kind == "refresh" and error is None:
+            self._lasts(item["refresh"], now)
+        elif call.kind == "refresh":
             self._refresh_soon(now)
         elif call.kind == "subscribe" and self.channels.get(call.ours.name) is call.ours:
             self._joined(call.ours, item, error, now)
@@ -291,15 +293,18 @@ class Machine:
             return
         reply = item.get("connect", {})
         self._ping_ms = int(reply.get("ping_s", PING_MS / 1000) * 1000)
-        expires = reply.get("expires_in")
-        if expires and self._has_token:
-            self._lifetime_ms = max(1000, int(expires * 1000 * 0.8))
-            self._refresh_at = now + self._lifetime_ms
+        self._lasts(reply, now)
         self._opened_at = now
         self._become("connected", client=reply.get("client"), user=reply.get("user"))
         for channel in self.channels.values():
             self._join(channel)
         self._flush()
+
+    def _lasts(self, reply: Mapping[str, Json], now: int) -> None:
+        expires = reply.get("expires_in")
+        if expires and self._has_token:
+            self._lifetime_ms = max(1000, int(expires * 1000 * 0.8))
+            self._refresh_at = now + self._lifetime_ms
 
     def _joined(self, channel: Channel, item: Mapping[str, Json], error: Json | None, now: int) -> None:
         channel.ticket = 0

@@ -75,6 +75,7 @@ def test_the_short_replies(number: int, word: bytes, user: bytes | None, offset:
         lambda form: pushes.connected(form, number, word, user, seconds, 25),
         {"id": number, "connect": {"client": name, "user": text(user), "expires_in": seconds or None, "ping_s": 25}},
     )
+    says(lambda form: pushes.refreshed(form, number, seconds), {"id": number, "refresh": {"expires_in": seconds or None}})
     error = {"code": "rate_limited", "message": name} | ({"retry_ms": seconds} if seconds else {})
     says(lambda form: pushes.error(form, number, b"rate_limited", word, seconds), {"id": number, "error": error})
     for place, command in enumerate(COMMANDS, 1):

@@ -388,8 +388,8 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["deadline"], 16_000),
             (["tick", 16_000], [{"token": "refresh"}]),
             (["token", "t2", 16_010], [{"send": [{"id": 2, "refresh": {"token": "t2"}}]}]),
-            (["received", {"id": 2, "refresh": {}}, 16_020], []),
-            (["deadline"], 32_000),
+            (["received", {"id": 2, "refresh": {"expires_in": 10}}, 16_020], []),
+            (["deadline"], 24_020),
         ],
     ),
     "a token that could not be refreshed is asked for again before it ends": (
@@ -408,8 +408,8 @@ SCENARIOS: dict[str, tuple[dict[str, Json], list[Step]]] = {
             (["deadline"], 90_000),
             (["tick", 90_000], [{"token": "refresh"}]),
             (["token", "t3", 90_000], [{"send": [{"id": 3, "refresh": {"token": "t3"}}]}]),
-            (["received", {"id": 3, "refresh": {}}, 90_000], []),
-            (["deadline"], 170_000),
+            (["received", {"id": 3, "refresh": {"expires_in": 50}}, 90_000], []),
+            (["deadline"], 130_000),
         ],
     ),
     "a refused greeting with a bad token asks for another": (

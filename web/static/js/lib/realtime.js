@@ -472,7 +472,8 @@ export class Machine {
       if (error === null) this.out.push({ resolve: call.ticket, value: item[call.kind] });
       else this.reject(call.ticket, error);
     } else if (call.kind === "connect") this.greeted(item, error, now);
-    else if (call.kind === "refresh" && error !== null) this.refreshSoon(now);
+    else if (call.kind === "refresh" && error === null) this.lasts(item.refresh, now);
+    else if (call.kind === "refresh") this.refreshSoon(now);
     else if (this.channels.get(call.ours.name) !== call.ours) return;
     else if (call.kind === "subscribe") this.joined(call.ours, item, error, now);
     else if (call.kind === "history") this.filled(call.ours, item, error, now);
@@ -486,16 +487,20 @@ export class Machine {
       this.over(afterError(error), 0, error.code, now);
       return;
     }
-    const { client = null, user = null, expires_in: expires = null, ping_s: ping = PING_MS / 1000 } = item.connect ?? {};
+    const { client = null, user = null, ping_s: ping = PING_MS / 1000 } = item.connect ?? {};
     this.pingMs = Math.trunc(ping * 1000);
-    if (expires && this.hasToken) {
-      this.lifetimeMs = Math.max(1000, Math.trunc(expires * 1000 * 0.8));
-      this.refreshAt = now + this.lifetimeMs;
-    }
+    this.lasts(item.connect ?? {}, now);
     this.openedAt = now;
     this.become("connected", { client, user });
     for (const channel of this.channels.values()) this.join(channel);
     this.flush();
+  }
+
+  /** @param {{ expires_in?: number|null }} reply @param {number} now */
+  lasts({ expires_in: expires = null }, now) {
+    if (!expires || !this.hasToken) return;
+    this.lifetimeMs = Math.max(1000, Math.trunc(expires * 1000 * 0.8));
+    this.refreshAt = now + this.lifetimeMs;
   }
 
   /** @param {Channel} channel @param {any} item @param {Refusal|null} error @param {number} now */

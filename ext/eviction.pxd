@@ -23,6 +23,7 @@ ctypedef struct Queue:
 
 ctypedef struct Evict:
     uint8_t policy
+    uint8_t evicted             # whether something had to go since it was empty
     uint64_t capacity           # bytes
     uint64_t bytes
     uint32_t count
@@ -41,6 +42,8 @@ cdef void evict_close(Evict* e) noexcept nogil
 cdef uint32_t evict_add(Evict* e, uint64_t hash, uint64_t size, void* owner) noexcept nogil
 cdef void evict_hit(Evict* e, uint32_t handle) noexcept nogil
 cdef void evict_remove(Evict* e, uint32_t handle) noexcept nogil
+cdef void evict_pause(Evict* e, uint32_t handle, uint64_t hash) noexcept nogil
+cdef bint evict_replace(Evict* e, uint32_t handle, uint64_t size) noexcept nogil
 cdef void evict_first(Evict* e, uint32_t handle) noexcept nogil
 cdef uint32_t evict_victim(Evict* e) noexcept nogil
 cdef void evict_again(Evict* e, uint32_t handle) noexcept nogil

@@ -2,7 +2,8 @@
 
 S3-FIFO (Yang et al., SOSP 2023): newcomers wait in a small queue of a tenth; who is asked for twice there moves to the main queue, where
 a hit only raises a count of at most three; who leaves the small queue unasked is remembered as a ghost, and comes back into the main
-queue at once. A hit moves nothing, except under LRU.
+queue at once. While nothing had to go yet, what the small queue has no room for is in the main one, as in its authors' library: else the
+first full cache would lose all that was asked for once. A hit moves nothing, except under LRU.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -177,7 +178,7 @@ cdef uint32_t evict_add(Evict* e, uint64_t hash, uint64_t size, void* owner) noe
                 ghosts_grow(e)
         handle = e.used
         e.used += 1
-    if e.policy == P_S3FIFO and not ghost_take(e, hash):
+    if e.policy == P_S3FIFO and not ghost_take(e, hash) and (e.evicted or e.queues[0].bytes + size <= e.capacity // SMALL_SHARE):
         queue = 0
     e.nodes[handle].owner = owner
     e.nodes[handle].size = size & SIZE_MASK
@@ -207,6 +208,8 @@ cdef void evict_remove(Evict* e, uint32_t handle) noexcept nogil:
     e.nodes[handle].size = SIZE_MASK  # nobody's
     e.nodes[handle].next = e.spare
     e.spare = handle
+    if not e.count:
+        e.evicted = False
 
 
 cdef void evict_forget(Evict* e, uint32_t handle, uint64_t hash) noexcept nogil:
@@ -214,6 +217,22 @@ cdef void evict_forget(Evict* e, uint32_t handle, uint64_t hash) noexcept nogil:
     if e.policy == P_S3FIFO and queue_of(&e.nodes[handle]) == 0:
         ghost_put(e, hash, size_of(&e.nodes[handle]))
     evict_remove(e, handle)
+    e.evicted = True
+
+
+cdef void evict_pause(Evict* e, uint32_t handle, uint64_t hash) noexcept nogil:
+    """The object goes for a moment, for a newer one of its name comes: that one has its queue."""
+    if e.policy == P_S3FIFO and queue_of(&e.nodes[handle]) == 1:
+        ghost_put(e, hash, 0)
+    evict_remove(e, handle)
+
+
+cdef bint evict_replace(Evict* e, uint32_t handle, uint64_t size) noexcept nogil:
+    """The object is another one of the same name: it keeps its place. False: as a newcomer it has a better one."""
+    if e.policy != P_S3FIFO:
+        return False
+    evict_grow(e, handle, size - evict_size(e, handle))
+    return True
 
 
 cdef void evict_first(Evict* e, uint32_t handle) noexcept nogil:

@@ -15,7 +15,7 @@ from nova.ext.buffer cimport BUF_OVERHEAD, Account, Buf, Buffer, Ledger, buf_cha
 from nova.ext.bytevec cimport vec_append, vec_free, vec_reserve
 from nova.ext.eviction cimport (
     EV_NONE, Evict, Node, evict_add, evict_admits, evict_again, evict_close, evict_first, evict_forget, evict_grow, evict_hit, evict_open,
-    evict_remove, evict_victim,
+    evict_pause, evict_remove, evict_replace, evict_victim,
 )
 from nova.ext.http1 cimport HF_ABSOLUTE, HF_ACCEPT_BR, HF_ACCEPT_GZIP, HF_ACCEPT_ZSTD, http1_parse
 from nova.ext.objects cimport (
@@ -534,10 +534,10 @@ cdef class KeptTable:
             kept_unref(kept)
             raise MemoryError
         old = kept_of(entry)
-        if entry.tag:
-            evict_remove(&self.order, entry.tag - 1)
+        if entry.tag and (sequence is not None or not evict_replace(&self.order, entry.tag - 1, weigh(kept))):
+            evict_pause(&self.order, entry.tag - 1, entry.hash)
             entry.tag = 0
-        if sequence is None:
+        if sequence is None and not entry.tag:
             handle = evict_add(&self.order, entry.hash, weigh(kept), entry)
             entry.tag = 0 if handle == EV_NONE else handle + 1
         entry.body = <Body*> kept

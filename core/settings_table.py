@@ -543,7 +543,7 @@ class Realtime(Section):
     echo: bool = row(False, "Serve `/v1/echo`, a WebSocket that returns every message: for measurements.")
     history_bytes: ByteSize = row(
         "256MiB", "Bytes that all channels together may keep; above it the channels used longest ago keep nothing.",
-        "A channel keeps 1 MiB at most, unless its namespace says otherwise.", least="1MiB", most="1TiB",
+        "A channel keeps 2 MiB at most, unless its namespace says otherwise.", least="1MiB", most="1TiB",
     )
     hook_asks: tuple[str, ...] = row([], "What the backend of `realtime.hook_url` is asked about: `connect`, `subscribe`, `publish`.")
     hook_fallback: Literal["deny", "allow"] = row("deny", "What happens when the backend does not answer in time.", "A gate whose guard is away stays shut.")

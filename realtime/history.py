@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Publication(NamedTuple):
@@ -39,6 +39,9 @@ class Page:
 
     publications: list[Publication]
     more: bool
+
+
+_OBJECTS: Final = 256  # bytes that a publication takes beside its texts
 
 
 class History:
@@ -147,4 +150,4 @@ class History:
 
 
 def _size(publication: Publication) -> int:
-    return len(publication.data) + len(publication.info or b"") + 64
+    return len(publication.data) + len(publication.info or b"") + _OBJECTS

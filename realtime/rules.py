@@ -27,7 +27,9 @@ _MOST: Final = 100_000  # publications that one channel may keep
 
 
 _DATA: Final = ByteSize(60 * 1024)  # with its envelope it stays below the 64 KiB of a message
-_KEPT: Final = ByteSize(1 << 20)
+# Above the window of those who read (1024, 1 MiB), so that who falls out of it finds what a gap names.
+_MANY: Final = 4096
+_KEPT: Final = ByteSize(2 << 20)
 _HOUR: Final = Seconds(3600.0)
 _PERSON: Final = Rate(20, Seconds(1.0))
 _ROOM: Final = Rate(500, Seconds(1.0))
@@ -49,7 +51,7 @@ class Namespace:
     publish: Audience = "user"
     presence: Audience = "user"
     history_for: Audience = "user"
-    history: int = 100
+    history: int = _MANY
     bytes: ByteSize = _KEPT
     ttl: Seconds = _HOUR
     replay: int = 0
@@ -63,7 +65,7 @@ class Namespace:
 BUILT_IN: Final = (
     # What viewers see is what the stream's owner lets them see. A person who writes fast manages a comment a second.
     Namespace(
-        channels.STREAM, "watch", "chat", "watch", "watch", history=200, ttl=Seconds(86400.0), replay=50, size=ByteSize(4096),
+        channels.STREAM, "watch", "chat", "watch", "watch", history=2048, ttl=Seconds(86400.0), replay=50, size=ByteSize(4096),
         rate=Rate(30, Seconds(10.0)), joins=0,
     ),
     Namespace(channels.USER, "own", "own", "own", "own", history=100, ttl=Seconds(86400.0), joins=0),

@@ -37,10 +37,10 @@ def test_recovery_is_honest_about_what_is_gone() -> None:
 
 
 def test_history_is_bounded_by_bytes_and_age() -> None:
-    history = History("e", items=100, size_bytes=1000, ttl_ms=50)
+    history = History("e", items=100, size_bytes=1500, ttl_ms=50)
     for offset in range(1, 11):
         history.put(Publication(offset, bytes(200), offset))
-    assert history.size_bytes <= 1000 and offsets(history.last(100)) == [8, 9, 10]
+    assert history.size_bytes <= 1500 and offsets(history.last(100)) == [8, 9, 10]
     history.expire(59)
     assert offsets(history.last(100)) == [10]
     assert not history.recover(Place(8, "e"), 0).recovered and history.recover(Place(9, "e"), 0).recovered
@@ -97,7 +97,7 @@ def test_offsets_ascend() -> None:
     st.integers(0, 70),
 )
 def test_recovered_means_that_nothing_is_missing(steps: list[tuple[int, str, int, bool]], items: int, after: int) -> None:
-    history = History("e", items=items, size_bytes=900, ttl_ms=40)
+    history = History("e", items=items, size_bytes=2400, ttl_ms=40)
     told: list[tuple[Publication, str, bool]] = []
     at = 0
     for step, key, size, keep in steps:
@@ -105,7 +105,7 @@ def test_recovered_means_that_nothing_is_missing(steps: list[tuple[int, str, int
         told.append((Publication(len(told) + 1, bytes(size), at), key, keep))
         history.put(told[-1][0], key, keep=keep)
     found = history.recover(Place(after, "e"), 3)
-    assert sum(len(each.data) + 64 for each in history.last(99)) == history.size_bytes <= 900 and len(history) <= items
+    assert sum(len(each.data) + 256 for each in history.last(99)) == history.size_bytes <= 2400 and len(history) <= items
     if found.recovered and after <= len(told):
         newest = {key: each.offset for each, key, keep in told if key and keep}
         wanted = [each.offset for each, key, keep in told[after:] if keep and (not key or newest[key] == each.offset)]

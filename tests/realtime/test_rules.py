@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nova.core.errors import BadRequest, NotFound, Unprocessable
+from nova.core.reactor import ChannelRules
 from nova.core.values import Rate, Seconds
 from nova.realtime import rules
 
@@ -47,3 +48,10 @@ def test_the_table_in_the_docs_is_the_built_in_one() -> None:
     for rule, cells in documented.items():
         for name, cell in zip(names, cells, strict=True):
             assert rules.read([f"{name} {rule}={cell}"]).find(name) == known[name], f"{rule} of {name}"
+
+
+def test_what_a_gap_names_is_still_kept_by_the_built_in_rules() -> None:
+    window = ChannelRules()
+    for space in (*rules.BUILT_IN, rules.Namespace("others")):
+        if space.subscribe != "own":  # a crowd's
+            assert space.history >= 2 * window.window_items and space.bytes >= 2 * window.window_bytes

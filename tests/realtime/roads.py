@@ -355,3 +355,5 @@ async def events(server: Served, channels: str, *, over: str, last: str = "", to
 
 
 OVER = pytest.mark.parametrize("over", ["http/1.1", "h2", "h3"])
+# Of what takes seconds of real time: HTTP/2 and HTTP/3 have one server side, so that one of them is enough for every day.
+OVER_TIME = pytest.mark.parametrize("over", ["http/1.1", pytest.param("h2", marks=pytest.mark.slow), "h3"])

@@ -21,7 +21,7 @@ from nova.ext import ws
 from nova.realtime.client.socket import Socket, SocketClosed, open_socket
 from nova.realtime.close_codes import TABLE
 from tests.core.reactor.talking import talk as deflated
-from tests.realtime.roads import OVER, H2Socket, Talk, ask, events, h2_connect, talk, token
+from tests.realtime.roads import OVER, OVER_TIME, H2Socket, Talk, ask, events, h2_connect, talk, token
 from tests.serving import Served, serve
 from tests.surface.h3.client import connect as h3_connect
 
@@ -308,7 +308,7 @@ def test_client_that_asks_for_much_at_once_and_reads_nothing_takes_no_memory(tmp
         trio.run(talks, server)
 
 
-@OVER
+@OVER_TIME
 async def test_token_that_expires_ends_and_one_that_is_refreshed_goes_on(server: Served, over: str) -> None:
     long, short = [await trio.to_thread.run_sync(token, server, f"brief{over[-1]}", "--ttl", ttl) for ttl in ("1h", "3s")]
     async with talk(server, short, over=over) as ends, talk(server, short, over=over) as stays:
@@ -399,7 +399,7 @@ async def test_what_breaks_the_rules_is_told_by_its_code_and_hurts_nobody_else(s
         assert await other.ask(2, ping={}) == {}
 
 
-@OVER
+@OVER_TIME
 async def test_services_end_a_connection_with_every_code_of_the_table(server: Served, tokens: dict[str, str], over: str) -> None:
     reason = "\U0001f44b" * 60  # more than a close frame has room for
     for code in [each for each in TABLE if each >= 4000]:
@@ -497,7 +497,7 @@ async def test_connect_may_follow_a_token_in_the_url_and_be_tried_again(server: 
         assert (await guest.ask(3, connect={"token": tokens["bob"]}))["user"] == "bob"
 
 
-@OVER
+@OVER_TIME
 def test_drain_says_when_to_come_back(tmp_path: Path, over: str) -> None:
     async def follow(server: Served) -> tuple[Any, int]:
         async with talk(server, over=over) as client:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -92,18 +92,6 @@ class Warmed(NamedTuple):
     stored: bool
 
 
-class Stored(NamedTuple):
-    """One object that is kept. host: empty when the site's key has none. expires: unix seconds."""
-
-    site: str
-    host: bytes
-    target: bytes
-    size: int
-    tags: tuple[bytes, ...]
-    expires: float
-    tier: Literal["memory", "disk", "both"]
-
-
 class Usage(NamedTuple):
     """What was asked of one object since the last look. bytes: of bodies that were sent."""
 
@@ -125,7 +113,6 @@ class Store(Protocol):
     async def prewarm(self, site: str, target: bytes, *, host: bytes | None = None) -> Warmed:
         """Fetch through the collapsing path. Raises NotFound: no such site; OriginError."""
 
-    def objects(self, site: str | None = None) -> Iterator[Stored]: ...
     def drain_usage(self) -> list[Usage]: ...
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters for each site, and `""` for all together."""

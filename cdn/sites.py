@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -13,7 +13,7 @@ import trio
 
 from nova.cdn.cache.disk import DiskTier
 from nova.cdn.cache.keeper import MAX_STARS, Keeper, Name, glob, literal_prefix, primary
-from nova.cdn.ports import Admission, Fetcher, Purge, Stored, Usage, Warmed
+from nova.cdn.ports import Admission, Fetcher, Purge, Usage, Warmed
 from nova.cdn.shield.compress import Compressor
 from nova.cdn.shield.site import Site
 from nova.cdn.shield.sliced import Match
@@ -354,27 +354,6 @@ class Sites:
         if not target.startswith(b"/"):
             raise Unprocessable(detail="a path is wanted")
         return await found.prewarm(target, host or self._called(found.config) or found.own_host())
-
-    def objects(self, site: str | None = None) -> Iterator[Stored]:
-        number = None if site is None else self._numbers.get(site, 0)
-        seen = set()
-        for stretch in self.keeper.names(number):
-            for where, key, answer in stretch:
-                if answer.flags & (k.PASS | k.VARY | k.PIECE) or where == k.PICTURES:
-                    continue
-                name = self._name_of(where)
-                name_key = primary(key)
-                tier = "both" if self.disk is not None and self.disk.info((name, key)) else "memory"
-                seen.add((name, key))
-                host, slash, rest = name_key.partition(b"/")
-                yield Stored(name, host, slash + rest, max(answer.total, 0), self.keeper.tags_of(where, key), answer.fresh_until, tier)  # type: ignore[arg-type]
-        if self.disk is not None:
-            for name, key in self.disk.names(site):
-                info = self.disk.info((name, key))
-                if info is not None and (name, key) not in seen:
-                    seen.add((name, key))
-                    host, slash, rest = primary(key).partition(b"/")
-                    yield Stored(name, host, slash + rest, info.size, info.tags, info.fresh_until, "disk")
 
     def drain_usage(self) -> list[Usage]:
         hot: dict[Name, tuple[int, int]] = {}

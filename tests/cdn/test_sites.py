@@ -372,8 +372,8 @@ async def test_usage_equals_what_was_sent() -> None:
         assert found.sites.drain_usage() == []
         total = found.sites.stats()["one"]
         assert (total["requests"], total["hits"], total["fills"], total["bytes"]) == (4, 3, 1, sent)
-        (stored,) = list(found.sites.objects("one"))
-        assert (stored.host, stored.target, stored.size, stored.tags, stored.tier) == (b"h", b"/a/1", 5, (b"all", b"a"), "memory")
+        ((number, key, kept),) = [each for stretch in found.sites.keeper.names(None) for each in stretch]
+        assert (key, kept.total, found.sites.keeper.tags_of(number, key)) == (b"h/a/1", 5, (b"all", b"a"))
 
 
 async def test_sites_come_change_and_go_while_they_serve() -> None:
@@ -529,7 +529,7 @@ async def test_fetches_of_a_site_that_is_closed_are_not_kept_for_the_next_one() 
             await found.sites.apply([])
             gate.set()
             await leaving.idle()
-        assert list(found.sites.objects()) == []
+        assert [name for stretch in found.sites.keeper.names(None) for name in stretch] == []
 
 
 @pytest.mark.parametrize("soft", [False, True])

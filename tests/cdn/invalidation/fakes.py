@@ -1,11 +1,10 @@
 """A store that remembers what it was told, for tests of jobs."""
 
-from collections.abc import Iterator
 
 import trio
 
 from nova.cdn.errors import OriginError
-from nova.cdn.ports import Purge, Stored, Usage, Warmed
+from nova.cdn.ports import Purge, Usage, Warmed
 from nova.core.errors import Unavailable
 
 
@@ -33,9 +32,6 @@ class FakeStore:
             raise OriginError("origin_unreachable")
         self.warmed.append(target)
         return Warmed(200, 10, b"private" not in target)
-
-    def objects(self, site: str | None = None) -> Iterator[Stored]:
-        return iter(())
 
     def drain_usage(self) -> list[Usage]:
         found, self.usage = self.usage, []
